@@ -1,0 +1,17 @@
+# tests/<folder>/**/test_<what>.c becomes the program test_<folder>_..._<what>, linked with that folder's library, run by CTest.
+# A test prints its skips itself and returns 0; NUNCHI_SHARED names the folder of large reference data (default ../shared).
+file(GLOB_RECURSE tests CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/test_*.c)
+foreach(source ${tests})
+  file(RELATIVE_PATH path ${PROJECT_SOURCE_DIR}/tests ${source})
+  string(REGEX REPLACE "/.*" "" folder ${path})
+  string(REGEX REPLACE "test_|\\.c$" "" name ${path})
+  string(REPLACE "/" "_" name ${name})
+  add_executable(test_${name} EXCLUDE_FROM_ALL ${source})
+  target_compile_options(test_${name} PRIVATE -Wno-missing-prototypes)
+  target_compile_definitions(test_${name} PRIVATE NUNCHI_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  target_include_directories(test_${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+  target_link_libraries(test_${name} nc_${folder} PkgConfig::CMOCKA)
+  add_test(NAME ${name} COMMAND test_${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+  list(APPEND NUNCHI_TESTS test_${name})
+endforeach()
+add_custom_target(tests DEPENDS ${NUNCHI_TESTS})

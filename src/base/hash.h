@@ -1,0 +1,9 @@
+/* hash.h - XXH3 of libxxhash. */
+#ifndef NC_BASE_HASH_H
+#define NC_BASE_HASH_H
+#include "base/status.h"
+uint64_t nc_hash64(const void *bytes, size_t n, uint64_t seed);
+typedef struct nc_hash128 { uint64_t low, high; } nc_hash128;
+nc_hash128 nc_hash128_of(const void *bytes, size_t n);
+uint32_t nc_crc32c(uint32_t crc, const void *bytes, size_t n);              /* Castagnoli; TFRecord masks it (formats/tfevents.c) */
+#endif

@@ -1,0 +1,100 @@
+/* ops.h - the constructors of nodes. x is a value, shapes outermost first; every one accepts poison and NULL-checks nothing else.
+ *
+ * Unless said otherwise outputs have the dtype of the first input; axis 0 keeps its named count. Sums, statistics and products accumulate in f32
+ * (f64 in an f64 graph). Each family lies in graph/ops/<file>.c; docs/ops.md lists them.
+ */
+#ifndef NC_GRAPH_OPS_H
+#define NC_GRAPH_OPS_H
+#include "graph/graph.h"
+
+/* ---- element-wise (ops/element.c). Binary ones broadcast as numpy does. ---- */
+typedef enum nc_unary { NC_NEG, NC_EXP, NC_LOG, NC_SQRT, NC_RSQRT, NC_RECIP, NC_SQUARE, NC_ABS, NC_SIGN, NC_SIN, NC_COS, NC_TANH, NC_SIGMOID, NC_SOFTPLUS,
+                        NC_RELU, NC_GELU /* erf */, NC_GELU_TANH, NC_QUICK_GELU, NC_SILU, NC_STEP /* 1 where x > 0 */, NC_UNARY_KINDS } nc_unary;
+nc_value *nc_unary_op(nc_graph *g, nc_unary kind, nc_value *x);
+nc_value *nc_add(nc_graph *g, nc_value *a, nc_value *b);
+nc_value *nc_sub(nc_graph *g, nc_value *a, nc_value *b);
+nc_value *nc_mul(nc_graph *g, nc_value *a, nc_value *b);
+nc_value *nc_div(nc_graph *g, nc_value *a, nc_value *b);
+nc_value *nc_maximum(nc_graph *g, nc_value *a, nc_value *b);   /* ties share the gradient */
+nc_value *nc_minimum(nc_graph *g, nc_value *a, nc_value *b);
+nc_value *nc_affine(nc_graph *g, nc_value *x, double scale, double shift);       /* x*scale + shift */
+nc_value *nc_clamp(nc_graph *g, nc_value *x, double low, double high);
+nc_value *nc_soft_cap(nc_graph *g, nc_value *x, double cap);                     /* cap * tanh(x / cap) */
+nc_value *nc_gated(nc_graph *g, nc_unary kind, nc_value *gate, nc_value *up);    /* f(gate) * up, fused: SwiGLU with NC_SILU, GEGLU with NC_GELU_TANH */
+nc_value *nc_cast(nc_graph *g, nc_value *x, nc_dtype t);
+nc_value *nc_stop_gradient(nc_graph *g, nc_value *x);
+/* Inverted dropout; the mask is Philox(seed; step, site, row, column). Identity when p is 0 or the run is not training. */
+nc_value *nc_dropout(nc_graph *g, nc_value *x, double p, uint32_t site);
+
+/* ---- reductions (ops/reduce.c). axis may be negative; keep leaves a 1. ---- */
+nc_value *nc_sum(nc_graph *g, nc_value *x, int axis, bool keep);
+nc_value *nc_mean(nc_graph *g, nc_value *x, int axis, bool keep);
+nc_value *nc_max(nc_graph *g, nc_value *x, int axis, bool keep);                 /* the gradient is shared by equal maxima */
+nc_value *nc_sum_all(nc_graph *g, nc_value *x);                                  /* f32 scalar */
+nc_value *nc_sum_to(nc_graph *g, nc_value *x, const nc_shape *s);                /* adjoint of broadcasting to x's shape */
+nc_value *nc_cumsum(nc_graph *g, nc_value *x, int axis);
+
+/* ---- shape (ops/shape.c) ---- */
+nc_value *nc_reshape(nc_graph *g, nc_value *x, nc_shape s);                      /* a view; axis 0 of a counted value may be split off or merged with constants: [N,H*A] <-> [N,H,A] <-> [N*H,A] */
+nc_value *nc_slice(nc_graph *g, nc_value *x, int axis, int64_t start, int64_t count);   /* a view where it can be */
+nc_value *nc_concat(nc_graph *g, nc_value *const *xs, int n, int axis);
+nc_value *nc_permute(nc_graph *g, nc_value *x, const int *axes);                 /* copies; axis 0 of a counted value stays in place */
+nc_value *nc_broadcast_to(nc_graph *g, nc_value *x, nc_shape s, int count);
+nc_value *nc_contiguous(nc_graph *g, nc_value *x);
+
+/* ---- indexed rows (ops/index.c). Index tables are I32 inputs filled on the host; -1 is a zero row (gather) or skipped (scatter). ---- */
+nc_value *nc_gather_rows(nc_graph *g, nc_value *table, nc_value *index);         /* out[i,...] = table[index[i],...]; rows, count of index */
+nc_value *nc_scatter_add_rows(nc_graph *g, nc_value *rows, nc_value *index, int64_t out_rows, int out_count);  /* out[index[i]] += rows[i], in order of i; f32 sums */
+nc_value *nc_splice_rows(nc_graph *g, nc_value *x, nc_value *rows, nc_value *index);   /* out[i] = index[i] >= 0 ? rows[index[i]] : x[i] */
+nc_value *nc_embedding(nc_graph *g, nc_value *weight, nc_value *ids);            /* gather from a weight of any storage, packed too; out in the graph's compute dtype; gradient f32 into the weight */
+/* out[i,:] = sum_j w[i,j] * table[index[i,j],:]  (interpolated position tables); index, w: [rows, taps] */
+nc_value *nc_gather_weighted(nc_graph *g, nc_value *table, nc_value *index, nc_value *w);
+
+/* ---- normalization (ops/norm.c), over the last axis; statistics in f32. b, w may be NULL. ---- */
+nc_value *nc_layer_norm(nc_graph *g, nc_value *x, nc_value *w, nc_value *b, double eps);
+nc_value *nc_rms_norm(nc_graph *g, nc_value *x, nc_value *w, double eps, double weight_offset);  /* x*rsqrt(mean(x^2)+eps)*(w + weight_offset) */
+nc_value *nc_l2_norm(nc_graph *g, nc_value *x, double eps);                      /* x * rsqrt(sum(x^2) + eps) */
+nc_value *nc_group_norm(nc_graph *g, nc_value *x, int groups, nc_value *w, nc_value *b, double eps);   /* x [B,C,...] */
+nc_value *nc_softmax(nc_graph *g, nc_value *x);                                  /* last axis */
+nc_value *nc_log_softmax(nc_graph *g, nc_value *x);
+
+/* ---- rotary positions (ops/rope.c) ---- */
+typedef enum nc_rope_style { NC_ROPE_HALVES /* (i, i+d/2) */, NC_ROPE_NEIGHBOURS /* (2i, 2i+1) */ } nc_rope_style;
+/* x [N,H,A]; cos, sin [N,R/2] f32 (nc_rope_table); rotates the first R of A. Arithmetic in f32. */
+nc_value *nc_rope(nc_graph *g, nc_value *x, nc_value *cos, nc_value *sin, nc_rope_style style);
+/* pos [N, axes] I32; inv_freq: rot/2 f32 frequencies (copied); axis_of: which position axis each frequency uses (NULL: axis 0); factor multiplies both. Output 0 cos, output 1 sin. */
+nc_value *nc_rope_table(nc_graph *g, nc_value *pos, const float *inv_freq, const int *axis_of, int half, double factor);
+
+/* ---- products (ops/linear.c, ops/matmul.c) ---- */
+/* y [N,M] = x [N,K] w[M,K]^T + b[M]; w: STATE plain (f32, bf16, f16) or packed or quantized. x of rank 3 is taken as rows. b may be NULL. out_dtype NC_DTYPES: the compute dtype. */
+nc_value *nc_linear_op(nc_graph *g, nc_value *x, nc_value *w, nc_value *b, nc_dtype out_dtype);
+/* 2-D or batched product over equal leading axes: a' b' with optional transposition of the last two axes. Axis 0 counted only where it is not summed, or in a weight-gradient product. */
+nc_value *nc_matmul(nc_graph *g, nc_value *a, bool ta, nc_value *b, bool tb, nc_dtype out_dtype);
+
+/* ---- attention (ops/attention.c) ---- */
+struct nc_spans;                                                                 /* graph/spans.h */
+struct nc_cache;
+typedef struct nc_attention_attr {
+    const struct nc_spans *spans;    /* host table that the caller refills before each run */
+    double scale;                    /* of q k^T; 0: 1/sqrt(A) */
+    double soft_cap;                 /* 0: none */
+    int window;                      /* 0: none; position i sees i-window+1 .. i */
+    struct nc_cache *cache;          /* NULL: keys are the rows of k; else rows are first written to the cache and attention reads it */
+    int layer;                       /* cache layer */
+} nc_attention_attr;
+/* q [N,H,A], k [M,G,A], v [M,G,Av] (H a multiple of G) -> [N,H,Av]. bias options come later as further inputs. Output 1: log-sum-exp [N,H] f32. */
+nc_value *nc_attention(nc_graph *g, nc_value *q, nc_value *k, nc_value *v, const nc_attention_attr *attr);
+
+/* ---- head and losses (ops/head.c) ---- */
+/* For rows h [N,D] and head w [V,D]: output 0 = log p(target) [N] f32 (0 where target < 0), output 1 = log-sum-exp [N] f32. Logits are
+ * scale * (h w^T + b), soft-capped; made in fixed vocabulary chunks and never stored whole. target I32 [N]. b may be NULL. */
+nc_value *nc_head_logprob(nc_graph *g, nc_value *h, nc_value *w, nc_value *b, nc_value *target, double scale, double soft_cap);
+/* -sum(weight * logprob): weight f32 [N] (1/number of targets for a mean). f32 scalar. */
+nc_value *nc_nll(nc_graph *g, nc_value *logprob, nc_value *weight);
+
+/* ---- convolution and pooling (ops/conv.c, ops/pool.c): x [B,C,(D,)H,W], w [O,C/groups,(D,)H,W] ---- */
+typedef struct nc_conv_attr { int dims; int stride[3], pad[3], dilation[3]; int groups; } nc_conv_attr;
+nc_value *nc_conv(nc_graph *g, nc_value *x, nc_value *w, nc_value *b, const nc_conv_attr *attr);
+typedef struct nc_pool_attr { int dims; int kernel[3], stride[3], pad[3]; bool average, count_pad, ceil; } nc_pool_attr;
+nc_value *nc_pool_op(nc_graph *g, nc_value *x, const nc_pool_attr *attr);
+#endif
