@@ -1,0 +1,24 @@
+/* config.h - reading config.json so that no key is missed: a key nobody asked for and that is not on the shared list of meaningless ones is an error.
+ *
+ * Mistakes stick; nc_config_finish reports the first. */
+#ifndef NC_MODELS_CONFIG_H
+#define NC_MODELS_CONFIG_H
+#include "base/json.h"
+
+typedef struct nc_config nc_config;
+nc_config *nc_config_new(nc_arena *a, const nc_json *object, const char *where);
+int nc_config_finish(nc_config *r, nc_error *e);                                 /* the first mistake, or an unread key */
+void nc_config_mistake(nc_config *r, const char *format, ...) NC_PRINTF(2, 3);
+const nc_json *nc_config_get(nc_config *r, const char *key);                     /* marks it read; NULL when absent or null */
+int64_t nc_config_int(nc_config *r, const char *key, int64_t fallback);          /* fallback NC_REQUIRED: must be there; sizes are checked to lie in [0, 2^31) */
+double nc_config_float(nc_config *r, const char *key, double fallback);
+bool nc_config_bool(nc_config *r, const char *key, bool fallback);
+const char *nc_config_string(nc_config *r, const char *key, const char *fallback);
+void nc_config_expect_bool(nc_config *r, const char *key, bool value);           /* absent or equal, else a mistake */
+void nc_config_ignore(nc_config *r, const char *const *keys);                    /* NULL-terminated: meaningless for this family */
+nc_config *nc_config_child(nc_config *r, const char *key);                       /* an object below; shares mistakes; NULL when absent */
+#define NC_REQUIRED INT64_MIN
+
+/* Activation functions by Hugging Face's names (gelu, gelu_new, gelu_pytorch_tanh, quick_gelu, silu, relu ...). */
+int nc_config_activation(nc_config *r, const char *key, const char *fallback);   /* nc_unary, 0 after a mistake */
+#endif

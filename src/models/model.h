@@ -1,0 +1,80 @@
+/* model.h - a model family: config, weights, prepare, stages and head; and an instance of one.
+ *
+ * A family is one file here and one line in models.list. Stages take rows and return hidden rows; no stage applies the head.
+ */
+#ifndef NC_MODELS_MODEL_H
+#define NC_MODELS_MODEL_H
+#include "models/config.h"
+#include "nn/build.h"
+
+typedef struct nc_model nc_model;
+typedef struct nc_family nc_family;
+
+typedef struct nc_head { nc_site *w, *bias; double scale, soft_cap; } nc_head;   /* logits = scale * (h w^T + bias), capped */
+
+/* What the decoder's layers need of a cache. */
+typedef struct nc_cache_need { int layers, kv_heads, key_dim, value_dim; } nc_cache_need;
+
+struct nc_family {
+    const char *name;                        /* Hugging Face model_type */
+    const char *architectures;               /* space-separated classes it answers for; the first is what a new folder says */
+    size_t size;                             /* bytes of its own struct */
+    void (*config)(nc_model *m, void *self, nc_config *r);   /* reads every key; mistakes stick to r */
+    void (*weights)(nc_model *m, void *self);                /* lists sites by nc_weight */
+    const char *const *ignored;              /* glob patterns of tensors that carry nothing (masks, inv_freq); NULL-terminated; may be NULL */
+    const char *const *renames;              /* pairs file prefix, canonical prefix, tried in order; NULL-terminated; may be NULL */
+    /* Fills the batch from sequences: ids, positions, spans, index tables, patches. */
+    int (*prepare)(const nc_model *m, const void *self, nc_batch *batch, const nc_seq *seqs, int count, nc_error *e);
+    /* Pictures to rows of the decoder's width (after the projector); NULL: no media. Reads tables that prepare made. */
+    nc_value *(*tower)(const nc_model *m, const void *self, nc_build *b);
+    /* Tokens (and media rows, or NULL) to hidden rows after the final norm, [tokens, hidden]. */
+    nc_value *(*decoder)(const nc_model *m, const void *self, nc_build *b, nc_value *media);
+    /* Feature rows the media will take in the text, before anything runs. */
+    int (*media_rows)(const nc_model *m, const void *self, const nc_media *media);
+    void (*head)(const void *self, nc_head *out);
+    void (*cache)(const void *self, nc_cache_need *out);
+    /* Models that are no decoder (CLIP, SigLIP): builds everything and probes its outputs under the reference's names ("out.image_embeds"). */
+    void (*outputs)(const nc_model *m, const void *self, nc_build *b);
+    /* Capacities of counts beyond tokens: media is the number of pictures a step may hold. */
+    void (*capacity)(const void *self, nc_build *b, int64_t tokens, int64_t pictures);
+};
+
+struct nc_model {
+    const nc_family *family;
+    void *self;
+    nc_arena *arena;
+    nc_site **sites;
+    int site_count;
+    const nc_json *config;                   /* the tree as read, the arena's */
+    const char *scope;                       /* current prefix while weights are listed */
+    nc_model *parent;                        /* the model this is a part of; its sites are listed there too */
+    int hidden_size, vocab_size, max_positions;   /* set by config() of decoders */
+    int image_token_id, video_token_id;      /* -1 without */
+};
+
+/* An instance from a config tree: the family by model_type; sites listed, no memory for weights yet. */
+int nc_model_new(const nc_json *config, nc_model **out, nc_error *e);
+void nc_model_free(nc_model *m);             /* frees the sites' memory too */
+const nc_family *nc_family_find(const char *model_type);    /* NULL when unknown */
+const nc_family *const *nc_families(int *count);
+nc_site *nc_model_site(const nc_model *m, const char *name);
+int64_t nc_model_parameters(const nc_model *m);             /* elements of all sites, buffers not counted */
+
+/* Used by weights(): lists a site under the current scope. dims end with 0. */
+nc_site *nc_weight(nc_model *m, unsigned flags, nc_init init, const char *name, int64_t d0, int64_t d1, int64_t d2, int64_t d3);
+#define nc_weight_linear(m, name, out, in) nc_weight((m), NC_SITE_LINEAR, NC_INIT_NORMAL, (name), (out), (in), 0, 0)
+#define nc_weight_table(m, name, rows, width) nc_weight((m), 0, NC_INIT_NORMAL, (name), (rows), (width), 0, 0)
+#define nc_weight_norm(m, name, width) nc_weight((m), 0, NC_INIT_ONE, (name), (width), 0, 0, 0)
+#define nc_weight_bias(m, name, width) nc_weight((m), 0, NC_INIT_ZERO, (name), (width), 0, 0, 0)
+void nc_weight_scope(nc_model *m, const char *format, ...) NC_PRINTF(2, 3);      /* below the model's own prefix */
+/* Used by config(): a part of another family under a key ("vision_config"), its sites under prefix. NULL after a mistake (sticks to r). */
+nc_model *nc_submodel(nc_model *m, nc_config *r, const char *key, const char *prefix);
+void nc_submodel_weights(nc_model *part);    /* lists the part's sites here in the parent's order */
+
+/* Stages as the rest of the program calls them. */
+nc_value *nc_model_tower(const nc_model *m, nc_build *b);
+nc_value *nc_model_decoder(const nc_model *m, nc_build *b, nc_value *media);
+int nc_model_prepare(const nc_model *m, nc_batch *batch, const nc_seq *seqs, int count, nc_error *e);
+/* Tables every decoder shares: ids [tokens], pos [tokens, 1], targets, weights, rows that sample ("sample.rows"), spans "text". */
+int nc_prepare_text(nc_batch *batch, const nc_seq *seqs, int count, nc_error *e);
+#endif

@@ -1,0 +1,53 @@
+/* batch.h - the host side of one step: flat streams as named tables, named counts and named spans.
+ *
+ * A model's prepare() fills a batch from sequences; a program (nn/build.h) binds every graph input to the table of the same name. Tables grow as needed
+ * and are reused from step to step.
+ */
+#ifndef NC_NN_BATCH_H
+#define NC_NN_BATCH_H
+#include "graph/spans.h"
+#include "tensor/tensor.h"
+
+/* One picture or frame after the processor: float32 pixels [channels, height, width], normalized. */
+typedef struct nc_pixels { const float *data; int channels, height, width; } nc_pixels;
+
+/* A group of pictures behind one placeholder: an image (with its tiles) or a video's frames. */
+typedef struct nc_media {
+    enum { NC_MEDIA_IMAGE, NC_MEDIA_VIDEO } kind;
+    nc_pixels *frames;
+    int count;
+    int original_height, original_width;     /* before the processor */
+    /* Serving: rows computed earlier by the tower, [rows, hidden] in the compute dtype; NULL: not computed yet. */
+    const void *features;
+    int feature_rows;
+} nc_media;
+
+/* A stretch of one sequence that takes part in a step. */
+typedef struct nc_seq {
+    const int32_t *ids;          /* tokens of this stretch; media placeholders already repeated once a feature row */
+    int count;
+    int start;                   /* index of the first one in its sequence (rows already in the cache) */
+    int slot;                    /* cache slot, -1 without */
+    const int32_t *targets;      /* training: next token at each row, -1 where it does not count; NULL: none */
+    float weight;                /* training: weight of each counted row in the loss */
+    const nc_media *media;       /* in order of their placeholders, of this stretch */
+    int media_count;
+    int media_row;               /* rows of media[0] already spliced before this stretch */
+    bool want_logits;            /* serving: the last row samples */
+} nc_seq;
+
+typedef struct nc_batch nc_batch;
+nc_batch *nc_batch_new(void);
+void nc_batch_free(nc_batch *b);
+void nc_batch_reset(nc_batch *b);                                                 /* forgets names, keeps memory */
+int64_t nc_batch_count(const nc_batch *b, const char *name);                      /* -1 when never set */
+void nc_batch_set_count(nc_batch *b, const char *name, int64_t n);
+/* A table of rows x columns, uninitialized; the batch owns it until the next reset. Asking again for the same name gives it anew (old contents lost). */
+int32_t *nc_batch_i32(nc_batch *b, const char *name, int64_t rows, int64_t columns);
+float *nc_batch_f32(nc_batch *b, const char *name, int64_t rows, int64_t columns);
+void *nc_batch_table(nc_batch *b, const char *name, nc_dtype t, int64_t rows, int64_t columns);
+void nc_batch_borrow(nc_batch *b, const char *name, nc_dtype t, int64_t rows, int64_t columns, const void *data);   /* the caller's memory */
+const nc_tensor *nc_batch_find(const nc_batch *b, const char *name);              /* [rows, columns] or NULL */
+nc_span *nc_batch_add_span(nc_batch *b, const char *name, nc_span s);             /* appends */
+nc_spans nc_batch_spans(const nc_batch *b, const char *name);                     /* empty when none */
+#endif

@@ -1,0 +1,70 @@
+/* build.h - from a model's stages to something that runs.
+ *
+ * nc_build is what a stage sees while it writes its mathematics: the graph, the batch's inputs by name, the sites' values, the cache. nc_program is the result: a
+ * graph with its plan, whose inputs are bound by name to the tables of a batch at each run.
+ */
+#ifndef NC_NN_BUILD_H
+#define NC_NN_BUILD_H
+#include "graph/ops.h"
+#include "graph/spans.h"
+#include "nn/batch.h"
+#include "nn/site.h"
+
+typedef struct nc_program nc_program;
+typedef struct nc_build nc_build;
+typedef nc_value *nc_point_fn(void *context, nc_build *b, nc_value *x, const char *point);
+
+struct nc_build {
+    nc_graph *g;
+    nc_program *program;
+    nc_cache *cache;             /* NULL: no cache, keys are the rows at hand */
+    bool training;
+    int layer;                   /* cache layer of the attention being built; models count it up */
+    bool probes;                 /* golden checks: keep what nc_probe names */
+    nc_point_fn *point;          /* inserted at every named point; NULL: none */
+    void *point_context;
+};
+
+typedef struct nc_program_options {
+    nc_dtype compute;            /* NC_F32, NC_BF16, NC_F64 */
+    bool training, recompute, probes;
+    nc_cache *cache;
+    nc_point_fn *point; void *point_context;
+} nc_program_options;
+
+/* Begins a program. Then counts get their capacities, stages are built on nc_program_build(p), nc_program_finish plans it. */
+nc_program *nc_program_new(const nc_program_options *o);
+void nc_program_free(nc_program *p);
+nc_build *nc_program_build(nc_program *p);
+int nc_program_finish(nc_program *p, nc_value *loss /* NULL: none */, int threads, nc_error *e);   /* check, backward when training and loss, plan */
+size_t nc_program_bytes(const nc_program *p);                                    /* what nc_program_allocate will take */
+int nc_program_allocate(nc_program *p, void *memory /* NULL: own */, nc_error *e);
+nc_plan *nc_program_plan(nc_program *p);
+nc_graph *nc_program_graph(nc_program *p);
+/* Binds inputs and spans to the batch by name and runs. Missing tables and counts over capacity are errors that name them. */
+int nc_program_run(nc_program *p, const nc_batch *batch, const nc_run_options *o, nc_error *e);
+int64_t nc_program_count(const nc_program *p, const char *name);                 /* live number of the last run */
+nc_value *nc_program_value(const nc_program *p, const char *probe);              /* a probed or kept value by name; NULL when there is none */
+
+/* Inputs of a stage. The named count must have a capacity (nc_build_capacity). columns 0: rank 1. */
+void nc_build_capacity(nc_build *b, const char *count, int64_t capacity);
+nc_value *nc_in(nc_build *b, const char *name, nc_dtype t, const char *count, int64_t columns);
+const nc_spans *nc_in_spans(nc_build *b, const char *name);
+
+/* The few functions through which a site is used (DESIGN: one name). */
+nc_value *nc_site_value(nc_build *b, nc_site *s);                                /* the leaf of this graph; NULL gives NULL */
+nc_value *nc_linear(nc_build *b, nc_value *x, nc_site *w, nc_site *bias);        /* x w^T + bias, and the site's adapters */
+nc_value *nc_embed(nc_build *b, nc_site *table, nc_value *ids);
+nc_value *nc_rms(nc_build *b, nc_value *x, nc_site *w, double eps);
+nc_value *nc_ln(nc_build *b, nc_value *x, nc_site *w, nc_site *bias, double eps);
+nc_value *nc_mlp(nc_build *b, nc_unary activation, nc_value *x, nc_site *w1, nc_site *b1, nc_site *w2, nc_site *b2);   /* w2 f(w1 x + b1) + b2 */
+nc_value *nc_gated_mlp(nc_build *b, nc_unary activation, nc_value *x, nc_site *gate, nc_site *up, nc_site *down);      /* down (f(gate x) * up x) */
+/* Attention over the spans of a stream: q [N,H*A], k, v [N,G*A] (or with heads split). Uses and counts up b->layer when a cache is there and cached is true. */
+typedef struct nc_attend { int heads, kv_heads, head_dim, window; double scale, soft_cap; bool cached; const nc_spans *spans; } nc_attend;
+nc_value *nc_attend_heads(nc_build *b, nc_value *q, nc_value *k, nc_value *v, const nc_attend *a);   /* -> [N, H*A] */
+
+/* A named point of a block where methods may insert something (attn.in, mlp.out ...); returns x or what replaces it. */
+nc_value *nc_point(nc_build *b, nc_value *x, const char *name);
+/* Names an intermediate as the reference does ("hidden.3"); kept after the run when probes are on. Returns x. */
+nc_value *nc_probe(nc_build *b, nc_value *x, const char *format, ...) NC_PRINTF(3, 4);
+#endif

@@ -1,0 +1,49 @@
+/* site.h - a named weight as a model sees it, and what may hang on it.
+ *
+ * A model lists its sites once (models/model.h); loading, saving, initializing, counting, quantizing, freezing and adapting walk that list. The name is
+ * the Hugging Face checkpoint's as transformers 4 wrote it; shapes are [out, in] for every product. How a file holds a site otherwise is its binding.
+ */
+#ifndef NC_NN_SITE_H
+#define NC_NN_SITE_H
+#include "kernels/gemm.h"
+#include "tensor/tensor.h"
+
+typedef struct nc_site nc_site;
+typedef struct nc_adapter nc_adapter;
+struct nc_build;
+struct nc_value;
+
+typedef enum nc_init { NC_INIT_NORMAL, NC_INIT_ZERO, NC_INIT_ONE } nc_init;
+enum { NC_SITE_LINEAR = 1,       /* an operand of products: may be held packed */
+       NC_SITE_BUFFER = 2,       /* no gradient reaches it */
+       NC_SITE_KEEP_F32 = 4,     /* stays f32 in a bf16 run */
+       NC_SITE_TRANSPOSED = 8,   /* the file holds [in, out] (GPT-2's Conv1D) */
+       NC_SITE_OPTIONAL = 16 };  /* a file may lack it: then it keeps its initial value */
+
+struct nc_site {
+    const char *name;            /* canonical; the model's arena */
+    nc_shape shape;
+    unsigned flags;
+    nc_init init;
+    double init_std;
+    /* The value in the run's dtype: plain row-major in value.data, or packed (value.data NULL). */
+    nc_tensor value;
+    struct nc_gemm_b *packed;
+    /* Training. */
+    bool trainable;
+    float *grad;                 /* [shape] f32, gradients are added here; NULL unless trainable */
+    float *master;               /* f32 value the optimizer owns; equals value.data in an f32 run */
+    nc_adapter *adapters;        /* what is added to this site's uses; list, may be NULL */
+    const char *file_name;       /* the tensor's name in the folder it came from; NULL when the folder had none */
+    int index;                   /* in the model's list */
+};
+
+/* Something that adds to the output of a site's linear use: LoRA and its kin (adapt/). */
+struct nc_adapter {
+    /* Given x (the input) and y (the site's own output) returns the new output. */
+    struct nc_value *(*apply)(nc_adapter *a, struct nc_build *b, nc_site *s, struct nc_value *x, struct nc_value *y);
+    nc_adapter *next;
+};
+
+static inline int64_t nc_site_count(const nc_site *s) { return nc_shape_count(&s->shape); }
+#endif
