@@ -9,8 +9,6 @@
 #include "base/map.h"
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #define HEADER_LIMIT (100u << 20)              /* the reference's MAX_HEADER_SIZE is 100 MB */
 #define INDEX_LIMIT (256u << 20)
@@ -31,8 +29,7 @@ struct nc_safetensors {
 /* Order of the rows is the reference's rank of dtypes, which the writer sorts by (higher first). */
 static const struct { const char *name; nc_dtype dtype; } kinds[] = {
     { "BOOL", NC_BOOL }, { "U8", NC_U8 }, { "I8", NC_I8 }, { "F8_E5M2", NC_F8_E5M2 }, { "F8_E4M3", NC_F8_E4M3 },
-    { "I16", NC_I16 }, { "U16", NC_U16 }, { "F16", NC_F16 }, { "BF16", NC_BF16 }, { "I32", NC_I32 }, { "U32", NC_U32 },
-    { "F32", NC_F32 }, { "F64", NC_F64 }, { "I64", NC_I64 }, { "U64", NC_U64 },
+    { "I16", NC_I16 }, { "F16", NC_F16 }, { "BF16", NC_BF16 }, { "I32", NC_I32 }, { "F32", NC_F32 }, { "F64", NC_F64 }, { "I64", NC_I64 },
 };
 
 const char *nc_safetensors_dtype_name(nc_dtype dtype)
@@ -73,18 +70,18 @@ static int read_entry(const char *path, const nc_json *item, const uint8_t *data
         return nc_fail(e, NC_EFORMAT, "%s: tensor %s needs dtype, shape and two data_offsets; the header is damaged, download it again", path, name);
     if (!nc_safetensors_dtype_of(dtype->text, &t->dtype))
         return nc_fail(e, NC_EUNSUPPORTED, "%s: tensor %s has dtype %s, which is not known here; convert it to F32 or BF16", path, name, dtype->text.p);
-    if (shape->count > NC_STORED_RANK)
-        return nc_fail(e, NC_EUNSUPPORTED, "%s: tensor %s has %d dimensions, at most %d are supported", path, name, shape->count, NC_STORED_RANK);
+    if (shape->count > NC_MAX_RANK)
+        return nc_fail(e, NC_EUNSUPPORTED, "%s: tensor %s has %d dimensions, at most %d are supported", path, name, shape->count, NC_MAX_RANK);
 
-    size_t bytes = nc_dtype_size(t->dtype);
-    t->rank = 0;
+    size_t bytes = (size_t)nc_dtype_get(t->dtype)->bytes;
+    t->shape.rank = 0;
     NC_JSON_EACH(d, shape) {
         int64_t v;
         if (!nc_json_int_exact(d, &v) || v < 0)
-            return nc_fail(e, NC_EFORMAT, "%s: tensor %s: dimension %d is no whole number >= 0", path, name, t->rank);
+            return nc_fail(e, NC_EFORMAT, "%s: tensor %s: dimension %d is no whole number >= 0", path, name, t->shape.rank);
         if (!nc_mul_size(bytes, (size_t)v, &bytes))
             return nc_fail(e, NC_EFORMAT, "%s: tensor %s: its shape overflows; the header is damaged, download it again", path, name);
-        t->dim[t->rank++] = v;
+        t->shape.dim[t->shape.rank++] = v;
     }
     int64_t begin, end;
     if (!nc_json_int_exact(at->first, &begin) || !nc_json_int_exact(at->first->next, &end) || begin < 0 || end < begin)
@@ -177,7 +174,7 @@ static int open_shard(nc_safetensors *s, const char *path, nc_error *e)
     NC_TRY(nc_map_file(path, &f->map, e));
     s->shard_count++;                          /* from here on close unmaps it */
 
-    const nc_json *header;
+    const nc_json *header = NULL;
     NC_TRY(parse_header(s, f, &header, e));
     const uint8_t *data = f->map.p + f->data_at;
     size_t data_bytes = f->map.n - f->data_at;
@@ -318,17 +315,9 @@ const char *nc_safetensors_file(const nc_safetensors *s, int shard)
     return shard >= 0 && shard < s->shard_count ? s->shards[shard].path : NULL;
 }
 
-/* Rounded outwards to pages: the mapping is read-only, so a page dropped beside the range is only read once more. */
 void nc_safetensors_advise(const nc_safetensors *s, const void *p, size_t n, nc_advice advice)
 {
-    static const int how[] = { MADV_SEQUENTIAL, MADV_WILLNEED, MADV_DONTNEED };
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)p, to = from + n;
-    for (int i = 0; i < s->shard_count; i++) {
-        uintptr_t base = (uintptr_t)s->shards[i].map.p, end = base + s->shards[i].map.n;
-        if (from < base || to > end || to < from || n == 0)
-            continue;
-        from &= ~(page - 1);
-        (void)madvise((void *)from, to - from, how[advice]);   /* advice only: a refusal changes nothing */
-        return;
-    }
+    for (int i = 0; i < s->shard_count; i++)
+        if (nc_stored_advise(&s->shards[i].map, p, n, advice))
+            return;
 }

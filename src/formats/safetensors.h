@@ -10,19 +10,7 @@
 #ifndef NC_FORMATS_SAFETENSORS_H
 #define NC_FORMATS_SAFETENSORS_H
 #include "base/json.h"
-#include "tensor/dtype.h"
-
-#define NC_STORED_RANK 8                       /* more dimensions than this are refused */
-
-typedef struct nc_stored {
-    const char *name;
-    nc_dtype dtype;
-    int rank;
-    int64_t dim[NC_STORED_RANK];               /* outermost first */
-    const void *data;                          /* into the mapping; aligned only as well as the file is */
-    size_t bytes;
-    int shard;                                 /* which file, see nc_safetensors_file */
-} nc_stored;
+#include "formats/stored.h"
 
 typedef struct nc_safetensors nc_safetensors;
 
@@ -40,21 +28,8 @@ int nc_safetensors_files(const nc_safetensors *s);
 const char *nc_safetensors_file(const nc_safetensors *s, int shard);        /* its path */
 size_t nc_safetensors_bytes(const nc_safetensors *s);                       /* data of all tensors together */
 
-/* What will be done with bytes p[0..n) of a mapping. DROP gives their pages back now (they are read again when touched). */
-typedef enum nc_advice { NC_ADVISE_SEQUENTIAL, NC_ADVISE_WILLNEED, NC_ADVISE_DROP } nc_advice;
+/* p[0..n) lies in a mapping of s, else nothing happens. */
 void nc_safetensors_advise(const nc_safetensors *s, const void *p, size_t n, nc_advice advice);
-
-/* Writing. One entry a tensor; data NULL means that `fill` is asked for the bytes, in pieces of at most 1 MiB in order. */
-typedef struct nc_store {
-    const char *name;
-    nc_dtype dtype;
-    int rank;
-    int64_t dim[NC_STORED_RANK];
-    const void *data;
-} nc_store;
-
-/* Puts bytes [offset, offset + n) of entry i into out; offset is a multiple of 1 MiB. */
-typedef int nc_store_fill(void *context, int i, uint64_t offset, void *out, size_t n, nc_error *e);
 
 /* Writes one file. metadata: an object of strings, NULL for {"format": "pt"}. Tensors are laid out as the reference does: by
  * falling dtype rank (wide types first), then by name, so that the same tensors give the same bytes. */

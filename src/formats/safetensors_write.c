@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PIECE ((size_t)1 << 20)
 #define MAX_SHARDS 99999
 
 struct item { const nc_store *t; int index; size_t bytes; int rank; };
@@ -18,7 +17,7 @@ struct item { const nc_store *t; int index; size_t bytes; int rank; };
 /* Position in the reference's enumeration of dtypes. */
 static int dtype_rank(const char *name)
 {
-    static const char *const order[] = { "BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "I16", "U16", "F16", "BF16", "I32", "U32", "F32", "F64", "I64", "U64" };
+    static const char *const order[] = { "BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "I16", "F16", "BF16", "I32", "F32", "F64", "I64" };
     for (int i = 0; i < NC_COUNT(order); i++)
         if (strcmp(order[i], name) == 0)
             return i;
@@ -40,11 +39,11 @@ static int check(const char *path, const nc_store *t, int index, struct item *ou
         return nc_fail(e, NC_EINVAL, "%s: tensor %d needs a name of valid UTF-8", path, index);
     if (!dtype)
         return nc_fail(e, NC_EUNSUPPORTED, "%s: tensor %s has a dtype that safetensors cannot hold; save it as F32 or BF16, or write GGUF", path, t->name);
-    if (t->rank < 0 || t->rank > NC_STORED_RANK)
-        return nc_fail(e, NC_EINVAL, "%s: tensor %s has %d dimensions, at most %d are supported", path, t->name, t->rank, NC_STORED_RANK);
-    size_t bytes = nc_dtype_size(t->dtype);
-    for (int i = 0; i < t->rank; i++)
-        if (t->dim[i] < 0 || !nc_mul_size(bytes, (size_t)t->dim[i], &bytes))
+    if (t->shape.rank < 0 || t->shape.rank > NC_MAX_RANK)
+        return nc_fail(e, NC_EINVAL, "%s: tensor %s has %d dimensions, at most %d are supported", path, t->name, t->shape.rank, NC_MAX_RANK);
+    size_t bytes = (size_t)nc_dtype_get(t->dtype)->bytes;
+    for (int i = 0; i < t->shape.rank; i++)
+        if (t->shape.dim[i] < 0 || !nc_mul_size(bytes, (size_t)t->shape.dim[i], &bytes))
             return nc_fail(e, NC_EINVAL, "%s: tensor %s: its shape is negative or overflows", path, t->name);
     *out = (struct item){ t, index, bytes, dtype_rank(dtype) };
     return 0;
@@ -69,8 +68,8 @@ static void add_header(nc_buf *b, const struct item *items, int n, const nc_json
         nc_buf_addc(b, ',');
         nc_buf_json_string(b, nc_str_of(t->name));
         nc_buf_printf(b, ":{\"dtype\":\"%s\",\"shape\":[", nc_safetensors_dtype_name(t->dtype));
-        for (int d = 0; d < t->rank; d++)
-            nc_buf_printf(b, "%s%lld", d ? "," : "", (long long)t->dim[d]);
+        for (int d = 0; d < t->shape.rank; d++)
+            nc_buf_printf(b, "%s%lld", d ? "," : "", (long long)t->shape.dim[d]);
         nc_buf_printf(b, "],\"data_offsets\":[%llu,%llu]}", (unsigned long long)at, (unsigned long long)(at + items[i].bytes));
         at += items[i].bytes;
     }
@@ -88,8 +87,9 @@ static int add_data(nc_writer *w, const char *path, const struct item *item, voi
     }
     if (!fill)
         return nc_fail(e, NC_EINVAL, "%s: tensor %s has neither data nor a function that gives it", path, item->t->name);
-    for (size_t at = 0; at < item->bytes; at += PIECE) {
-        size_t n = item->bytes - at < PIECE ? item->bytes - at : PIECE;
+    size_t most = nc_store_piece(item->t->dtype);
+    for (size_t at = 0; at < item->bytes; at += most) {
+        size_t n = item->bytes - at < most ? item->bytes - at : most;
         NC_TRY(fill(context, item->index, at, piece, n, e));
         nc_writer_add(w, piece, n);
     }
@@ -118,7 +118,7 @@ static int write_file(const char *path, struct item *items, int n, const nc_json
     nc_writer_add(w, length, 8);
     nc_writer_add(w, header.p, header.n);
     nc_buf_free(&header);
-    void *piece = nc_xmalloc(PIECE);
+    void *piece = nc_xmalloc((size_t)1 << 20);
     for (int i = 0; code == 0 && i < n; i++)
         code = add_data(w, path, &items[i], piece, fill, context, e);
     free(piece);
@@ -201,7 +201,7 @@ static int remove_stale(nc_arena *a, const char *folder, const char *stem, int s
     char **names;
     int count;
     NC_TRY(nc_list_dir(a, folder, &names, &count, e));
-    const char *pattern = nc_arena_printf(a, "%s-?????-of-?????.safetensors", stem);
+    const char *pattern = nc_arena_printf(a, "%s-*-of-*.safetensors", stem);
     const char *keep = nc_arena_printf(a, "-of-%05d.safetensors", shards);
     for (int i = 0; i < count; i++) {
         bool stale = nc_glob(pattern, names[i]) && (shards == 1 || !nc_ends_with(names[i], keep));
