@@ -4,7 +4,8 @@
  * with their contracts (shapes, strides, alignment, aliasing, accumulation type), the scalar definition in kernels/ref/<family>.c
  * (also in float64 where gradients are checked), and twins in kernels/cpu/<family>_<isa>.c. nc_kernels gathers the families:
  * filled with references first, then overwritten upward by ISA, returning at the first missing level.
- * A family is one line in families.list: FAMILY(name) declares `struct nc_<name>_kernels name` in the table, `nc_<name>_init_ref(t)` and `nc_<name>_init_x86(t, isa)`.
+ * A family is one line in families.list and one file kernels/<family>.c that defines `void nc_<family>_init(struct nc_<family>_kernels *t, nc_isa isa)`:
+ * it fills references, then overwrites upward to isa. It is called once for every level this CPU has; NC_FAMILY_FITS(name) in that file checks the size.
  *
  * Kernels know no tensors: raw pointers, sizes and strides (in elements). A kernel that shares work takes the pool and cuts by fixed
  * partition; every output element is computed in an order fixed by the shapes of weight or sequence, never by rows in the batch or threads.
@@ -32,6 +33,12 @@ typedef struct nc_kernels {
 #include "kernels/families.list"
 #undef FAMILY
 } nc_kernels;
+
+enum { NC_FAMILY_BYTES = 2048 };                 /* room for one family's pointers */
+#define NC_FAMILY_FITS(name) _Static_assert(sizeof(struct nc_##name##_kernels) <= NC_FAMILY_BYTES, "raise NC_FAMILY_BYTES")
+#define FAMILY(name) void nc_##name##_init(struct nc_##name##_kernels *t, nc_isa isa);
+#include "kernels/families.list"
+#undef FAMILY
 
 const nc_kernels *nc_kernels_for(nc_isa isa);    /* the table of that level; levels above the CPU's give NULL */
 const nc_kernels *nc_kernels_best(void);
