@@ -45,6 +45,8 @@ struct nc_value {
     nc_value *grad_into;             /* leaf only: f32 STATE the gradient is added to (NULL: nc_graph_gradient gives it) */
     const char *name;                /* "model.layers.0.mlp.in"; given by scopes, nc_name, or the site */
     int id;
+    int uses;                        /* nodes that read it */
+    bool kept;                       /* by nc_keep */
 };
 
 typedef enum nc_op_flags {
@@ -87,6 +89,7 @@ struct nc_node {
     size_t attr_size;
     int block;                       /* recomputation block, -1 for none */
     int order;
+    bool copy_acc;                   /* set by the plan: acc could not share out's memory; the runner copies it there first */
     bool backward;                   /* emitted by the gradient */
     const char *scope;
     size_t workspace;                /* bytes, from the plan */

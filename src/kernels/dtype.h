@@ -17,6 +17,10 @@ typedef struct nc_dtype_info {
     bool is_float, is_quantized;
 } nc_dtype_info;
 
+/* The three types nodes compute in: kernels that exist for each are arrays fn[NC_SLOTS]. bf16 kernels load bf16, compute in f32 and round once on store. */
+typedef enum nc_slot { NC_SLOT_F32, NC_SLOT_BF16, NC_SLOT_F64, NC_SLOTS } nc_slot;
+static inline int nc_dtype_slot(nc_dtype t) { return t == NC_F32 ? NC_SLOT_F32 : t == NC_BF16 ? NC_SLOT_BF16 : t == NC_F64 ? NC_SLOT_F64 : -1; }
+
 const nc_dtype_info *nc_dtype_get(nc_dtype t);
 const char *nc_dtype_name(nc_dtype t);
 int nc_dtype_parse(const char *name, nc_dtype *out);                 /* accepts "BF16", "bf16", "bfloat16", "float32" ...; NC_ENOTFOUND */
