@@ -1,0 +1,109 @@
+/* gemm.h - products y = x w^T with the weight w [n,k] packed beforehand, or packed on the way.
+ *
+ *   C[i,j] (+)= sum over k of A[i,k] * W[j,k]  + bias[j]            A [m,k], W [n,k], C [m,n]
+ *
+ * Arithmetic is chosen by A's dtype and W's storage alone:
+ *   A f32, or W held in f32:  f32 (a weight's value is f32 of what is stored, dequantize(q) for quantized storage)
+ *   A bf16, W anything else:  products of bf16 values summed in f32 (a quantized weight's value is bf16(dequantize(q)))
+ * One accumulator an output element runs over k in ascending order (pairs of k with VDPBF16PS, 32 with AMX), whatever the number of rows, threads or
+ * the path taken, so a row's result depends on that row and the weight only. With `accumulate` the sum starts from C's old value (C f32).
+ *
+ * Packed layouts, in panels of 16 columns (= 16 rows of W; the last panel is filled with zeros):
+ *   F32   [ceil(n/16)][k][16] float
+ *   BF16  [ceil(n/16)][ceil(k/2)][16][2]    pairs of k; the layout of an AMX B tile and of VDPBF16PS; odd k is filled with zeros
+ *   Q8_0  a panel is f16 scales [k/32][16], filled up to 64 bytes, then int8 [k/32][8][16][4]: four neighbouring k of a column are one 32-bit word
+ *   Q4_0  likewise scales, then [k/32][4][16] 32-bit words of eight nibbles (value nibble - 8), lowest bits first
+ */
+#ifndef NC_KERNELS_GEMM_H
+#define NC_KERNELS_GEMM_H
+#include "kernels/kernels.h"
+
+typedef enum nc_gemm_kind { NC_GEMM_F32, NC_GEMM_BF16, NC_GEMM_Q8_0, NC_GEMM_Q4_0, NC_GEMM_KINDS } nc_gemm_kind;
+enum { NC_GEMM_PANEL = 16 };                 /* columns of a panel */
+
+typedef struct nc_gemm_b {                   /* a packed weight */
+    nc_gemm_kind kind;
+    int64_t n, k;
+    void *data;                              /* 64-byte aligned */
+    size_t bytes;
+    bool owned;                              /* nc_gemm_b_free gives data back (nc_pages_free) */
+} nc_gemm_b;
+
+/* A weight as a file or the trainer holds it: element (row j, column k) of W at data[j*stride + k], or data[k*stride + j] when transposed.
+ * dtype F32, F64, BF16, F16, or Q8_0/Q4_0 (ggml's blocks along k; not transposed; stride in elements). */
+typedef struct nc_gemm_source { nc_dtype dtype; const void *data; int64_t stride; bool transposed; } nc_gemm_source;
+
+/* Storage that keeps a source's values: BF16 -> BF16, F32/F16 -> F32 in f32 runs and BF16 in bf16 runs (bf16_run), Q8_0 -> Q8_0 ... */
+nc_gemm_kind nc_gemm_kind_for(nc_dtype source, bool bf16_run);
+/* Bytes of a packed weight; NC_ELIMIT on overflow, NC_ESHAPE when k is no multiple of 32 for quantized kinds. */
+int nc_gemm_b_bytes(nc_gemm_kind kind, int64_t n, int64_t k, size_t *bytes, nc_error *e);
+int nc_gemm_b_new(nc_gemm_b *b, nc_gemm_kind kind, int64_t n, int64_t k, nc_error *e);              /* allocates, zeroed */
+int nc_gemm_b_borrow(nc_gemm_b *b, nc_gemm_kind kind, int64_t n, int64_t k, void *data, nc_error *e);   /* caller's aligned memory of nc_gemm_b_bytes */
+void nc_gemm_b_free(nc_gemm_b *b);
+
+/* Packs panels [panel0, panel1) in the calling thread (a loader calls this for ranges and drops the source's pages behind it); `stream`: stores that
+ * bypass the cache, for loading. Float sources go to F32 and BF16 (round to nearest even); Q8_0/Q4_0 sources to their own kind, F32 or BF16.
+ * NC_EUNSUPPORTED for other pairs. */
+int nc_gemm_pack_panels(const nc_kernels *kernels, nc_gemm_b *b, const nc_gemm_source *s, int64_t panel0, int64_t panel1, bool stream, nc_error *e);
+int nc_gemm_pack(const nc_kernels *kernels, nc_pool *pool, nc_gemm_b *b, const nc_gemm_source *s, bool stream, nc_error *e);   /* all, in parallel */
+static inline int64_t nc_gemm_panels(int64_t n) { return (n + NC_GEMM_PANEL - 1) / NC_GEMM_PANEL; }
+
+/* Row j of W: k values to out as F32, F64 or BF16 (bf16 of quantized storage is bf16(dequantize(q))). An embedding gather reads packed weights by it. */
+void nc_gemm_unpack_row(const nc_gemm_b *b, int64_t row, void *out, nc_dtype out_dtype);
+/* Rows [row0, row0+rows) to row-major out; out_dtype as above, or the kind's own block type (NC_Q8_0, NC_Q4_0: the bytes that were packed). */
+int nc_gemm_unpack(const nc_gemm_b *b, int64_t row0, int64_t rows, void *out, nc_dtype out_dtype, nc_error *e);
+
+/* One product. A's element (i,k) is a[i*lda + k], or a[k*lda + i] when a_transposed. No overlap of C with anything else. Rows may be 0. */
+typedef struct nc_gemm_call {
+    int64_t m;
+    const void *a; nc_dtype a_dtype; int64_t lda; bool a_transposed;    /* F32 or BF16 */
+    void *c; nc_dtype c_dtype; int64_t ldc;                             /* F32 or BF16; F32 when accumulate */
+    const void *bias; nc_dtype bias_dtype;                              /* n values of F32 or BF16, or NULL */
+    bool accumulate;
+} nc_gemm_call;
+
+/* Workspace in bytes (64-byte aligned memory) for any call with at most m rows. `packs`: for nc_gemm_plain. */
+size_t nc_gemm_workspace(const nc_kernels *kernels, nc_gemm_kind kind, int64_t m, int64_t n, int64_t k, nc_dtype a_dtype, int threads, bool packs);
+void nc_gemm(const nc_kernels *kernels, nc_pool *pool, const nc_gemm_call *call, const nc_gemm_b *b, void *workspace);
+/* The same with W plain (F32, BF16 or F16): packed into the workspace first as `kind` (F32 or BF16). Gives the bits nc_gemm would give. */
+void nc_gemm_plain(const nc_kernels *kernels, nc_pool *pool, const nc_gemm_call *call, const nc_gemm_source *w, nc_gemm_kind kind, int64_t n, int64_t k,
+                   void *workspace);
+
+/* The definition, sums in double. a [m,k] by strides, w by strides (row j, column k at w[j*ws + k*wk]); C (+)= scale-free product. */
+void nc_ref_gemm_f64(double *c, int64_t ldc, const double *a, int64_t as, int64_t ak, const double *w, int64_t ws, int64_t wk,
+                     int64_t m, int64_t n, int64_t k, const double *bias, bool accumulate);
+void nc_ref_gemm_f32(float *c, int64_t ldc, const float *a, int64_t as, int64_t ak, const float *w, int64_t ws, int64_t wk,
+                     int64_t m, int64_t n, int64_t k, const float *bias, bool accumulate);
+
+/* ---- what an ISA provides (kernels/cpu/gemm_<isa>.c); used by gemm.c only ---- */
+typedef struct nc_gemm_out {                 /* where a tile's sums go */
+    void *c; int64_t ldc; nc_dtype c_dtype;  /* c points at the tile's first element */
+    const void *bias; nc_dtype bias_dtype;   /* at the tile's first column, or NULL */
+    bool accumulate;
+    int columns;                             /* valid columns of the tile */
+} nc_gemm_out;
+
+struct nc_gemm_kernels {
+    nc_isa isa;
+    bool bf16;                               /* has tiles over bf16 panels; else bf16 arithmetic widens A and W to f32 (exact) and uses the f32 tiles */
+    int rows[2];                             /* most rows of a tile: [0] f32, [1] bf16 */
+    int panels[2];                           /* panels of a tile */
+    int k_step;                              /* bf16: packed A is filled with zeros to a multiple of this many k */
+    /* A rows [row, row+rows) as one packed block. f32: [k][rows]; bf16: [ceil(k/2)][rows][2] (AMX: [k/32][16][32], rows filled to 16 on each half). */
+    void (*pack_a_f32)(float *out, const void *a, nc_dtype dtype, int64_t lda, bool transposed, int64_t row, int rows, int64_t k);
+    void (*pack_a_bf16)(uint16_t *out, const uint16_t *a, int64_t lda, bool transposed, int64_t row, int rows, int64_t k);
+    /* C tile of rows x (panels*16): b holds `panels` panels, b_stride bytes apart. */
+    void (*tile_f32)(const nc_gemm_out *o, const float *a, int rows, const float *b, int panels, int64_t k);
+    void (*tile_bf16)(const nc_gemm_out *o, const uint16_t *a, int rows, const uint16_t *b, int panels, int64_t k);
+    /* Few rows straight from quantized panels (bf16 arithmetic), NULL: panels are widened to scratch first. rows <= quant_rows. */
+    void (*tile_q8_0)(const nc_gemm_out *o, const uint16_t *a, int rows, const void *b, int panels, int64_t k);
+    void (*tile_q4_0)(const nc_gemm_out *o, const uint16_t *a, int rows, const void *b, int panels, int64_t k);
+    int quant_rows;
+    /* One panel of any kind to f32 [k][16] or bf16 pairs [ceil(k/2)][16][2]. */
+    void (*panel_f32)(float *out, nc_gemm_kind kind, const void *panel, int64_t k);
+    void (*panel_bf16)(uint16_t *out, nc_gemm_kind kind, const void *panel, int64_t k);
+    /* One panel from a float source: columns row..row+valid of W (valid <= 16). */
+    void (*pack_f32)(float *out, const nc_gemm_source *s, int64_t row, int valid, int64_t k, bool stream);
+    void (*pack_bf16)(uint16_t *out, const nc_gemm_source *s, int64_t row, int valid, int64_t k, bool stream);
+};
+#endif
