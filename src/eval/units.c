@@ -1,0 +1,224 @@
+/* units.c - splitting, lower case and decomposition. Character data by utf8proc; Hangul by the Unicode Standard's arithmetic (3.12). */
+#include "eval/units.h"
+#include <string.h>
+#include <utf8proc.h>
+
+static const char *const names[NC_UNITS] = { "eojeol", "eojeol_punct", "syllable", "jamo" };
+
+const char *nc_unit_name(nc_unit unit) { return names[unit]; }
+
+int nc_unit_parse(const char *name, nc_unit *out)
+{
+    for (int i = 0; i < NC_UNITS; i++)
+        if (strcmp(name, names[i]) == 0) {
+            *out = (nc_unit)i;
+            return 0;
+        }
+    return NC_ENOTFOUND;
+}
+
+uint32_t nc_next_char(nc_str s, size_t *at)
+{
+    uint32_t c;
+    int n = nc_utf8_decode(s.p + *at, s.n - *at, &c);
+    if (n <= 0) {
+        c = 0x110000u + (unsigned char)s.p[*at];
+        n = 1;
+    }
+    *at += (size_t)n;
+    return c;
+}
+
+bool nc_char_is_space(uint32_t c)
+{
+    return (c >= 9 && c <= 13) || (c >= 0x1c && c <= 0x20) || c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) ||
+           c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
+}
+
+nc_char_kind nc_char_kind_of(uint32_t c)
+{
+    if (c >= 0x110000)
+        return NC_CHAR_OTHER;
+    utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)c);
+    if (k >= UTF8PROC_CATEGORY_LU && k <= UTF8PROC_CATEGORY_LO)
+        return NC_CHAR_LETTER;
+    if (k >= UTF8PROC_CATEGORY_ND && k <= UTF8PROC_CATEGORY_NO)
+        return NC_CHAR_NUMBER;
+    if (k >= UTF8PROC_CATEGORY_PC && k <= UTF8PROC_CATEGORY_PO)
+        return NC_CHAR_PUNCTUATION;
+    if (k >= UTF8PROC_CATEGORY_SM && k <= UTF8PROC_CATEGORY_SO)
+        return NC_CHAR_SYMBOL;
+    return NC_CHAR_OTHER;
+}
+
+struct list { nc_str *at; int n, capacity; nc_arena *a; };
+
+static void push(struct list *l, const char *p, size_t n)
+{
+    if (l->n == l->capacity) {
+        int more = l->capacity ? l->capacity * 2 : 16;
+        nc_str *grown = NC_NEW_ARRAY(l->a, nc_str, more);
+        if (l->n)
+            memcpy(grown, l->at, sizeof *grown * (size_t)l->n);
+        l->at = grown;
+        l->capacity = more;
+    }
+    l->at[l->n++] = (nc_str){ p, n };
+}
+
+nc_words nc_words_split(nc_arena *a, nc_str s)
+{
+    struct list l = { .a = a };
+    size_t at = 0, start = 0;
+    bool inside = false;
+    while (at < s.n) {
+        size_t before = at;
+        bool space = nc_char_is_space(nc_next_char(s, &at));
+        if (space && inside)
+            push(&l, s.p + start, before - start);
+        if (!space && !inside)
+            start = before;
+        inside = !space;
+    }
+    if (inside)
+        push(&l, s.p + start, s.n - start);
+    return (nc_words){ l.at, l.n };
+}
+
+nc_words nc_words_split_on(nc_arena *a, nc_str s, char separator)
+{
+    struct list l = { .a = a };
+    size_t start = 0;
+    for (size_t i = 0; i < s.n; i++)
+        if (s.p[i] == separator) {
+            push(&l, s.p + start, i - start);
+            start = i + 1;
+        }
+    push(&l, s.p + start, s.n - start);
+    return (nc_words){ l.at, l.n };
+}
+
+/* Splits each word of w at punctuation and symbols; one between two digits stays. */
+static void push_pieces(struct list *l, nc_str w)
+{
+    size_t at = 0, start = 0;
+    bool digit_before = false;
+    while (at < w.n) {
+        size_t before = at;
+        uint32_t c = nc_next_char(w, &at);
+        nc_char_kind k = nc_char_kind_of(c);
+        if (k == NC_CHAR_PUNCTUATION || k == NC_CHAR_SYMBOL) {
+            size_t next = at;
+            bool digit_after = at < w.n && nc_char_kind_of(nc_next_char(w, &next)) == NC_CHAR_NUMBER;
+            if (!(digit_before && digit_after)) {
+                if (before > start)
+                    push(l, w.p + start, before - start);
+                push(l, w.p + before, at - before);
+                start = at;
+            }
+        }
+        digit_before = k == NC_CHAR_NUMBER;
+    }
+    if (w.n > start)
+        push(l, w.p + start, w.n - start);
+}
+
+static void push_char(struct list *l, uint32_t c)
+{
+    char bytes[4];
+    int n = nc_utf8_encode(c, bytes);
+    push(l, nc_arena_copy(l->a, bytes, (size_t)n), (size_t)n);
+}
+
+static void push_decomposed(struct list *l, const char *p, size_t n, uint32_t c)
+{
+    utf8proc_int32_t parts[18];
+    if (c >= 0xac00 && c <= 0xd7a3) {
+        uint32_t s = c - 0xac00;
+        push_char(l, 0x1100 + s / 588);
+        push_char(l, 0x1161 + s % 588 / 28);
+        if (s % 28)
+            push_char(l, 0x11a7 + s % 28);
+        return;
+    }
+    utf8proc_ssize_t count = c < 0x110000 ? utf8proc_decompose_char((utf8proc_int32_t)c, parts, 18, UTF8PROC_DECOMPOSE | UTF8PROC_STABLE, NULL) : 0;
+    if (count <= 1 || count > 18)
+        push(l, p, n);
+    for (utf8proc_ssize_t i = 0; count > 1 && count <= 18 && i < count; i++)
+        push_char(l, (uint32_t)parts[i]);
+}
+
+nc_words nc_units(nc_arena *a, nc_str s, nc_unit unit)
+{
+    if (unit == NC_UNIT_EOJEOL)
+        return nc_words_split(a, s);
+    struct list l = { .a = a };
+    if (unit == NC_UNIT_EOJEOL_PUNCT) {
+        nc_words w = nc_words_split(a, s);
+        for (int i = 0; i < w.n; i++)
+            push_pieces(&l, w.at[i]);
+        return (nc_words){ l.at, l.n };
+    }
+    for (size_t at = 0; at < s.n;) {
+        size_t before = at;
+        uint32_t c = nc_next_char(s, &at);
+        if (nc_char_is_space(c))
+            continue;
+        if (unit == NC_UNIT_JAMO)
+            push_decomposed(&l, s.p + before, at - before, c);
+        else
+            push(&l, s.p + before, at - before);
+    }
+    return (nc_words){ l.at, l.n };
+}
+
+nc_str nc_words_join(nc_arena *a, nc_words w, const char *separator)
+{
+    size_t gap = strlen(separator), n = 0;
+    for (int i = 0; i < w.n; i++)
+        n += w.at[i].n + (i ? gap : 0);
+    char *p = nc_arena_alloc(a, n + 1), *to = p;
+    for (int i = 0; i < w.n; i++) {
+        if (i) {
+            memcpy(to, separator, gap);
+            to += gap;
+        }
+        memcpy(to, w.at[i].p, w.at[i].n);
+        to += w.at[i].n;
+    }
+    return (nc_str){ p, n };
+}
+
+static bool is_cased(uint32_t c)
+{
+    return c < 0x110000 && (utf8proc_tolower((utf8proc_int32_t)c) != (utf8proc_int32_t)c || utf8proc_toupper((utf8proc_int32_t)c) != (utf8proc_int32_t)c);
+}
+
+/* Sigma is final after a cased letter and before none (Unicode 3.13, the marks between left out of account). */
+static bool is_final_sigma(nc_str s, uint32_t before, size_t after)
+{
+    return is_cased(before) && !(after < s.n && is_cased(nc_next_char(s, &after)));
+}
+
+nc_str nc_lower(nc_arena *a, nc_str s)
+{
+    nc_buf b = { 0 };
+    uint32_t before = 0;
+    for (size_t at = 0; at < s.n;) {
+        size_t start = at;
+        uint32_t c = nc_next_char(s, &at);
+        char bytes[4];
+        if (c >= 0x110000)
+            nc_buf_add(&b, s.p + start, 1);
+        else if (c == 0x130)
+            nc_buf_adds(&b, "i\xcc\x87");      /* capital dotted I is the one letter that grows */
+        else {
+            uint32_t low = c == 0x3a3 && is_final_sigma(s, before, at) ? 0x3c2 : (uint32_t)utf8proc_tolower((utf8proc_int32_t)c);
+            nc_buf_add(&b, bytes, (size_t)nc_utf8_encode(low, bytes));
+        }
+        before = c;
+    }
+    nc_str out = { nc_arena_strndup(a, b.p ? b.p : "", b.n), b.n };
+    nc_buf_free(&b);
+    return out;
+}
