@@ -132,6 +132,8 @@ nc_node *nc_graph_node(const nc_graph *g, int i);
 /* The gradient of scalar `loss` for every leaf with wants_grad, as more nodes of the same graph. Where grad_into is set the sum is added there.
  * recompute: values made inside blocks are not kept for the backward pass but made again from the block's inputs. */
 int nc_graph_backward(nc_graph *g, nc_value *loss, bool recompute, nc_error *e);
+/* The same for sum(dy * y), y of any shape: what a gradient coming from outside the graph needs (pipelines, checks). */
+int nc_graph_backward_from(nc_graph *g, nc_value *y, nc_value *dy, bool recompute, nc_error *e);
 nc_value *nc_graph_gradient(const nc_graph *g, const nc_value *leaf);            /* after backward; NULL where none reaches it */
 
 /* Plan: memory of every intermediate in one arena by liveness. The peak is known before anything runs. */

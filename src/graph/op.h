@@ -24,7 +24,7 @@
 #include "graph/ops.h"
 
 #define OP(name) extern const nc_op nc_op_##name;
-#include "graph/ops.list"
+#include "graph/ops/ops.list"
 #undef OP
 /* All ops by ops.list. */
 int nc_op_count(void);

@@ -65,7 +65,7 @@ static nc_isa detect(void)
 static nc_isa detect(void) { return NC_ISA_SCALAR; }
 #endif
 
-/* A family's table is opaque here; each family checks that its own fits (see FITS in kernels.h). */
+/* A family's table is opaque here; each family checks that its own fits (NC_FAMILY_FITS). */
 typedef union slot { uint64_t align[NC_FAMILY_BYTES / 8]; char bytes[NC_FAMILY_BYTES]; } slot;
 
 #define FAMILY(name) void nc_##name##_init(struct nc_##name##_kernels *t, nc_isa isa) PENDING_##name;
@@ -88,10 +88,11 @@ static void fill(void)
     for (int i = 0; i <= (int)cpu_level; i++) {
         struct level *l = &levels[i];
         l->table.isa = (nc_isa)i;
-#define FAMILY(name)                                                       \
-        if (nc_##name##_init) {                                            \
-            nc_##name##_init((struct nc_##name##_kernels *)&l->name, (nc_isa)i); \
-            l->table.name = (const struct nc_##name##_kernels *)&l->name;  \
+#define FAMILY(name)                                                                       \
+        void (*init_##name)(struct nc_##name##_kernels *, nc_isa) = nc_##name##_init;      \
+        if (init_##name) {                                                                 \
+            init_##name((struct nc_##name##_kernels *)&l->name, (nc_isa)i);                \
+            l->table.name = (const struct nc_##name##_kernels *)&l->name;                  \
         }
 #include "kernels/families.list"
 #undef FAMILY
