@@ -128,35 +128,50 @@ static int read_scalar(struct reader *r, nc_json **out)
     return 0;
 }
 
-static nc_json *find(const nc_json *object, nc_str key)
+/* A mapping while it is read: its last member, and the member that holds each key (a pointer as an integer). */
+struct members {
+    nc_json *object, **tail;
+    nc_map *seen;
+    nc_json *merged;            /* the value of << */
+};
+
+/* A later duplicate replaces the value of the first and keeps its place. */
+static void add_member(struct members *m, nc_json *item)
 {
-    for (nc_json *v = object->first; v; v = v->next)
-        if (nc_str_eq(v->key, key))
-            return v;
-    return NULL;
+    int64_t place;
+    if (nc_map_get(m->seen, item->key, &place)) {
+        nc_json *first = (nc_json *)(intptr_t)place, *next = first->next;
+        *first = *item;
+        first->next = next;
+        return;
+    }
+    nc_map_set(m->seen, item->key, (int64_t)(intptr_t)item);
+    *m->tail = item;
+    m->tail = &item->next;
+    m->object->count++;
 }
 
-/* Adds copies of from's members that object does not have. */
-static int merge_members(struct reader *r, nc_json *object, const nc_json *from, int depth)
+/* Adds copies of from's members that the mapping does not have. */
+static int merge_members(struct reader *r, struct members *m, const nc_json *from, int depth)
 {
     if (from->type != NC_JSON_OBJECT)
         return fail_at(r, r->event.start_mark, NC_EFORMAT, "<< needs a mapping or a list of mappings", "");
     NC_JSON_EACH(item, from) {
         nc_json *copy;
-        if (find(object, item->key))
+        if (nc_map_get(m->seen, item->key, NULL))
             continue;
         NC_TRY(copy_tree(r, item, depth + 1, &copy));
-        nc_json_append(object, copy);
+        add_member(m, copy);
     }
     return 0;
 }
 
-static int merge(struct reader *r, nc_json *object, const nc_json *from, int depth)
+static int merge(struct reader *r, struct members *m, int depth)
 {
-    if (from->type != NC_JSON_ARRAY)
-        return merge_members(r, object, from, depth);
-    NC_JSON_EACH(item, from)
-        NC_TRY(merge_members(r, object, item, depth));
+    if (!m->merged || m->merged->type != NC_JSON_ARRAY)
+        return m->merged ? merge_members(r, m, m->merged, depth) : 0;
+    NC_JSON_EACH(item, m->merged)
+        NC_TRY(merge_members(r, m, item, depth));
     return 0;
 }
 
@@ -175,14 +190,12 @@ static int read_sequence(struct reader *r, nc_json *v, int depth)
     }
 }
 
-/* A mapping's members; `seen` maps a key to its place, so that a later duplicate replaces the value of the first. */
-static int read_members(struct reader *r, nc_json *v, int depth, nc_map *seen, nc_json **merged)
+static int read_members(struct reader *r, struct members *m, int depth)
 {
-    nc_json **tail = &v->first, **place = NULL;
     for (;;) {
         NC_TRY(advance(r));
         if (r->event.type == YAML_MAPPING_END_EVENT)
-            break;
+            return 0;
         if (r->event.type != YAML_SCALAR_EVENT)
             return fail_at(r, r->event.start_mark, NC_EUNSUPPORTED, "a key must be a plain name", "");
         const nc_str text = { (const char *)r->event.data.scalar.value, r->event.data.scalar.length };
@@ -191,34 +204,22 @@ static int read_members(struct reader *r, nc_json *v, int depth, nc_map *seen, n
         nc_json *item;
         NC_TRY(advance(r));
         NC_TRY(read_node(r, depth + 1, &item));
-        if (merge_key) {
-            *merged = item;
-            continue;
-        }
         item->key = key;
-        if (nc_map_set(seen, key, 0)) {
-            *tail = item;
-            tail = &item->next;
-            v->count++;
-            continue;
-        }
-        for (place = &v->first; !nc_str_eq((*place)->key, key);)
-            place = &(*place)->next;
-        item->next = (*place)->next;
-        if (tail == &(*place)->next)
-            tail = &item->next;
-        *place = item;
+        if (merge_key)
+            m->merged = item;
+        else
+            add_member(m, item);
     }
-    return 0;
 }
 
 static int read_mapping(struct reader *r, nc_json *v, int depth)
 {
-    nc_json *merged = NULL;
-    nc_map *seen = nc_map_new(8);
-    int code = read_members(r, v, depth, seen, &merged);
-    nc_map_free(seen);
-    return code == 0 && merged ? merge(r, v, merged, depth) : code;
+    struct members m = { v, &v->first, nc_map_new(8), NULL };
+    int code = read_members(r, &m, depth);
+    if (code == 0)
+        code = merge(r, &m, depth);
+    nc_map_free(m.seen);
+    return code;
 }
 
 static int read_node(struct reader *r, int depth, nc_json **out)

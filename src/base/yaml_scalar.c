@@ -1,6 +1,6 @@
 /* yaml_scalar.c - plain scalars by YAML 1.1's rules as PyYAML 6 reads them (resolver.py, constructor.py): null, yes/no/on/off, integers
  * with underscores in base 2, 8, 10, 16 and 60, floats with underscores, .inf, .nan. One addition: a number may have an exponent without a
- * point or without a sign (1e-5, 1.0e5), which PyYAML takes for text and people who write learning rates do not. Dates stay text.
+ * point or without a sign (1e-5, 1.0e5), or a sign before the point (-.5), which PyYAML takes for text and people who write learning rates do not. Dates stay text.
  * Numbers are respelled as JSON has them.
  */
 #include "base/yaml_scalar.h"
