@@ -77,12 +77,13 @@ static double size_of(nc_str w, bool characters)
     return n;
 }
 
+/* English's list serves the language "other" too: the program never unloads it. */
 static bool *function_words(nc_arena *a, nc_words w, const nc_meteor15_options *o, double *length, double *functions)
 {
     bool *is = NC_NEW_ARRAY(a, bool, w.n + 1);
     for (int i = 0; i < w.n; i++) {
         double size = size_of(w.at[i], o->characters);
-        is[i] = o->english && o->data && nc_map_get(o->data->functions, nc_lower(a, w.at[i]), NULL);
+        is[i] = o->data && nc_map_get(o->data->functions, nc_lower(a, w.at[i]), NULL);
         *length += size;
         *functions += is[i] ? size : 0;
     }

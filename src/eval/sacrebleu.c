@@ -104,7 +104,7 @@ static nc_str stripped(nc_str s)
     size_t start = s.n, end = 0;
     for (size_t at = 0; at < s.n;) {
         size_t before = at;
-        if (nc_char_is_space(nc_next_char(s, &at)))
+        if (nc_char_is_blank(nc_next_char(s, &at)))
             continue;
         start = before < start ? before : start;
         end = at;

@@ -1,7 +1,7 @@
-/* units.c - splitting, lower case and decomposition. Character data by utf8proc; Hangul by the Unicode Standard's arithmetic (3.12). */
+/* units.c - splitting, lower case and decomposition. Character data of text/unicode.h. */
 #include "eval/units.h"
+#include "text/unicode.h"
 #include <string.h>
-#include <utf8proc.h>
 
 static const char *const names[NC_UNITS] = { "eojeol", "eojeol_punct", "syllable", "jamo" };
 
@@ -29,26 +29,22 @@ uint32_t nc_next_char(nc_str s, size_t *at)
     return c;
 }
 
-bool nc_char_is_space(uint32_t c)
-{
-    return (c >= 9 && c <= 13) || (c >= 0x1c && c <= 0x20) || c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) ||
-           c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
-}
+/* White_Space and the four information separators. */
+bool nc_char_is_blank(uint32_t c) { return c < 0x110000 && (nc_char_is_space(c) || (c >= 0x1c && c <= 0x1f)); }
 
 nc_char_kind nc_char_kind_of(uint32_t c)
 {
     if (c >= 0x110000)
         return NC_CHAR_OTHER;
-    utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)c);
-    if (k >= UTF8PROC_CATEGORY_LU && k <= UTF8PROC_CATEGORY_LO)
-        return NC_CHAR_LETTER;
-    if (k >= UTF8PROC_CATEGORY_ND && k <= UTF8PROC_CATEGORY_NO)
+    if (c < 0x80 && c && strchr("$+<=>^`|~", (int)c))
+        return NC_CHAR_SYMBOL;                 /* punctuation to BERT, symbols to Unicode */
+    if (nc_char_is_numeric(c))
         return NC_CHAR_NUMBER;
-    if (k >= UTF8PROC_CATEGORY_PC && k <= UTF8PROC_CATEGORY_PO)
+    if (nc_char_is_alphabetic(c))
+        return NC_CHAR_LETTER;
+    if (nc_char_is_punctuation(c))
         return NC_CHAR_PUNCTUATION;
-    if (k >= UTF8PROC_CATEGORY_SM && k <= UTF8PROC_CATEGORY_SO)
-        return NC_CHAR_SYMBOL;
-    return NC_CHAR_OTHER;
+    return nc_char_is_word(c) || nc_char_is_other(c) || nc_char_is_blank(c) ? NC_CHAR_OTHER : NC_CHAR_SYMBOL;
 }
 
 struct list { nc_str *at; int n, capacity; nc_arena *a; };
@@ -73,7 +69,7 @@ nc_words nc_words_split(nc_arena *a, nc_str s)
     bool inside = false;
     while (at < s.n) {
         size_t before = at;
-        bool space = nc_char_is_space(nc_next_char(s, &at));
+        bool space = nc_char_is_blank(nc_next_char(s, &at));
         if (space && inside)
             push(&l, s.p + start, before - start);
         if (!space && !inside)
@@ -132,20 +128,12 @@ static void push_char(struct list *l, uint32_t c)
 
 static void push_decomposed(struct list *l, const char *p, size_t n, uint32_t c)
 {
-    utf8proc_int32_t parts[18];
-    if (c >= 0xac00 && c <= 0xd7a3) {
-        uint32_t s = c - 0xac00;
-        push_char(l, 0x1100 + s / 588);
-        push_char(l, 0x1161 + s % 588 / 28);
-        if (s % 28)
-            push_char(l, 0x11a7 + s % 28);
-        return;
-    }
-    utf8proc_ssize_t count = c < 0x110000 ? utf8proc_decompose_char((utf8proc_int32_t)c, parts, 18, UTF8PROC_DECOMPOSE | UTF8PROC_STABLE, NULL) : 0;
-    if (count <= 1 || count > 18)
+    uint32_t parts[18];
+    int count = c < 0x110000 ? nc_char_decompose(c, false, parts) : 1;
+    if (count <= 1)
         push(l, p, n);
-    for (utf8proc_ssize_t i = 0; count > 1 && count <= 18 && i < count; i++)
-        push_char(l, (uint32_t)parts[i]);
+    for (int i = 0; count > 1 && i < count; i++)
+        push_char(l, parts[i]);
 }
 
 nc_words nc_units(nc_arena *a, nc_str s, nc_unit unit)
@@ -162,7 +150,7 @@ nc_words nc_units(nc_arena *a, nc_str s, nc_unit unit)
     for (size_t at = 0; at < s.n;) {
         size_t before = at;
         uint32_t c = nc_next_char(s, &at);
-        if (nc_char_is_space(c))
+        if (nc_char_is_blank(c))
             continue;
         if (unit == NC_UNIT_JAMO)
             push_decomposed(&l, s.p + before, at - before, c);
@@ -189,10 +177,7 @@ nc_str nc_words_join(nc_arena *a, nc_words w, const char *separator)
     return (nc_str){ p, n };
 }
 
-static bool is_cased(uint32_t c)
-{
-    return c < 0x110000 && (utf8proc_tolower((utf8proc_int32_t)c) != (utf8proc_int32_t)c || utf8proc_toupper((utf8proc_int32_t)c) != (utf8proc_int32_t)c);
-}
+static bool is_cased(uint32_t c) { return c < 0x110000 && (nc_char_is_upper(c) || nc_char_is_lower(c)); }
 
 /* Sigma is final after a cased letter and before none (Unicode 3.13, the marks between left out of account). */
 static bool is_final_sigma(nc_str s, uint32_t before, size_t after)
@@ -207,15 +192,13 @@ nc_str nc_lower(nc_arena *a, nc_str s)
     for (size_t at = 0; at < s.n;) {
         size_t start = at;
         uint32_t c = nc_next_char(s, &at);
+        uint32_t low[3] = { 0x3c2 };
         char bytes[4];
-        if (c >= 0x110000)
-            nc_buf_add(&b, s.p + start, 1);
-        else if (c == 0x130)
-            nc_buf_adds(&b, "i\xcc\x87");      /* capital dotted I is the one letter that grows */
-        else {
-            uint32_t low = c == 0x3a3 && is_final_sigma(s, before, at) ? 0x3c2 : (uint32_t)utf8proc_tolower((utf8proc_int32_t)c);
-            nc_buf_add(&b, bytes, (size_t)nc_utf8_encode(low, bytes));
-        }
+        int n = c >= 0x110000 ? 0 : c == 0x3a3 && is_final_sigma(s, before, at) ? 1 : nc_char_to_lower(c, low);
+        if (n == 0)
+            nc_buf_add(&b, s.p + start, at - start);
+        for (int i = 0; i < n; i++)
+            nc_buf_add(&b, bytes, (size_t)nc_utf8_encode(low[i], bytes));
         before = c;
     }
     nc_str out = { nc_arena_strndup(a, b.p ? b.p : "", b.n), b.n };

@@ -27,7 +27,7 @@ nc_str nc_lower(nc_arena *a, nc_str text);                                  /* a
 
 typedef enum nc_char_kind { NC_CHAR_OTHER, NC_CHAR_LETTER, NC_CHAR_NUMBER, NC_CHAR_PUNCTUATION, NC_CHAR_SYMBOL } nc_char_kind;
 nc_char_kind nc_char_kind_of(uint32_t code_point);                          /* Unicode's general category: L*, N*, P*, S* */
-bool nc_char_is_space(uint32_t code_point);
+bool nc_char_is_blank(uint32_t code_point);                                  /* white space as Python has it */
 /* The next character of s at *at: its code point (the byte + 0x110000 where it is no UTF-8), *at moved past it. */
 uint32_t nc_next_char(nc_str s, size_t *at);
 #endif

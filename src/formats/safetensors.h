@@ -31,7 +31,7 @@ size_t nc_safetensors_bytes(const nc_safetensors *s);                       /* d
 /* p[0..n) lies in a mapping of s, else nothing happens. */
 void nc_safetensors_advise(const nc_safetensors *s, const void *p, size_t n, nc_advice advice);
 
-/* Writes one file. metadata: an object of strings, NULL for {"format": "pt"}. Tensors are laid out as the reference does: by
+/* Writes one file. metadata: an object of strings, NULL for {"format": "pt"}, an empty object for none. Tensors are laid out as the reference does: by
  * falling dtype rank (wide types first), then by name, so that the same tensors give the same bytes. */
 int nc_safetensors_write(const char *path, const nc_store *tensors, int count, const nc_json *metadata,
                          nc_store_fill *fill, void *context, nc_error *e);

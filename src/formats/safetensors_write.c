@@ -51,9 +51,9 @@ static int check(const char *path, const nc_store *t, int index, struct item *ou
 
 static void add_header(nc_buf *b, const struct item *items, int n, const nc_json *metadata)
 {
-    nc_buf_adds(b, "{\"__metadata__\":{");
-    if (!metadata)
-        nc_buf_adds(b, "\"format\":\"pt\"");
+    uint64_t at = 0;
+    bool comma = !metadata || metadata->first;
+    nc_buf_adds(b, metadata ? comma ? "{\"__metadata__\":{" : "{" : "{\"__metadata__\":{\"format\":\"pt\"");
     NC_JSON_EACH(m, metadata) {
         if (m != metadata->first)
             nc_buf_addc(b, ',');
@@ -61,11 +61,12 @@ static void add_header(nc_buf *b, const struct item *items, int n, const nc_json
         nc_buf_addc(b, ':');
         nc_buf_json_string(b, m->text);
     }
-    nc_buf_addc(b, '}');
-    uint64_t at = 0;
+    if (comma)
+        nc_buf_addc(b, '}');
     for (int i = 0; i < n; i++) {
         const nc_store *t = items[i].t;
-        nc_buf_addc(b, ',');
+        if (comma || i)
+            nc_buf_addc(b, ',');
         nc_buf_json_string(b, nc_str_of(t->name));
         nc_buf_printf(b, ":{\"dtype\":\"%s\",\"shape\":[", nc_safetensors_dtype_name(t->dtype));
         for (int d = 0; d < t->shape.rank; d++)
