@@ -115,8 +115,10 @@ static int film(const struct job *j, int clip, nc_image *frames, nc_error *e)
     const bool leftward = nc_rng_below(&s.r, 2);
     for (uint32_t left = s.slots.objects; left && count < 2; left &= left - 1, count++)
         things[count] = scene_thing(&s, __builtin_ctz(left), count);
-    if (count == 2 && nc_rng_below(&s.r, 2))
-        things[1].leftward = !things[0].leftward;
+    /* Two that go the same way keep their distance; others cross. */
+    if (count == 2 && things[0].leftward == things[1].leftward)
+        for (int i = 0; i < 2; i++)
+            things[i].offset += i ? 0.17 : -0.17;
     work.scale = s.c.scale;
     int code = nc_image_copy(&s.c.im, &work.im, e);
     for (int i = 0; i < j->o.frames && code == 0; i++) {
