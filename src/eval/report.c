@@ -173,7 +173,7 @@ static void chart_of(nc_report *r, const struct curves *all, const char *title, 
     for (int i = 0; i < count && n < 4; i++) {
         const struct curve *c = curve_named(all, names[i]);
         if (c)
-            s[n++] = (nc_series){ c->name, c->x, c->y, c->n, nc_starts_with(c->name, "eval_") };
+            s[n++] = (nc_series){ c->name, c->x, c->y, c->n, nc_starts_with(c->name, "eval_"), strcmp(c->name, "learning_rate") == 0 || strcmp(c->name, "lr") == 0 };
     }
     if (n)
         nc_report_chart(r, &(nc_chart){ .title = title, .x_label = "step", .series = s, .count = n, .log_y = log_y });

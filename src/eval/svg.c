@@ -1,4 +1,4 @@
-/* svg.c - axes with round ticks (1, 2, 5 times a power of ten), grid, one polyline a series, a legend. */
+/* svg.c - axes with round ticks (1, 2, 5 times a power of ten), grid, a line a series, a legend. */
 #include "eval/svg.h"
 #include <float.h>
 #include <math.h>
@@ -63,10 +63,14 @@ static double round_step(double span, int wanted)
 static void tick_text(nc_buf *b, double v)
 {
     double size = fabs(v);
-    if (size != 0 && (size < 1e-3 || size >= 1e6))
-        nc_buf_printf(b, "%.3g", v);
+    if (size >= 1e9 || (size != 0 && size < 1e-4))
+        nc_buf_printf(b, "%.3g", size < 1e-12 ? 0.0 : v);
+    else if (size >= 1e6)
+        nc_buf_printf(b, "%.4gM", v / 1e6);
+    else if (size >= 1e4)
+        nc_buf_printf(b, "%.4gk", v / 1e3);
     else
-        nc_buf_printf(b, "%.4g", fabs(v) < 1e-12 ? 0.0 : v);
+        nc_buf_printf(b, "%.4g", v);
 }
 
 static void draw_x_ticks(nc_buf *b, const struct frame *f)
@@ -79,27 +83,43 @@ static void draw_x_ticks(nc_buf *b, const struct frame *f)
     }
 }
 
-static void draw_y_ticks(nc_buf *b, const struct frame *f)
+static void draw_y_tick(nc_buf *b, const struct frame *f, double value)
 {
-    double step = round_step(f->y1 - f->y0, 5);
-    for (double v = ceil(f->y0 / step) * step; v <= f->y1 + step * 1e-9; v += step) {
-        double value = f->log_y ? pow(10, v) : v, y = at_y(f, value);
-        nc_buf_printf(b, "<path d=\"M%.1f %.1fH%.1f\" class=\"g\"/><text x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\" class=\"t\">", f->left, y, f->right, f->left - 7, y + 4);
-        tick_text(b, value);
-        nc_buf_adds(b, "</text>");
-    }
+    double y = at_y(f, value);
+    nc_buf_printf(b, "<path d=\"M%.1f %.1fH%.1f\" class=\"g\"/><text x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\" class=\"t\">", f->left, y, f->right, f->left - 7, y + 4);
+    tick_text(b, value);
+    nc_buf_adds(b, "</text>");
 }
 
-static void draw_series(nc_buf *b, const struct frame *f, const nc_series *s, int colour)
+/* Round values; on a logarithmic axis 1, 2 and 5 of every decade, or whole decades when there are many. */
+static void draw_y_ticks(nc_buf *b, const struct frame *f)
 {
-    int stretch = (s->n + POINTS - 1) / POINTS, drawn = 0;
-    if (stretch < 1)
-        stretch = 1;
-    nc_buf_printf(b, "<polyline class=\"l\" style=\"stroke:var(--s%d)\" points=\"", colour);
+    static const double parts[] = { 1, 2, 5 };
+    double step = round_step(f->y1 - f->y0, 5), decades = f->y1 - f->y0;
+    if (!f->log_y) {
+        for (double v = ceil(f->y0 / step) * step; v <= f->y1 + step * 1e-9; v += step)
+            draw_y_tick(b, f, fabs(v) < step * 1e-6 ? 0 : v);
+        return;
+    }
+    int used = decades > 3 ? 1 : 3, every = decades > 8 ? (int)(decades / 5) : 1;
+    for (int decade = (int)floor(f->y0); decade <= (int)ceil(f->y1); decade += every)
+        for (int i = 0; i < used; i++) {
+            double v = parts[i] * pow(10, decade);
+            if (log10(v) >= f->y0 && log10(v) <= f->y1)
+                draw_y_tick(b, f, v);
+        }
+}
+
+/* One polyline, a point every `stretch` values: the mean of that stretch, or with half > 0 of the window of 2 half + 1 values around it.
+ * Returns the points drawn. */
+static int draw_line(nc_buf *b, const struct frame *f, const nc_series *s, int stretch, int half, const char *class, int colour)
+{
+    int drawn = 0;
+    nc_buf_printf(b, "<polyline class=\"%s\" style=\"stroke:var(--s%d)\" points=\"", class, colour);
     for (int i = 0; i < s->n; i += stretch) {
         double x = 0, y = 0;
-        int n = 0;
-        for (int k = i; k < i + stretch && k < s->n; k++)
+        int n = 0, from = i > half ? i - half : 0, to = half ? i + half + 1 : i + stretch;
+        for (int k = from; k < to && k < s->n; k++)
             if (isfinite(s->x[k]) && isfinite(s->y[k])) {
                 x += s->x[k];
                 y += s->y[k];
@@ -109,6 +129,17 @@ static void draw_series(nc_buf *b, const struct frame *f, const nc_series *s, in
             nc_buf_printf(b, "%s%.2f,%.2f", drawn++ ? " " : "", at_x(f, x / n), at_y(f, y / n));
     }
     nc_buf_adds(b, "\"/>");
+    return drawn;
+}
+
+/* A long series is drawn faintly as it is, and in full colour as a moving mean over a fortieth of it. */
+static void draw_series(nc_buf *b, const struct frame *f, const nc_series *s, int colour)
+{
+    int stretch = s->n > POINTS ? (s->n + POINTS - 1) / POINTS : 1;
+    bool noisy = s->n > 120 && !s->points && !s->plain;
+    int drawn = draw_line(b, f, s, stretch, 0, noisy ? "l faint" : "l", colour);
+    if (noisy)
+        draw_line(b, f, s, stretch, s->n / 80, "l", colour);
     for (int i = 0; i < s->n && (s->points || drawn == 1); i++)
         if (isfinite(s->x[i]) && isfinite(s->y[i]))
             nc_buf_printf(b, "<circle cx=\"%.2f\" cy=\"%.2f\" r=\"3\" style=\"fill:var(--s%d)\"/>", at_x(f, s->x[i]), at_y(f, s->y[i]), colour);
@@ -131,8 +162,8 @@ void nc_svg_chart(nc_buf *b, const nc_chart *c)
     int width = c->width ? c->width : 560, height = c->height ? c->height : 260;
     struct frame f = { .left = 58, .right = width - 14, .top = 38, .bottom = height - 34 };
     find_range(c, &f);
-    nc_buf_printf(b, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" role=\"img\" class=\"chart\"><style>.chart .t{font:12px system-ui,sans-serif;fill:var(--muted)}"
-                     ".chart .h{font:600 14px system-ui,sans-serif;fill:var(--ink)}.chart .g{stroke:var(--line);fill:none}.chart .l{fill:none;stroke-width:1.8;stroke-linejoin:round}</style>", width, height);
+    nc_buf_printf(b, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" role=\"img\" class=\"chart\" font-family=\"Pretendard,Noto Sans KR,NanumGothic,system-ui,sans-serif\"><style>.chart .t{font-size:12px;fill:var(--muted)}"
+                     ".chart .h{font-size:14px;font-weight:600;fill:var(--ink)}.chart .g{stroke:var(--line);fill:none}.chart .l{fill:none;stroke-width:1.8;stroke-linejoin:round}.chart .faint{stroke-opacity:.28;stroke-width:1.2}</style>", width, height);
     nc_buf_printf(b, "<text x=\"%.0f\" y=\"23\" class=\"h\">", f.left);
     nc_buf_html(b, nc_str_of(c->title ? c->title : ""));
     nc_buf_adds(b, "</text>");

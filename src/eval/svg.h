@@ -4,7 +4,7 @@
 #define NC_EVAL_SVG_H
 #include "base/str.h"
 
-typedef struct nc_series { const char *name; const double *x, *y; int n; bool points; } nc_series;   /* points: a dot at every value */
+typedef struct nc_series { const char *name; const double *x, *y; int n; bool points, plain; } nc_series;   /* points: a dot at every value; plain: no moving mean */
 
 typedef struct nc_chart {
     const char *title, *x_label;
@@ -14,7 +14,8 @@ typedef struct nc_chart {
     int width, height;                         /* of the viewBox; 0: 560 x 260 */
 } nc_chart;
 
-/* Appends one <svg>. Values that are not finite are left out; series of more than 600 points are drawn by the means of equal stretches. */
+/* Appends one <svg>. Values that are not finite are left out; series of more than 600 points are drawn by the means of
+ * equal stretches; beyond 120 points a moving mean lies over the faint curve. */
 void nc_svg_chart(nc_buf *b, const nc_chart *c);
 extern const char nc_svg_style[];
 #endif
