@@ -15,6 +15,9 @@ typedef struct nc_head { nc_site *w, *bias; double scale, soft_cap; } nc_head;  
 /* What the decoder's layers need of a cache. */
 typedef struct nc_cache_need { int layers, kv_heads, key_dim, value_dim; } nc_cache_need;
 
+/* What a tower says of itself: pictures are size x size, cut into patches; class_rows rows stand before the patches of each. */
+typedef struct nc_vision_info { int image_size, patch_size, channels, class_rows, layers, hidden_size; } nc_vision_info;
+
 struct nc_family {
     const char *name;                        /* Hugging Face model_type */
     const char *architectures;               /* space-separated classes it answers for; the first is what a new folder says */
@@ -33,10 +36,15 @@ struct nc_family {
     int (*media_rows)(const nc_model *m, const void *self, const nc_media *media);
     void (*head)(const void *self, nc_head *out);
     void (*cache)(const void *self, nc_cache_need *out);
-    /* Models that are no decoder (CLIP, SigLIP): builds everything and probes its outputs under the reference's names ("out.image_embeds"). */
-    void (*outputs)(const nc_model *m, const void *self, nc_build *b);
-    /* Capacities of counts beyond tokens: media is the number of pictures a step may hold. */
-    void (*capacity)(const void *self, nc_build *b, int64_t tokens, int64_t pictures);
+    /* Vision towers: hidden rows after block `layer` (0: the embedding, -1: the last), picture after picture, class rows included. Probes are
+     * named prefix.0, prefix.1 ... Reads the tables nc_prepare_pictures made. */
+    nc_value *(*vision)(const nc_model *m, const void *self, nc_build *b, int layer, const char *probe_prefix);
+    void (*vision_info)(const void *self, struct nc_vision_info *out);
+    /* Models that are no decoder (CLIP, SigLIP): builds everything, probes its outputs under the reference's names ("out.image_embeds") and returns the loss it is
+     * trained with. The count "pictures" is fixed. */
+    nc_value *(*outputs)(const nc_model *m, const void *self, nc_build *b);
+    /* Capacities of the counts beyond "tokens" and "scored", for a step of at most so many pictures. NULL: none. */
+    void (*capacity)(const void *self, nc_build *b, int64_t pictures);
 };
 
 struct nc_model {
@@ -46,7 +54,10 @@ struct nc_model {
     nc_site **sites;
     int site_count;
     const nc_json *config;                   /* the tree as read, the arena's */
-    const char *scope;                       /* current prefix while weights are listed */
+    const char *prefix;                      /* of all its sites' names: "language_model." for a part, "" else */
+    const char *scope;                       /* below the prefix, while weights are listed */
+    void (*release)(nc_model *m, void *context);   /* gives the weights' memory back (load/ sets it) */
+    void *release_context;
     nc_model *parent;                        /* the model this is a part of; its sites are listed there too */
     int hidden_size, vocab_size, max_positions;   /* set by config() of decoders */
     int image_token_id, video_token_id;      /* -1 without */
@@ -66,15 +77,23 @@ nc_site *nc_weight(nc_model *m, unsigned flags, nc_init init, const char *name, 
 #define nc_weight_table(m, name, rows, width) nc_weight((m), 0, NC_INIT_NORMAL, (name), (rows), (width), 0, 0)
 #define nc_weight_norm(m, name, width) nc_weight((m), 0, NC_INIT_ONE, (name), (width), 0, 0, 0)
 #define nc_weight_bias(m, name, width) nc_weight((m), 0, NC_INIT_ZERO, (name), (width), 0, 0, 0)
+nc_site *nc_weight_conv(nc_model *m, const char *name, int64_t out, int64_t in, int64_t height, int64_t width);   /* held as [out, in*height*width] */
+nc_site *nc_weight_conv1d(nc_model *m, const char *name, int64_t in, int64_t out);         /* GPT-2's [in, out], held as [out, in] */
 void nc_weight_scope(nc_model *m, const char *format, ...) NC_PRINTF(2, 3);      /* below the model's own prefix */
 /* Used by config(): a part of another family under a key ("vision_config"), its sites under prefix. NULL after a mistake (sticks to r). */
 nc_model *nc_submodel(nc_model *m, nc_config *r, const char *key, const char *prefix);
 void nc_submodel_weights(nc_model *part);    /* lists the part's sites here in the parent's order */
 
+/* Tables of a tower for equal pictures: "vision.patches" f32 [patches, channels*patch*patch], "vision.rows" (patch of each row or -1), "vision.class" (0 at class
+ * rows, else -1), "vision.pos" and the spans "vision"; counts "patches", "vision". */
+int nc_prepare_pictures(nc_batch *batch, const nc_vision_info *info, const nc_pixels *pictures, int count, nc_error *e);
+void nc_capacity_pictures(nc_build *b, const nc_vision_info *info, int64_t pictures);
+
 /* Stages as the rest of the program calls them. */
 nc_value *nc_model_tower(const nc_model *m, nc_build *b);
 nc_value *nc_model_decoder(const nc_model *m, nc_build *b, nc_value *media);
 int nc_model_prepare(const nc_model *m, nc_batch *batch, const nc_seq *seqs, int count, nc_error *e);
-/* Tables every decoder shares: ids [tokens], pos [tokens, 1], targets, weights, rows that sample ("sample.rows"), spans "text". */
+/* Tables every decoder shares: "text.ids" [tokens], "text.pos" [tokens, 1], spans "text"; "score.rows" (rows the head is asked for: those with a target, or that
+ * sample), "score.targets", "score.weights"; counts "tokens", "scored". */
 int nc_prepare_text(nc_batch *batch, const nc_seq *seqs, int count, nc_error *e);
 #endif

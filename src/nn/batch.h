@@ -32,6 +32,7 @@ typedef struct nc_seq {
     float weight;                /* training: weight of each counted row in the loss */
     const nc_media *media;       /* in order of their placeholders, of this stretch */
     int media_count;
+    nc_dtype feature_dtype;      /* of media features computed earlier */
     int media_row;               /* rows of media[0] already spliced before this stretch */
     bool want_logits;            /* serving: the last row samples */
 } nc_seq;

@@ -20,6 +20,7 @@ struct nc_build {
     nc_cache *cache;             /* NULL: no cache, keys are the rows at hand */
     bool training;
     int layer;                   /* cache layer of the attention being built; models count it up */
+    bool recompute;              /* blocks are made again in the backward pass */
     bool probes;                 /* golden checks: keep what nc_probe names */
     nc_point_fn *point;          /* inserted at every named point; NULL: none */
     void *point_context;
@@ -46,8 +47,13 @@ int nc_program_run(nc_program *p, const nc_batch *batch, const nc_run_options *o
 int64_t nc_program_count(const nc_program *p, const char *name);                 /* live number of the last run */
 nc_value *nc_program_value(const nc_program *p, const char *probe);              /* a probed or kept value by name; NULL when there is none */
 
+int nc_program_probes(const nc_program *p);
+const char *nc_program_probe_name(const nc_program *p, int i);
+
 /* Inputs of a stage. The named count must have a capacity (nc_build_capacity). columns 0: rank 1. */
 void nc_build_capacity(nc_build *b, const char *count, int64_t capacity);
+/* A count that is the same in every run: its axes are constants (the pairs of a contrastive batch). */
+void nc_build_fixed(nc_build *b, const char *count, int64_t n);
 nc_value *nc_in(nc_build *b, const char *name, nc_dtype t, const char *count, int64_t columns);
 const nc_spans *nc_in_spans(nc_build *b, const char *name);
 
@@ -62,6 +68,9 @@ nc_value *nc_gated_mlp(nc_build *b, nc_unary activation, nc_value *x, nc_site *g
 /* Attention over the spans of a stream: q [N,H*A], k, v [N,G*A] (or with heads split). Uses and counts up b->layer when a cache is there and cached is true. */
 typedef struct nc_attend { int heads, kv_heads, head_dim, window; double scale, soft_cap; bool cached; const nc_spans *spans; } nc_attend;
 nc_value *nc_attend_heads(nc_build *b, nc_value *q, nc_value *k, nc_value *v, const nc_attend *a);   /* -> [N, H*A] */
+
+/* Keeps x after the run under a name, found by nc_program_value. */
+void nc_build_keep(nc_build *b, nc_value *x, const char *name);
 
 /* A named point of a block where methods may insert something (attn.in, mlp.out ...); returns x or what replaces it. */
 nc_value *nc_point(nc_build *b, nc_value *x, const char *name);

@@ -22,10 +22,12 @@ enum { NC_SITE_LINEAR = 1,       /* an operand of products: may be held packed *
 
 struct nc_site {
     const char *name;            /* canonical; the model's arena */
-    nc_shape shape;
+    nc_shape shape;              /* as used: [out, in] for products, a convolution's patches flattened */
+    nc_shape file_shape;         /* as the file says it: [in, out] when transposed, [out, in, h, w] for convolutions */
     unsigned flags;
     nc_init init;
     double init_std;
+    double init_value;           /* added to what init gives (logit_scale) */
     /* The value in the run's dtype: plain row-major in value.data, or packed (value.data NULL). */
     nc_tensor value;
     struct nc_gemm_b *packed;

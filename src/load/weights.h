@@ -1,0 +1,46 @@
+/* weights.h - memory for a model's sites: planned, allocated, filled from a checkpoint or at random, and given back.
+ *
+ * How a site is held follows from the run: products' weights packed for inference (NC_SITE_LINEAR), everything plain row-major while anything trains.
+ * In a bf16 run a trained site has an f32 master that the optimizer owns and a bf16 copy that the graph reads; a frozen one has the copy only.
+ */
+#ifndef NC_LOAD_WEIGHTS_H
+#define NC_LOAD_WEIGHTS_H
+#include "formats/safetensors.h"
+#include "models/model.h"
+
+typedef struct nc_weights_options {
+    nc_dtype compute;                /* NC_F32 or NC_BF16 (NC_F64 for checks: plain only) */
+    bool pack;                       /* hold products' weights packed (inference) */
+    nc_pool *pool;
+    const nc_kernels *kernels;
+} nc_weights_options;
+
+/* Bytes nc_weights_allocate will take, by part. Sites' `trainable` must be set before. quantized: the kind packed linear sites will have, or NC_DTYPES. */
+typedef struct nc_weights_plan { size_t values, masters, gradients; } nc_weights_plan;
+nc_weights_plan nc_weights_bytes(const nc_model *m, const nc_weights_options *o, nc_dtype quantized);
+
+/* Plain memory for every site that is held plain, masters and gradients of trainable ones; packed sites get theirs when they are filled. The model owns all
+ * and gives it back in nc_model_free. */
+int nc_weights_allocate(nc_model *m, const nc_weights_options *o, nc_error *e);
+/* Fills every site from the files. Missing, misshapen and unknown tensors are errors or warnings as DESIGN says; *unread counts tensors nobody asked for
+ * (their names go to `warn` when given). */
+int nc_weights_load(nc_model *m, const nc_safetensors *s, const nc_weights_options *o, nc_buf *warn, nc_error *e);
+/* Random values: each site's init, drawn by Philox(seed; site's name), the same whatever the dtype or order. */
+int nc_weights_init(nc_model *m, uint64_t seed, const nc_weights_options *o, nc_error *e);
+/* Gives one site its values from a row-major array of its own shape: master, copy or packed storage. */
+int nc_site_fill(nc_site *s, nc_dtype t, const void *values, bool transposed, const nc_weights_options *o, nc_error *e);
+/* The site's value as f32 or bf16, row-major in the file's shape (transposed back where the file is), to out. */
+int nc_site_read(const nc_site *s, nc_dtype t, void *out, nc_error *e);
+/* Memory that nc_model_free gives back with the model. NULL when the system refuses. */
+void *nc_model_alloc(nc_model *m, size_t bytes);
+void nc_model_adopt(nc_model *m, struct nc_gemm_b *packed);
+
+/* Marks sites trainable by glob patterns over canonical names (NULL-terminated list; "*" all); returns how many. */
+int nc_model_train_only(nc_model *m, const char *const *patterns);
+/* After the optimizer changed masters: bf16 copies are made anew (the optimizer does it itself where it can). */
+void nc_weights_refresh(nc_model *m, nc_pool *pool, const nc_kernels *kernels);
+
+/* Writes folder/model.safetensors (sharded above max_shard_bytes) under the names the folder used (file_name, else canonical), in dtype t (trained masters
+ * exactly when F32), and config.json from the model's tree with the dtype set. */
+int nc_model_save(const nc_model *m, const char *folder, nc_dtype t, uint64_t max_shard_bytes, nc_error *e);
+#endif

@@ -1,0 +1,189 @@
+/* config.c - the reader that remembers which keys were asked for. */
+#include "models/config.h"
+
+#include <limits.h>
+#include <stdio.h>
+
+#include "nn/build.h"
+
+/* Keys that change neither the forward pass nor training, in every family: provenance, generation and pipeline settings, regularization that the recipe sets. */
+static const char *const meaningless[] = {
+    "_name_or_path", "architectures", "transformers_version", "torch_dtype", "dtype", "model_type", "use_cache", "bos_token_id", "eos_token_id", "pad_token_id",
+    "sep_token_id", "cls_token_id", "unk_token_id", "decoder_start_token_id", "task_specific_params", "id2label", "label2id", "output_attentions", "output_hidden_states", "return_dict",
+    "use_return_dict", "torchscript", "tie_encoder_decoder", "pruned_heads", "initializer_range", "attn_implementation", "_attn_implementation", "_attn_implementation_autoset",
+    "pretraining_tp", "finetuning_task", "problem_type", "tokenizer_class", "prefix", "chunk_size_feed_forward", "is_encoder_decoder", "is_decoder", "add_cross_attention",
+    "cross_attention_hidden_size", "use_bfloat16", "tf_legacy_loss", "early_stopping", "max_length", "min_length", "do_sample", "num_beams", "num_beam_groups",
+    "diversity_penalty", "temperature", "top_k", "top_p", "typical_p", "repetition_penalty", "length_penalty", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size",
+    "bad_words_ids", "num_return_sequences", "output_scores", "return_dict_in_generate", "forced_bos_token_id", "forced_eos_token_id", "remove_invalid_values",
+    "exponential_decay_length_penalty", "suppress_tokens", "begin_suppress_tokens", "auto_map", "quantization_config", NULL,
+};
+
+struct shared { char message[600]; bool failed; };
+
+struct nc_config {
+    nc_arena *arena;
+    const nc_json *object;
+    const char *where;
+    bool *read;
+    struct shared *shared;
+    nc_config *child, *next;
+};
+
+static nc_config *new_reader(nc_arena *a, const nc_json *object, const char *where, struct shared *shared)
+{
+    nc_config *r = NC_NEW(a, nc_config);
+    *r = (nc_config){ .arena = a, .object = object, .where = where, .shared = shared };
+    r->read = NC_NEW_ARRAY(a, bool, object ? object->count + 1 : 1);
+    return r;
+}
+
+nc_config *nc_config_new(nc_arena *a, const nc_json *object, const char *where)
+{
+    return new_reader(a, object, where, NC_NEW(a, struct shared));
+}
+
+void nc_config_mistake(nc_config *r, const char *format, ...)
+{
+    if (r->shared->failed)
+        return;
+    nc_error e = { 0 };
+    va_list args;
+    va_start(args, format);
+    nc_failv(&e, NC_EINVAL, format, args);
+    va_end(args);
+    r->shared->failed = true;
+    snprintf(r->shared->message, sizeof r->shared->message, "%s: %.500s", r->where, e.message);
+}
+
+const nc_json *nc_config_get(nc_config *r, const char *key)
+{
+    int i = 0;
+    const nc_json *found = NULL;
+    NC_JSON_EACH(item, r->object) {
+        if (nc_str_eqz(item->key, key)) {
+            r->read[i] = true;
+            found = item->type == NC_JSON_NULL ? NULL : item;
+        }
+        i++;
+    }
+    return found;
+}
+
+int64_t nc_config_int(nc_config *r, const char *key, int64_t fallback)
+{
+    const nc_json *v = nc_config_get(r, key);
+    int64_t n = 0;
+    if (!v) {
+        if (fallback == NC_REQUIRED)
+            nc_config_mistake(r, "the key \"%s\" is missing", key);
+        return fallback == NC_REQUIRED ? 0 : fallback;
+    }
+    if (!nc_json_int_exact(v, &n) || n < -1 || n > INT_MAX)
+        nc_config_mistake(r, "line %d: \"%s\" must be a whole number from 0 to %d", v->line, key, INT_MAX);
+    return n;
+}
+
+int64_t nc_config_int_any(nc_config *r, const char *key, int64_t fallback)
+{
+    const nc_json *v = nc_config_get(r, key);
+    int64_t n = fallback;
+    if (v && (!nc_json_int_exact(v, &n) || n < -INT_MAX || n > INT_MAX))
+        nc_config_mistake(r, "line %d: \"%s\" must be a whole number", v->line, key);
+    return n;
+}
+
+double nc_config_float(nc_config *r, const char *key, double fallback)
+{
+    const nc_json *v = nc_config_get(r, key);
+    if (!v)
+        return fallback;
+    if (v->type != NC_JSON_NUMBER)
+        nc_config_mistake(r, "line %d: \"%s\" must be a number", v->line, key);
+    return nc_json_double(v, fallback);
+}
+
+bool nc_config_bool(nc_config *r, const char *key, bool fallback)
+{
+    const nc_json *v = nc_config_get(r, key);
+    if (!v)
+        return fallback;
+    if (v->type != NC_JSON_BOOL)
+        nc_config_mistake(r, "line %d: \"%s\" must be true or false", v->line, key);
+    return nc_json_bool(v, fallback);
+}
+
+const char *nc_config_string(nc_config *r, const char *key, const char *fallback)
+{
+    const nc_json *v = nc_config_get(r, key);
+    if (!v)
+        return fallback;
+    if (v->type != NC_JSON_STRING)
+        nc_config_mistake(r, "line %d: \"%s\" must be a string", v->line, key);
+    return nc_json_string(v, fallback);
+}
+
+void nc_config_expect_bool(nc_config *r, const char *key, bool value)
+{
+    if (nc_config_bool(r, key, value) != value)
+        nc_config_mistake(r, "\"%s\" is %s, and this family knows only %s", key, value ? "false" : "true", value ? "true" : "false");
+}
+
+void nc_config_ignore(nc_config *r, const char *const *keys)
+{
+    for (; *keys; keys++)
+        nc_config_get(r, *keys);
+}
+
+nc_config *nc_config_child(nc_config *r, const char *key)
+{
+    const nc_json *v = nc_config_get(r, key);
+    if (!v)
+        return NULL;
+    if (v->type != NC_JSON_OBJECT) {
+        nc_config_mistake(r, "line %d: \"%s\" must be an object", v->line, key);
+        return NULL;
+    }
+    nc_config *c = new_reader(r->arena, v, nc_arena_printf(r->arena, "%s: %s", r->where, key), r->shared);
+    c->next = r->child;
+    return r->child = c;
+}
+
+static bool is_meaningless(nc_str key)
+{
+    for (const char *const *k = meaningless; *k; k++)
+        if (nc_str_eqz(key, *k))
+            return true;
+    return key.n && key.p[0] == '_';
+}
+
+static void check_unread(nc_config *r)
+{
+    int i = 0;
+    NC_JSON_EACH(item, r->object) {
+        if (!r->read[i] && !is_meaningless(item->key))
+            nc_config_mistake(r, "line %d: the key \"%s\" is not understood here; ignore_keys=%s loads the model without it", item->line, item->key.p, item->key.p);
+        i++;
+    }
+    for (nc_config *c = r->child; c; c = c->next)
+        check_unread(c);
+}
+
+int nc_config_finish(nc_config *r, nc_error *e)
+{
+    check_unread(r);
+    return r->shared->failed ? nc_fail(e, NC_EUNSUPPORTED, "%s", r->shared->message) : 0;
+}
+
+int nc_config_activation(nc_config *r, const char *key, const char *fallback)
+{
+    static const struct { const char *name; nc_unary kind; } known[] = {
+        { "gelu", NC_GELU }, { "gelu_python", NC_GELU }, { "gelu_new", NC_GELU_TANH }, { "gelu_pytorch_tanh", NC_GELU_TANH }, { "gelu_fast", NC_GELU_TANH },
+        { "quick_gelu", NC_QUICK_GELU }, { "silu", NC_SILU }, { "swish", NC_SILU }, { "relu", NC_RELU }, { "tanh", NC_TANH }, { "sigmoid", NC_SIGMOID },
+    };
+    const char *name = nc_config_string(r, key, fallback);
+    for (int i = 0; i < NC_COUNT(known); i++)
+        if (!strcmp(name, known[i].name))
+            return known[i].kind;
+    nc_config_mistake(r, "\"%s\": the activation \"%s\" is not known here", key, name);
+    return 0;
+}

@@ -1,0 +1,194 @@
+/* model.c - instances of families: sites listed from a config, parts composed, stages called. */
+#include "models/model.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define FAMILY(name) extern const nc_family nc_family_##name;
+#include "models/models.list"
+#undef FAMILY
+
+static const nc_family *const families[] = {
+#define FAMILY(name) &nc_family_##name,
+#include "models/models.list"
+#undef FAMILY
+};
+
+const nc_family *const *nc_families(int *count)
+{
+    *count = NC_COUNT(families);
+    return families;
+}
+
+const nc_family *nc_family_find(const char *model_type)
+{
+    for (int i = 0; i < NC_COUNT(families); i++)
+        if (!strcmp(families[i]->name, model_type))
+            return families[i];
+    return NULL;
+}
+
+static int unknown_family(const char *type, nc_error *e)
+{
+    const char *names[NC_COUNT(families)];
+    for (int i = 0; i < NC_COUNT(families); i++)
+        names[i] = families[i]->name;
+    const char *near = nc_nearest(type, names, NC_COUNT(families));
+    nc_buf all = { 0 };
+    for (int i = 0; i < NC_COUNT(families); i++)
+        nc_buf_printf(&all, "%s%s", i ? " " : "", names[i]);
+    nc_fail(e, NC_EUNSUPPORTED, "config.json: model_type \"%s\" is no family known here%s%s (known: %s)", type, near ? "; nearest is " : "", near ? near : "", all.p);
+    nc_buf_free(&all);
+    return NC_EUNSUPPORTED;
+}
+
+/* A part shares the parent's arena and reader. */
+static nc_model *new_instance(nc_arena *a, const nc_family *f, const nc_json *config, nc_model *parent, const char *prefix)
+{
+    nc_model *m = NC_NEW(a, nc_model);
+    *m = (nc_model){ .family = f, .self = nc_arena_alloc(a, f->size), .arena = a, .config = config, .parent = parent, .prefix = prefix,
+                     .image_token_id = -1, .video_token_id = -1 };
+    return m;
+}
+
+int nc_model_new(const nc_json *config, nc_model **out, nc_error *e)
+{
+    const char *type = nc_json_string(nc_json_get(config, "model_type"), "");
+    const nc_family *f = nc_family_find(type);
+    if (!f)
+        return unknown_family(type, e);
+    nc_arena *a = nc_arena_new();
+    nc_model *m = new_instance(a, f, nc_json_clone(a, config), NULL, "");
+    nc_config *r = nc_config_new(a, m->config, "config.json");
+    f->config(m, m->self, r);
+    int status = nc_config_finish(r, e);
+    if (status < 0) {
+        nc_arena_free(a);
+        return status;
+    }
+    f->weights(m, m->self);
+    *out = m;
+    return 0;
+}
+
+nc_model *nc_submodel(nc_model *m, nc_config *r, const char *key, const char *prefix)
+{
+    nc_config *c = nc_config_child(r, key);
+    if (!c) {
+        nc_config_mistake(r, "the key \"%s\" is missing", key);
+        return NULL;
+    }
+    const char *type = nc_config_string(c, "model_type", "");
+    const nc_family *f = nc_family_find(type);
+    if (!f) {
+        nc_error e = { 0 };
+        unknown_family(type, &e);
+        nc_config_mistake(c, "%s", e.message);
+        return NULL;
+    }
+    nc_model *part = new_instance(m->arena, f, nc_json_get(m->config, key), m, nc_arena_printf(m->arena, "%s%s", m->prefix, prefix));
+    f->config(part, part->self, c);
+    return part;
+}
+
+void nc_submodel_weights(nc_model *part)
+{
+    if (part)
+        part->family->weights(part, part->self);
+}
+
+void nc_model_free(nc_model *m)
+{
+    if (!m)
+        return;
+    if (m->release)
+        m->release(m, m->release_context);
+    free(m->sites);
+    nc_arena_free(m->arena);
+}
+
+nc_site *nc_model_site(const nc_model *m, const char *name)
+{
+    for (int i = 0; i < m->site_count; i++)
+        if (!strcmp(m->sites[i]->name, name))
+            return m->sites[i];
+    return NULL;
+}
+
+int64_t nc_model_parameters(const nc_model *m)
+{
+    int64_t n = 0;
+    for (int i = 0; i < m->site_count; i++)
+        if (!(m->sites[i]->flags & NC_SITE_BUFFER))
+            n += nc_site_count(m->sites[i]);
+    return n;
+}
+
+/* Sites of a part are listed in the outermost model, whose list everything walks. */
+static nc_model *outermost(nc_model *m)
+{
+    while (m->parent)
+        m = m->parent;
+    return m;
+}
+
+void nc_weight_scope(nc_model *m, const char *format, ...)
+{
+    char scope[200];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(scope, sizeof scope, format, args);
+    va_end(args);
+    m->scope = nc_arena_strdup(m->arena, scope);
+}
+
+nc_site *nc_weight(nc_model *m, unsigned flags, nc_init init, const char *name, int64_t d0, int64_t d1, int64_t d2, int64_t d3)
+{
+    nc_model *top = outermost(m);
+    nc_site *s = NC_NEW(m->arena, nc_site);
+    int64_t dims[4] = { d0, d1, d2, d3 };
+    int rank = 0;
+    while (rank < 4 && dims[rank])
+        rank++;
+    s->name = nc_arena_printf(m->arena, "%s%s%s", m->prefix, m->scope ? m->scope : "", name);
+    s->shape = s->file_shape = nc_shape_of(rank, dims);
+    s->flags = flags;
+    s->init = init;
+    s->init_std = 0.02;
+    s->index = top->site_count;
+    if ((top->site_count & (top->site_count - 1)) == 0)
+        top->sites = nc_xrealloc(top->sites, sizeof *top->sites * (size_t)(top->site_count ? 2 * top->site_count : 1));
+    top->sites[top->site_count++] = s;
+    return s;
+}
+
+nc_site *nc_weight_conv(nc_model *m, const char *name, int64_t out, int64_t in, int64_t height, int64_t width)
+{
+    nc_site *s = nc_weight_linear(m, name, out, in * height * width);
+    s->file_shape = NC_SHAPE(out, in, height, width);
+    return s;
+}
+
+nc_site *nc_weight_conv1d(nc_model *m, const char *name, int64_t in, int64_t out)
+{
+    nc_site *s = nc_weight(m, NC_SITE_LINEAR | NC_SITE_TRANSPOSED, NC_INIT_NORMAL, name, out, in, 0, 0);
+    s->file_shape = NC_SHAPE(in, out);
+    return s;
+}
+
+nc_value *nc_model_tower(const nc_model *m, nc_build *b)
+{
+    return m->family->tower(m, m->self, b);
+}
+
+nc_value *nc_model_decoder(const nc_model *m, nc_build *b, nc_value *media)
+{
+    b->layer = 0;
+    return m->family->decoder(m, m->self, b, media);
+}
+
+int nc_model_prepare(const nc_model *m, nc_batch *batch, const nc_seq *seqs, int count, nc_error *e)
+{
+    nc_batch_reset(batch);
+    return m->family->prepare ? m->family->prepare(m, m->self, batch, seqs, count, e) : nc_prepare_text(batch, seqs, count, e);
+}

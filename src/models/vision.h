@@ -1,0 +1,19 @@
+/* vision.h - the towers of CLIP and SigLIP, for the families that are made of them. */
+#ifndef NC_MODELS_VISION_H
+#define NC_MODELS_VISION_H
+#include "models/encoder.h"
+
+typedef struct nc_vision {
+    nc_encoder encoder;
+    nc_vision_info info;
+    bool is_clip, use_head;
+    nc_site *class_embedding, *patch, *patch_b, *position, *pre, *pre_b, *post, *post_b;
+    nc_site *probe, *in_proj, *in_proj_b, *out_proj, *out_proj_b, *head_ln, *head_lnb, *fc1, *fc1b, *fc2, *fc2b;   /* SigLIP's pooling head */
+} nc_vision;
+
+/* The pooled vector of each picture [pictures, D]; probes out.last_hidden_state and out.pooled. Tables of nc_prepare_pictures and nc_prepare_pool. */
+nc_value *nc_vision_pooled(const nc_model *m, nc_build *b, const char *probe_prefix);
+void nc_prepare_pool(nc_batch *batch, const nc_vision *c, int pictures);
+/* The blocks beyond `depth`, run for their probes alone. */
+void nc_vision_rest(const nc_vision *c, nc_build *b, nc_value *x, int depth, const char *prefix);
+#endif

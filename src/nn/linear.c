@@ -1,0 +1,75 @@
+/* linear.c - the few functions through which a weight is used; adapters, storage kinds and taps reach every model here. */
+#include "nn/build.h"
+
+#include <stdio.h>
+
+nc_value *nc_linear(nc_build *b, nc_value *x, nc_site *w, nc_site *bias)
+{
+    nc_value *y = nc_linear_op(b->g, x, nc_site_value(b, w), nc_site_value(b, bias), NC_DTYPES);
+    for (nc_adapter *a = w->adapters; a; a = a->next)
+        y = a->apply(a, b, w, x, y);
+    return y;
+}
+
+nc_value *nc_embed(nc_build *b, nc_site *table, nc_value *ids)
+{
+    return nc_embedding(b->g, nc_site_value(b, table), ids);
+}
+
+nc_value *nc_rms(nc_build *b, nc_value *x, nc_site *w, double eps)
+{
+    return nc_rms_norm(b->g, x, nc_site_value(b, w), eps, 0);
+}
+
+nc_value *nc_ln(nc_build *b, nc_value *x, nc_site *w, nc_site *bias, double eps)
+{
+    return nc_layer_norm(b->g, x, nc_site_value(b, w), nc_site_value(b, bias), eps);
+}
+
+nc_value *nc_mlp(nc_build *b, nc_unary activation, nc_value *x, nc_site *w1, nc_site *b1, nc_site *w2, nc_site *b2)
+{
+    x = nc_point(b, x, "mlp.in");
+    return nc_point(b, nc_linear(b, nc_unary_op(b->g, activation, nc_linear(b, x, w1, b1)), w2, b2), "mlp.out");
+}
+
+nc_value *nc_gated_mlp(nc_build *b, nc_unary activation, nc_value *x, nc_site *gate, nc_site *up, nc_site *down)
+{
+    x = nc_point(b, x, "mlp.in");
+    nc_value *h = nc_gated(b->g, activation, nc_linear(b, x, gate, NULL), nc_linear(b, x, up, NULL));
+    return nc_point(b, nc_linear(b, h, down, NULL), "mlp.out");
+}
+
+static nc_value *split_heads(nc_build *b, nc_value *x, int heads)
+{
+    int64_t width = x->shape.dim[x->shape.rank - 1];
+    return x->shape.rank == 3 ? x : nc_reshape(b->g, x, NC_SHAPE(x->shape.dim[0], heads, width / heads));
+}
+
+nc_value *nc_attend_heads(nc_build *b, nc_value *q, nc_value *k, nc_value *v, const nc_attend *a)
+{
+    nc_attention_attr attr = { .spans = a->spans, .scale = a->scale, .soft_cap = a->soft_cap, .window = a->window };
+    if (a->cached && b->cache) {
+        attr.cache = b->cache;
+        attr.layer = b->layer++;
+    }
+    nc_value *y = nc_attention(b->g, split_heads(b, q, a->heads), split_heads(b, k, a->kv_heads), split_heads(b, v, a->kv_heads), &attr);
+    return nc_reshape(b->g, y, NC_SHAPE(y->shape.dim[0], y->shape.dim[1] * y->shape.dim[2]));
+}
+
+nc_value *nc_point(nc_build *b, nc_value *x, const char *name)
+{
+    return b->point ? b->point(b->point_context, b, x, name) : x;
+}
+
+nc_value *nc_probe(nc_build *b, nc_value *x, const char *format, ...)
+{
+    if (!b->probes)
+        return x;
+    char name[96];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(name, sizeof name, format, args);
+    va_end(args);
+    nc_build_keep(b, x, name);
+    return x;
+}

@@ -1,0 +1,32 @@
+/* rope.h - rotary position schemes as options of one place: default, linear, dynamic, llama3, yarn, longrope.
+ *
+ * Su et al. 2021 (RoFormer); scaling rules: YaRN (Peng et al. 2023), LongRoPE (Ding et al. 2024), Llama 3.1's frequency blend.
+ * A spec holds the frequencies [rot/2] and the factor on cos and sin; where both depend on the sequence's length (dynamic, longrope) two regimes exist. */
+#ifndef NC_NN_ROPE_H
+#define NC_NN_ROPE_H
+#include "nn/build.h"
+
+enum { NC_ROPE_MAX_HALF = 256 };
+typedef struct nc_rope_spec {
+    int half;                        /* rotated pairs: rotary width / 2 */
+    nc_rope_style style;
+    double factor;                   /* on cos and sin */
+    float inv_freq[NC_ROPE_MAX_HALF];
+} nc_rope_spec;
+
+/* Scaling as config.json spells it; read by models/rope_config.c. */
+typedef struct nc_rope_scaling {
+    const char *type;                /* "default", "linear", "dynamic", "llama3", "yarn", "longrope" */
+    double theta, factor, low_freq_factor, high_freq_factor, attention_factor, beta_fast, beta_slow, mscale, mscale_all_dim;
+    int original_max_positions, max_positions;
+    bool truncate;                   /* yarn: ramp bounds rounded outward */
+} nc_rope_scaling;
+
+/* Frequencies for a rotary width of `width` (even). Unknown type: NC_EUNSUPPORTED. */
+int nc_rope_make(nc_rope_spec *out, int width, nc_rope_style style, const nc_rope_scaling *s, nc_error *e);
+
+/* cos and sin rows for the positions of a stream; made once a graph, used by every layer. */
+typedef struct nc_rope_rows { nc_value *cos, *sin; nc_rope_style style; } nc_rope_rows;
+nc_rope_rows nc_rope_rows_of(nc_build *b, const nc_rope_spec *s, nc_value *pos);
+nc_value *nc_rope_apply(nc_build *b, nc_value *x, nc_rope_rows r);                /* x [N,H,A] */
+#endif
