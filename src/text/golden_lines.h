@@ -3,6 +3,7 @@
 #define NC_TEXT_GOLDEN_LINES_H
 #include "base/file.h"
 #include "base/json.h"
+#include "base/map.h"
 #include "text/golden_text.h"
 
 typedef struct nc_golden_file {

@@ -177,6 +177,7 @@ static int build(nc_tokenizer *t, const nc_json *tree, const nc_json *config, co
     const nc_json *model = nc_json_get(tree, "model"), *decoder = nc_json_get(tree, "decoder");
     const char *type = nc_json_string(nc_json_get(model, "type"), nc_json_get(model, "merges") ? "BPE" : "");
     b.raw_bytes = !strcmp(type, "BPE") && !nc_json_bool(nc_json_get(model, "byte_fallback"), false) && ends_in_byte_level(nc_json_get(tree, "pre_tokenizer"));
+    t->words_are_bytes = b.raw_bytes;
     NC_TRY(nc_normalizer_create(&b, nc_json_get(tree, "normalizer"), &t->normalizer, e));
     NC_TRY(nc_pretokenizer_create(&b, nc_json_get(tree, "pre_tokenizer"), &t->pretokenizer, e));
     NC_TRY(nc_model_create(&b, model, &t->model, e));

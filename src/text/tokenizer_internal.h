@@ -28,6 +28,7 @@ struct nc_tokenizer {
     nc_model *model;
     nc_post *post;
     const nc_decoder *decoder;
+    bool words_are_bytes;           /* words reach the model as bytes that stand for the byte alphabet */
     bool decodes_bytes;             /* the decoder is ByteLevel alone */
     nc_added *added;                /* sorted by id */
     int added_count;
