@@ -11,15 +11,16 @@
  * Packed layouts, in panels of 16 columns (= 16 rows of W; the last panel is filled with zeros):
  *   F32   [ceil(n/16)][k][16] float
  *   BF16  [ceil(n/16)][ceil(k/2)][16][2]    pairs of k; the layout of an AMX B tile and of VDPBF16PS; odd k is filled with zeros
- *   Q8_0  a panel is f16 scales [k/32][16], filled up to 64 bytes, then int8 [k/32][8][16][4]: four neighbouring k of a column are one 32-bit word
- *   Q4_0  likewise scales, then [k/32][4][16] 32-bit words of eight nibbles (value nibble - 8), lowest bits first
+ *   Q8_0  a panel is f16 scales [k/32][16], filled up to 64 bytes, then int8 [k/2][16][2]: the BF16 layout with a byte for each value
+ *   Q4_0  likewise scales, then 32-bit words [k/8][16]: bits 4j..4j+3 of word 2c+t (c < 8, t < 2) of group g are the value + 8 of column c + 8*(j%2),
+ *         k = 8g + 2*(j/2) + t, so that shifting all words by 4j gives eight columns' pairs of k side by side
  */
 #ifndef NC_KERNELS_GEMM_H
 #define NC_KERNELS_GEMM_H
 #include "kernels/kernels.h"
 
 typedef enum nc_gemm_kind { NC_GEMM_F32, NC_GEMM_BF16, NC_GEMM_Q8_0, NC_GEMM_Q4_0, NC_GEMM_KINDS } nc_gemm_kind;
-enum { NC_GEMM_PANEL = 16 };                 /* columns of a panel */
+enum { NC_GEMM_PANEL = 16, NC_GEMM_QK = 32 };   /* columns of a panel; k of a quantized block */
 
 typedef struct nc_gemm_b {                   /* a packed weight */
     nc_gemm_kind kind;
@@ -75,6 +76,10 @@ void nc_ref_gemm_f64(double *c, int64_t ldc, const double *a, int64_t as, int64_
 void nc_ref_gemm_f32(float *c, int64_t ldc, const float *a, int64_t as, int64_t ak, const float *w, int64_t ws, int64_t wk,
                      int64_t m, int64_t n, int64_t k, const float *bias, bool accumulate);
 
+size_t nc_gemm_panel_bytes(nc_gemm_kind kind, int64_t k);
+/* Bytes of scales before a quantized panel's values. */
+static inline size_t nc_gemm_scale_bytes(int64_t k) { return ((size_t)(k / NC_GEMM_QK) * 32 + 63) & ~(size_t)63; }
+
 /* ---- what an ISA provides (kernels/cpu/gemm_<isa>.c); used by gemm.c only ---- */
 typedef struct nc_gemm_out {                 /* where a tile's sums go */
     void *c; int64_t ldc; nc_dtype c_dtype;  /* c points at the tile's first element */
@@ -88,19 +93,21 @@ struct nc_gemm_kernels {
     bool bf16;                               /* has tiles over bf16 panels; else bf16 arithmetic widens A and W to f32 (exact) and uses the f32 tiles */
     int rows[2];                             /* most rows of a tile: [0] f32, [1] bf16 */
     int panels[2];                           /* panels of a tile */
-    int k_step;                              /* bf16: packed A is filled with zeros to a multiple of this many k */
-    /* A rows [row, row+rows) as one packed block. f32: [k][rows]; bf16: [ceil(k/2)][rows][2] (AMX: [k/32][16][32], rows filled to 16 on each half). */
+    int k_step;                              /* bf16: packed A is filled with zeros to a multiple of this many k (2 or 32) */
+    /* A rows [row, row+rows) as one packed block. f32: [k][rows]; bf16: [ceil(k/2)][rows][2] (AMX: halves of up to 16 rows, each [k/32][its rows][32]). */
     void (*pack_a_f32)(float *out, const void *a, nc_dtype dtype, int64_t lda, bool transposed, int64_t row, int rows, int64_t k);
     void (*pack_a_bf16)(uint16_t *out, const uint16_t *a, int64_t lda, bool transposed, int64_t row, int rows, int64_t k);
-    /* C tile of rows x (panels*16): b holds `panels` panels, b_stride bytes apart. */
+    /* C tile of rows x (panels*16): b holds `panels` panels end to end. */
     void (*tile_f32)(const nc_gemm_out *o, const float *a, int rows, const float *b, int panels, int64_t k);
     void (*tile_bf16)(const nc_gemm_out *o, const uint16_t *a, int rows, const uint16_t *b, int panels, int64_t k);
-    /* Few rows straight from quantized panels (bf16 arithmetic), NULL: panels are widened to scratch first. rows <= quant_rows. */
+    void (*begin)(void);                     /* once a worker before its bf16 tiles (AMX configures), or NULL */
+    void (*end)(void);
+    /* Few rows straight from quantized panels (bf16 arithmetic), NULL: panels are widened to scratch first. rows <= quant_rows, panels <= quant_panels. */
     void (*tile_q8_0)(const nc_gemm_out *o, const uint16_t *a, int rows, const void *b, int panels, int64_t k);
     void (*tile_q4_0)(const nc_gemm_out *o, const uint16_t *a, int rows, const void *b, int panels, int64_t k);
-    int quant_rows;
-    /* One panel of any kind to f32 [k][16] or bf16 pairs [ceil(k/2)][16][2]. */
-    void (*panel_f32)(float *out, nc_gemm_kind kind, const void *panel, int64_t k);
+    int quant_rows, quant_panels;
+    /* One panel of any kind to f32 [k][16] (round: quantized values rounded to bf16 first) or to bf16 pairs [ceil(k/2)][16][2]. */
+    void (*panel_f32)(float *out, nc_gemm_kind kind, const void *panel, int64_t k, bool round);
     void (*panel_bf16)(uint16_t *out, nc_gemm_kind kind, const void *panel, int64_t k);
     /* One panel from a float source: columns row..row+valid of W (valid <= 16). */
     void (*pack_f32)(float *out, const nc_gemm_source *s, int64_t row, int valid, int64_t k, bool stream);

@@ -1,0 +1,124 @@
+/* gemm_avx2.c - the product in f32 with 256-bit FMA: a tile is up to 6 rows x 1 panel of 16 columns, 12 accumulators of the 16 registers.
+ * bf16 arithmetic widens both operands (exact) and uses the same tile.
+ */
+#include <immintrin.h>
+#include "kernels/cpu/gemm_x86.h"
+
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 8")
+#endif
+
+static void finish(const float *sums, const nc_gemm_out *o, int rows)
+{
+    for (int r = 0; r < rows; r++)
+        for (int j = 0; j < o->columns; j++) {
+            float v = sums[r * 16 + j];
+            if (o->bias)
+                v += o->bias_dtype == NC_F32 ? ((const float *)o->bias)[j] : nc_bf16_to_f32(((const uint16_t *)o->bias)[j]);
+            if (o->c_dtype == NC_F32)
+                ((float *)o->c)[r * o->ldc + j] = v;
+            else
+                ((uint16_t *)o->c)[r * o->ldc + j] = nc_f32_to_bf16(v);
+        }
+}
+
+static inline __attribute__((always_inline)) void tile_rows(const nc_gemm_out *o, const float *a, const float *b, int64_t k, const int R)
+{
+    _Alignas(32) float sums[6 * 16] = { 0 };
+    __m256 s[6][2];
+    if (o->accumulate)
+        for (int r = 0; r < R; r++)
+            for (int j = 0; j < o->columns; j++)
+                sums[r * 16 + j] = ((const float *)o->c)[r * o->ldc + j];
+    UNROLL
+    for (int r = 0; r < R; r++) {
+        s[r][0] = _mm256_load_ps(sums + r * 16);
+        s[r][1] = _mm256_load_ps(sums + r * 16 + 8);
+    }
+    for (int64_t p = 0; p < k; p++, a += R, b += 16) {
+        __m256 b0 = _mm256_load_ps(b), b1 = _mm256_load_ps(b + 8);
+        UNROLL
+        for (int r = 0; r < R; r++) {
+            __m256 x = _mm256_broadcast_ss(a + r);
+            s[r][0] = _mm256_fmadd_ps(x, b0, s[r][0]);
+            s[r][1] = _mm256_fmadd_ps(x, b1, s[r][1]);
+        }
+    }
+    UNROLL
+    for (int r = 0; r < R; r++) {
+        _mm256_store_ps(sums + r * 16, s[r][0]);
+        _mm256_store_ps(sums + r * 16 + 8, s[r][1]);
+    }
+    finish(sums, o, R);
+}
+
+static void tile_f32(const nc_gemm_out *o, const float *a, int rows, const float *b, int panels, int64_t k)
+{
+    (void)panels;
+    switch (rows) {
+#define X(R) case R: tile_rows(o, a, b, k, R); break;
+    X(1) X(2) X(3) X(4) X(5) X(6)
+#undef X
+    }
+}
+
+/* Pairs of k, 16 columns: the low halves of the words are even k, the high halves odd k. */
+static void bf16_panel(float *out, const uint16_t *b, int64_t k)
+{
+    const __m256i high = _mm256_set1_epi32((int)0xffff0000);
+    for (int64_t i = 0; i < k; i += 2, b += 32, out += 32) {
+        __m256i w0 = _mm256_load_si256((const void *)b), w1 = _mm256_load_si256((const void *)(b + 16));
+        _mm256_store_ps(out, _mm256_castsi256_ps(_mm256_slli_epi32(w0, 16)));
+        _mm256_store_ps(out + 8, _mm256_castsi256_ps(_mm256_slli_epi32(w1, 16)));
+        if (i + 1 < k) {
+            _mm256_store_ps(out + 16, _mm256_castsi256_ps(_mm256_and_si256(w0, high)));
+            _mm256_store_ps(out + 24, _mm256_castsi256_ps(_mm256_and_si256(w1, high)));
+        }
+    }
+}
+
+static __m256 rounded(__m256 v, bool round)
+{
+    if (!round)
+        return v;
+    __m256i u = _mm256_castps_si256(v), odd = _mm256_and_si256(_mm256_srli_epi32(u, 16), _mm256_set1_epi32(1));
+    u = _mm256_add_epi32(u, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+    return _mm256_castsi256_ps(_mm256_and_si256(u, _mm256_set1_epi32((int)0xffff0000)));
+}
+
+static void panel_f32(float *out, nc_gemm_kind kind, const void *panel, int64_t k, bool round)
+{
+    if (kind == NC_GEMM_BF16) {
+        bf16_panel(out, panel, k);
+        return;
+    }
+    const uint16_t *scale = panel;
+    const uint8_t *q = (const uint8_t *)panel + nc_gemm_scale_bytes(k);
+    for (int64_t i = 0; i < k; i++, out += 16) {
+        _Alignas(32) int32_t v[16];
+        for (int j = 0; j < 16; j++)
+            if (kind == NC_GEMM_Q8_0)
+                v[j] = (int8_t)q[(i / 2 * 16 + j) * 2 + i % 2];
+            else {
+                uint32_t word;
+                memcpy(&word, q + (i / 8 * 16 + 2 * (j % 8) + i % 2) * 4, 4);
+                v[j] = (int)(word >> (4 * (i % 8 / 2 * 2 + j / 8)) & 15) - 8;
+            }
+        for (int h = 0; h < 2; h++) {
+            __m256 d = _mm256_cvtph_ps(_mm_loadu_si128((const void *)(scale + i / NC_GEMM_QK * 16 + 8 * h)));
+            __m256 x = _mm256_cvtepi32_ps(_mm256_load_si256((const void *)(v + 8 * h)));
+            _mm256_store_ps(out + 8 * h, rounded(_mm256_mul_ps(x, d), round));
+        }
+    }
+}
+
+void nc_gemm_avx2_table(struct nc_gemm_kernels *t)
+{
+    t->isa = NC_ISA_AVX2;
+    t->rows[0] = 6;
+    t->panels[0] = 1;
+    t->tile_f32 = tile_f32;
+    t->panel_f32 = panel_f32;
+}

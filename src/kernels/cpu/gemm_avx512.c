@@ -1,0 +1,273 @@
+/* gemm_avx512.c - the product in f32 with 512-bit FMA, and the packing that all AVX-512 levels share.
+ *
+ * A tile is up to 14 rows x 2 panels of 16 columns: 28 accumulators, two vectors of W and a broadcast of A fill the 32 registers, and each k costs
+ * 16 loads for 28 products. Each accumulator runs over k in ascending order by fused multiply-add, whatever the number of rows.
+ */
+#include "kernels/cpu/gemm_avx512.h"
+#include "kernels/ref/gemm.h"
+
+NC_INLINE void tile_rows(const nc_gemm_out *o, const float *a, const float *b, int64_t stride, int64_t k, const int R)
+{
+    _Alignas(64) float sums[14 * 32];
+    __m512 s[14][2];
+    NC_UNROLL
+    for (int r = 0; r < R; r++)
+        s[r][0] = s[r][1] = _mm512_setzero_ps();
+    if (o->accumulate) {
+        nc_tile_load(sums, o, R, 2);
+        NC_UNROLL
+        for (int r = 0; r < R; r++) {
+            s[r][0] = _mm512_load_ps(sums + r * 32);
+            s[r][1] = _mm512_load_ps(sums + r * 32 + 16);
+        }
+    }
+    for (int64_t p = 0; p < k; p++, a += R, b += 16) {
+        __m512 b0 = _mm512_load_ps(b), b1 = _mm512_load_ps(b + stride);
+        if (R <= 4) {
+            _mm_prefetch((const char *)(b + 384), _MM_HINT_T0);
+            _mm_prefetch((const char *)(b + stride + 384), _MM_HINT_T0);
+        }
+        NC_UNROLL
+        for (int r = 0; r < R; r++) {
+            __m512 x = _mm512_set1_ps(a[r]);
+            s[r][0] = _mm512_fmadd_ps(x, b0, s[r][0]);
+            s[r][1] = _mm512_fmadd_ps(x, b1, s[r][1]);
+        }
+    }
+    NC_UNROLL
+    for (int r = 0; r < R; r++) {
+        _mm512_store_ps(sums + r * 32, s[r][0]);
+        _mm512_store_ps(sums + r * 32 + 16, s[r][1]);
+    }
+    nc_tile_store(sums, o, R, 2);
+}
+
+/* A single panel is computed beside itself; the mask of the second then writes nothing. */
+static void tile_f32(const nc_gemm_out *o, const float *a, int rows, const float *b, int panels, int64_t k)
+{
+    int64_t stride = panels > 1 ? k * 16 : 0;
+    switch (rows) {
+#define X(R) case R: tile_rows(o, a, b, stride, k, R); break;
+    NC_ROWS_14(X)
+#undef X
+    }
+}
+
+static size_t size_of(nc_dtype t) { return t == NC_F32 ? 4 : 2; }
+
+/* Streaming stores are not ordered by the lock that ends a part of work. */
+static void stored(bool stream)
+{
+    if (stream)
+        _mm_sfence();
+}
+
+static void store(void *out, __m512i v, bool stream)
+{
+    if (stream)
+        _mm512_stream_si512(out, v);
+    else
+        _mm512_store_si512(out, v);
+}
+
+static void pack_a_f32(float *out, const void *a, nc_dtype dtype, int64_t lda, bool transposed, int64_t row, int rows, int64_t k)
+{
+    const char *p = a;
+    size_t size = size_of(dtype);
+    __mmask16 live = nc_mask16(rows);
+    if (transposed) {
+        for (int64_t i = 0; i < k; i++, out += rows)
+            _mm512_mask_storeu_ps(out, live, nc_load16(dtype, p + (size_t)(i * lda + row) * size, live));
+        return;
+    }
+    for (int64_t i = 0; i < k; i += 16) {
+        __mmask16 mask = nc_mask16(k - i);
+        __m512i r[16];
+        for (int j = 0; j < 16; j++)
+            r[j] = j < rows ? _mm512_castps_si512(nc_load16(dtype, p + (size_t)((row + j) * lda + i) * size, mask)) : _mm512_setzero_si512();
+        nc_transpose16(r);
+        int64_t count = k - i < 16 ? k - i : 16;
+        for (int64_t j = 0; j < count; j++, out += rows)
+            _mm512_mask_storeu_epi32(out, live, r[j]);
+    }
+}
+
+/* Rows p and p+1 of a transposed source, 16 columns: pairs of k side by side. */
+static __m512i pair_of_rows(const uint16_t *low, const uint16_t *high, __mmask16 mask)
+{
+    __m512i lo = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, low));
+    if (!high)
+        return lo;
+    return _mm512_or_si512(lo, _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, high)), 16));
+}
+
+static void pack_a_bf16(uint16_t *out, const uint16_t *a, int64_t lda, bool transposed, int64_t row, int rows, int64_t k)
+{
+    __mmask16 live = nc_mask16(rows);
+    if (transposed) {
+        for (int64_t i = 0; i < k; i += 2, out += 2 * rows) {
+            const uint16_t *low = a + i * lda + row;
+            _mm512_mask_storeu_epi32(out, live, pair_of_rows(low, i + 1 < k ? low + lda : NULL, live));
+        }
+        return;
+    }
+    for (int64_t i = 0; i < k; i += 32) {
+        __mmask32 mask = nc_mask32(k - i);
+        __m512i r[16];
+        for (int j = 0; j < 16; j++)
+            r[j] = j < rows ? _mm512_maskz_loadu_epi16(mask, a + (row + j) * lda + i) : _mm512_setzero_si512();
+        if (rows > 1)
+            nc_transpose16(r);
+        else {
+            _mm512_mask_storeu_epi16(out, nc_mask32((k - i + 1) & ~(int64_t)1), r[0]);
+            out += 32;
+            continue;
+        }
+        int64_t count = k - i < 32 ? (k - i + 1) / 2 : 16;
+        for (int64_t j = 0; j < count; j++, out += 2 * rows)
+            _mm512_mask_storeu_epi32(out, live, r[j]);
+    }
+}
+
+static void pack_f32(float *out, const nc_gemm_source *s, int64_t row, int valid, int64_t k, bool stream)
+{
+    if (s->dtype == NC_F64) {
+        struct nc_gemm_kernels ref;
+        nc_ref_gemm_table(&ref);
+        ref.pack_f32(out, s, row, valid, k, stream);
+        return;
+    }
+    const char *p = s->data;
+    size_t size = size_of(s->dtype);
+    if (s->transposed) {
+        for (int64_t i = 0; i < k; i++, out += 16)
+            store(out, _mm512_castps_si512(nc_load16(s->dtype, p + (size_t)(i * s->stride + row) * size, nc_mask16(valid))), stream);
+        stored(stream);
+        return;
+    }
+    for (int64_t i = 0; i < k; i += 16) {
+        __mmask16 mask = nc_mask16(k - i);
+        __m512i r[16];
+        for (int j = 0; j < 16; j++)
+            r[j] = j < valid ? _mm512_castps_si512(nc_load16(s->dtype, p + (size_t)((row + j) * s->stride + i) * size, mask)) : _mm512_setzero_si512();
+        nc_transpose16(r);
+        int64_t count = k - i < 16 ? k - i : 16;
+        for (int64_t j = 0; j < count; j++, out += 16)
+            store(out, r[j], stream);
+    }
+    stored(stream);
+}
+
+static void pack_bf16_transposed(uint16_t *out, const nc_gemm_source *s, int64_t row, int valid, int64_t k, bool stream)
+{
+    const char *p = s->data;
+    size_t size = size_of(s->dtype);
+    __mmask16 mask = nc_mask16(valid);
+    for (int64_t i = 0; i < k; i += 2, out += 32) {
+        const char *low = p + (size_t)(i * s->stride + row) * size, *high = i + 1 < k ? low + (size_t)s->stride * size : NULL;
+        __m512i v;
+        if (s->dtype == NC_BF16)
+            v = pair_of_rows((const uint16_t *)low, (const uint16_t *)high, mask);
+        else {
+            v = nc_round_bf16(nc_load16(s->dtype, low, mask));
+            if (high)
+                v = _mm512_or_si512(v, _mm512_slli_epi32(nc_round_bf16(nc_load16(s->dtype, high, mask)), 16));
+        }
+        store(out, v, stream);
+    }
+    stored(stream);
+}
+
+static void pack_bf16(uint16_t *out, const nc_gemm_source *s, int64_t row, int valid, int64_t k, bool stream)
+{
+    if (s->dtype == NC_F64) {
+        struct nc_gemm_kernels ref;
+        nc_ref_gemm_table(&ref);
+        ref.pack_bf16(out, s, row, valid, k, stream);
+        return;
+    }
+    if (s->transposed) {
+        pack_bf16_transposed(out, s, row, valid, k, stream);
+        return;
+    }
+    const char *p = s->data;
+    size_t size = size_of(s->dtype);
+    for (int64_t i = 0; i < k; i += 32) {
+        __mmask32 mask = nc_mask32(k - i);
+        __m512i r[16];
+        for (int j = 0; j < 16; j++)
+            r[j] = j < valid ? nc_load32_bf16(s->dtype, p + (size_t)((row + j) * s->stride + i) * size, mask) : _mm512_setzero_si512();
+        nc_transpose16(r);
+        int64_t count = k - i < 32 ? (k - i + 1) / 2 : 16;
+        for (int64_t j = 0; j < count; j++, out += 32)
+            store(out, r[j], stream);
+    }
+    stored(stream);
+}
+
+/* Two 16-value vectors of eight columns' pairs of k (columns 0-7, columns 8-15) to the 16 columns of k and of k+1. */
+static void unpair(__m512 low, __m512 high, __m512 *even, __m512 *odd)
+{
+    const __m512i e = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    *even = _mm512_permutex2var_ps(low, e, high);
+    *odd = _mm512_permutex2var_ps(low, _mm512_or_si512(e, _mm512_set1_epi32(1)), high);
+}
+
+static __m512 rounded(__m512 v, bool round)
+{
+    return round ? _mm512_castsi512_ps(_mm512_slli_epi32(nc_round_bf16(v), 16)) : v;
+}
+
+static void quant_panel_f32(float *out, nc_gemm_kind kind, const void *panel, int64_t k, bool round)
+{
+    const uint16_t *scale = panel;
+    const uint8_t *q = (const uint8_t *)panel + nc_gemm_scale_bytes(k);
+    const __m512 table = _mm512_setr_ps(-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7);
+    for (int64_t i = 0; i < k; i += 32, scale += 16) {
+        __m512 d = _mm512_cvtph_ps(_mm256_loadu_si256((const void *)scale));
+        for (int p = 0; p < 16; p++, out += 32) {
+            __m512 low, high, even, odd;
+            if (kind == NC_GEMM_Q8_0) {
+                low = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const void *)q)));
+                high = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const void *)(q + 16))));
+                q += 32;
+            } else {
+                __m512i w = _mm512_loadu_si512(q);
+                low = _mm512_permutexvar_ps(_mm512_srli_epi32(w, (unsigned)(p % 4 * 8)), table);
+                high = _mm512_permutexvar_ps(_mm512_srli_epi32(w, (unsigned)(p % 4 * 8 + 4)), table);
+                q += p % 4 == 3 ? 64 : 0;
+            }
+            unpair(low, high, &even, &odd);
+            _mm512_store_ps(out, rounded(_mm512_mul_ps(even, d), round));
+            _mm512_store_ps(out + 16, rounded(_mm512_mul_ps(odd, d), round));
+        }
+    }
+}
+
+static void panel_f32(float *out, nc_gemm_kind kind, const void *panel, int64_t k, bool round)
+{
+    if (kind == NC_GEMM_Q8_0 || kind == NC_GEMM_Q4_0) {
+        quant_panel_f32(out, kind, panel, k, round);
+        return;
+    }
+    const uint16_t *b = panel;
+    for (int64_t i = 0; i < k; i += 2, b += 32, out += 32) {
+        __m512i w = _mm512_load_si512(b);
+        _mm512_store_ps(out, _mm512_castsi512_ps(_mm512_slli_epi32(w, 16)));
+        if (i + 1 < k)
+            _mm512_store_ps(out + 16, _mm512_castsi512_ps(_mm512_and_si512(w, _mm512_set1_epi32((int)0xffff0000))));
+    }
+}
+
+void nc_gemm_avx512_table(struct nc_gemm_kernels *t)
+{
+    t->isa = NC_ISA_AVX512;
+    t->rows[0] = 14;
+    t->panels[0] = 2;
+    t->pack_a_f32 = pack_a_f32;
+    t->pack_a_bf16 = pack_a_bf16;
+    t->tile_f32 = tile_f32;
+    t->panel_f32 = panel_f32;
+    t->pack_f32 = pack_f32;
+    t->pack_bf16 = pack_bf16;
+}

@@ -1,0 +1,225 @@
+/* gemm_avx512bf16.c - the product of bf16 values by VDPBF16PS: each 32-bit lane adds two products of a pair of k to its f32 sum.
+ *
+ * A tile is up to 14 rows x 2 panels (28 accumulators, two vectors of W, one broadcast pair of A). Few rows over quantized panels widen the
+ * weights in registers: value = bf16(scale * q), the same as panel_bf16 writes for many rows. One accumulator an element runs over pairs of k
+ * in ascending order in every path. VDPBF16PS takes denormals as zero and rounds its two products' sum to nearest even
+ * (Intel SDM vol. 2, "VDPBF16PS").
+ */
+#include "kernels/cpu/gemm_avx512.h"
+
+NC_INLINE __m512 dot(__m512 sum, __m512i a, __m512i b) { return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b); }
+NC_INLINE __m512i pair(const uint16_t *a) { int32_t v; memcpy(&v, a, 4); return _mm512_set1_epi32(v); }
+
+NC_INLINE void tile_rows(const nc_gemm_out *o, const uint16_t *a, const uint16_t *b, int64_t stride, int64_t pairs, const int R)
+{
+    _Alignas(64) float sums[14 * 32];
+    __m512 s[14][2];
+    NC_UNROLL
+    for (int r = 0; r < R; r++)
+        s[r][0] = s[r][1] = _mm512_setzero_ps();
+    if (o->accumulate) {
+        nc_tile_load(sums, o, R, 2);
+        NC_UNROLL
+        for (int r = 0; r < R; r++) {
+            s[r][0] = _mm512_load_ps(sums + r * 32);
+            s[r][1] = _mm512_load_ps(sums + r * 32 + 16);
+        }
+    }
+    for (int64_t p = 0; p < pairs; p++, a += 2 * R, b += 32) {
+        __m512i b0 = _mm512_load_si512(b), b1 = _mm512_load_si512(b + stride);
+        if (R <= 8) {
+            _mm_prefetch((const char *)(b + 1024), _MM_HINT_T0);
+            _mm_prefetch((const char *)(b + stride + 1024), _MM_HINT_T0);
+        }
+        NC_UNROLL
+        for (int r = 0; r < R; r++) {
+            __m512i x = pair(a + 2 * r);
+            s[r][0] = dot(s[r][0], x, b0);
+            s[r][1] = dot(s[r][1], x, b1);
+        }
+    }
+    NC_UNROLL
+    for (int r = 0; r < R; r++) {
+        _mm512_store_ps(sums + r * 32, s[r][0]);
+        _mm512_store_ps(sums + r * 32 + 16, s[r][1]);
+    }
+    nc_tile_store(sums, o, R, 2);
+}
+
+static void tile_bf16(const nc_gemm_out *o, const uint16_t *a, int rows, const uint16_t *b, int panels, int64_t k)
+{
+    int64_t pairs = (k + 1) / 2, stride = panels > 1 ? pairs * 32 : 0;
+    switch (rows) {
+#define X(R) case R: tile_rows(o, a, b, stride, pairs, R); break;
+    NC_ROWS_14(X)
+#undef X
+    }
+}
+
+/* The scales of 16 columns, each twice: columns 0-7, columns 8-15. */
+NC_INLINE void scales(const uint16_t *scale, __m512 *low, __m512 *high)
+{
+    const __m512i twice = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+    __m512 d = _mm512_cvtph_ps(_mm256_loadu_si256((const void *)scale));
+    *low = _mm512_permutexvar_ps(twice, d);
+    *high = _mm512_permutexvar_ps(_mm512_add_epi32(twice, _mm512_set1_epi32(8)), d);
+}
+
+NC_INLINE __m512i join(__m512 low, __m512 high) { return (__m512i)_mm512_cvtne2ps_pbh(high, low); }
+
+NC_INLINE __m512i widen_q8(const uint8_t *q, __m512 d0, __m512 d1)
+{
+    __m512 low = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const void *)q)));
+    __m512 high = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const void *)(q + 16))));
+    return join(_mm512_mul_ps(low, d0), _mm512_mul_ps(high, d1));
+}
+
+/* The table's index is the low four bits of each word, so a shift alone selects the nibble. */
+NC_INLINE __m512i widen_q4(__m512i words, const int p, __m512 d0, __m512 d1)
+{
+    const __m512 table = _mm512_setr_ps(-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7);
+    __m512 low = _mm512_permutexvar_ps(p ? _mm512_srli_epi32(words, (unsigned)(8 * p)) : words, table);
+    __m512 high = _mm512_permutexvar_ps(_mm512_srli_epi32(words, (unsigned)(8 * p + 4)), table);
+    return join(_mm512_mul_ps(low, d0), _mm512_mul_ps(high, d1));
+}
+
+static void panel_bf16(uint16_t *out, nc_gemm_kind kind, const void *panel, int64_t k)
+{
+    const uint16_t *scale = panel;
+    const uint8_t *q = (const uint8_t *)panel + nc_gemm_scale_bytes(k);
+    for (int64_t i = 0; i < k; i += 32, scale += 16) {
+        __m512 d0, d1;
+        scales(scale, &d0, &d1);
+        if (kind == NC_GEMM_Q8_0)
+            for (int p = 0; p < 16; p++, q += 32, out += 32)
+                _mm512_store_si512(out, widen_q8(q, d0, d1));
+        else
+            for (int g = 0; g < 4; g++, q += 64, out += 128) {
+                __m512i w = _mm512_loadu_si512(q);
+                _mm512_store_si512(out, widen_q4(w, 0, d0, d1));
+                _mm512_store_si512(out + 32, widen_q4(w, 1, d0, d1));
+                _mm512_store_si512(out + 64, widen_q4(w, 2, d0, d1));
+                _mm512_store_si512(out + 96, widen_q4(w, 3, d0, d1));
+            }
+    }
+}
+
+enum { QUANT_ROWS = 8, QUANT_PANELS = 4 };
+
+/* One block of 32 k of P panels for R rows. */
+NC_INLINE void quant_block(__m512 s[][QUANT_PANELS], const uint16_t *a, const uint16_t *scale, const uint8_t *q, size_t panel, bool four,
+                           const int R, const int P)
+{
+    __m512 d[QUANT_PANELS][2];
+    NC_UNROLL
+    for (int j = 0; j < P; j++)
+        scales((const uint16_t *)((const char *)scale + (size_t)j * panel), &d[j][0], &d[j][1]);
+    if (four) {
+        for (int g = 0; g < 4; g++, q += 64, a += 8 * R) {
+            NC_UNROLL
+            for (int j = 0; j < P; j++) {
+                __m512i w = _mm512_loadu_si512(q + (size_t)j * panel);
+                _mm_prefetch((const char *)q + (size_t)j * panel + 1536, _MM_HINT_T0);
+                NC_UNROLL
+                for (int p = 0; p < 4; p++) {
+                    __m512i b = widen_q4(w, p, d[j][0], d[j][1]);
+                    NC_UNROLL
+                    for (int r = 0; r < R; r++)
+                        s[r][j] = dot(s[r][j], pair(a + 2 * (p * R + r)), b);
+                }
+            }
+        }
+        return;
+    }
+    for (int g = 0; g < 8; g++, q += 64, a += 4 * R) {
+        NC_UNROLL
+        for (int j = 0; j < P; j++) {
+            _mm_prefetch((const char *)q + (size_t)j * panel + 1536, _MM_HINT_T0);
+            NC_UNROLL
+            for (int p = 0; p < 2; p++) {
+                __m512i b = widen_q8(q + (size_t)j * panel + 32 * p, d[j][0], d[j][1]);
+                NC_UNROLL
+                for (int r = 0; r < R; r++)
+                    s[r][j] = dot(s[r][j], pair(a + 2 * (p * R + r)), b);
+            }
+        }
+    }
+}
+
+NC_INLINE void quant_rows(const nc_gemm_out *o, const uint16_t *a, const void *b, size_t panel, int64_t k, bool four, int first,
+                          const int R, const int P)
+{
+    _Alignas(64) float sums[QUANT_ROWS * QUANT_PANELS * 16];
+    __m512 s[QUANT_ROWS][QUANT_PANELS];
+    nc_gemm_out tile = *o;
+    tile.c = o->c_dtype == NC_F32 ? (void *)((float *)o->c + first * 16) : (void *)((uint16_t *)o->c + first * 16);
+    tile.bias = o->bias ? (const char *)o->bias + (size_t)first * 16 * (o->bias_dtype == NC_F32 ? 4 : 2) : NULL;
+    tile.columns = o->columns - first * 16;
+    memset(sums, 0, sizeof sums);
+    if (o->accumulate)
+        nc_tile_load(sums, &tile, R, P);
+    NC_UNROLL
+    for (int r = 0; r < R; r++)
+        NC_UNROLL
+        for (int j = 0; j < P; j++)
+            s[r][j] = _mm512_load_ps(sums + (r * P + j) * 16);
+    const uint16_t *scale = (const uint16_t *)((const char *)b + (size_t)first * panel);
+    const uint8_t *q = (const uint8_t *)scale + nc_gemm_scale_bytes(k);
+    for (int64_t i = 0; i < k; i += 32, scale += 16, q += four ? 256 : 512, a += 32 * R)
+        quant_block(s, a, scale, q, panel, four, R, P);
+    NC_UNROLL
+    for (int r = 0; r < R; r++)
+        NC_UNROLL
+        for (int j = 0; j < P; j++)
+            _mm512_store_ps(sums + (r * P + j) * 16, s[r][j]);
+    nc_tile_store(sums, &tile, R, P);
+}
+
+NC_INLINE void quant_tile(const nc_gemm_out *o, const uint16_t *a, int rows, const void *b, int panels, int64_t k, const bool four)
+{
+    size_t panel = nc_gemm_panel_bytes(four ? NC_GEMM_Q4_0 : NC_GEMM_Q8_0, k);
+    int j = 0;
+    for (; j + 4 <= panels && rows <= 4; j += 4)
+        switch (rows) {
+#define X(R) case R: quant_rows(o, a, b, panel, k, four, j, R, 4); break;
+        X(1) X(2) X(3) X(4)
+#undef X
+        }
+    for (; j + 2 <= panels; j += 2)
+        switch (rows) {
+#define X(R) case R: quant_rows(o, a, b, panel, k, four, j, R, 2); break;
+        X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8)
+#undef X
+        }
+    for (; j < panels; j++)
+        switch (rows) {
+#define X(R) case R: quant_rows(o, a, b, panel, k, four, j, R, 1); break;
+        X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8)
+#undef X
+        }
+}
+
+static void tile_q8_0(const nc_gemm_out *o, const uint16_t *a, int rows, const void *b, int panels, int64_t k)
+{
+    quant_tile(o, a, rows, b, panels, k, false);
+}
+
+static void tile_q4_0(const nc_gemm_out *o, const uint16_t *a, int rows, const void *b, int panels, int64_t k)
+{
+    quant_tile(o, a, rows, b, panels, k, true);
+}
+
+void nc_gemm_avx512bf16_table(struct nc_gemm_kernels *t)
+{
+    t->isa = NC_ISA_AVX512BF16;
+    t->bf16 = true;
+    t->rows[1] = 14;
+    t->panels[1] = 2;
+    t->k_step = 2;
+    t->tile_bf16 = tile_bf16;
+    t->tile_q8_0 = tile_q8_0;
+    t->tile_q4_0 = tile_q4_0;
+    t->quant_rows = QUANT_ROWS;
+    t->quant_panels = QUANT_PANELS;
+    t->panel_bf16 = panel_bf16;
+}

@@ -1,0 +1,191 @@
+/* gemm.c - how a product is cut into tiles and shared among threads; which ISA's pieces it uses.
+ *
+ * A is packed once into blocks of as many rows as a tile holds. The work is then a grid of parts: a block of rows whose packed A stays in the
+ * L2 cache, times a run of column tiles; inside a part each pair of W's panels is used for all rows of the block while it is in L2. A tile runs
+ * over the whole of k in registers, so C is touched once, in any type, and cutting decides nothing about a sum's order.
+ * Panels of other storage than the arithmetic wants (quantized; bf16 in f32 runs) are widened into a worker's scratch, once for all rows of a part.
+ */
+#include "kernels/gemm.h"
+#include "kernels/ref/gemm.h"
+
+#if defined(__x86_64__)
+#include "kernels/cpu/gemm_x86.h"
+#endif
+
+NC_FAMILY_FITS(gemm);
+
+void nc_gemm_init(struct nc_gemm_kernels *t, nc_isa isa)
+{
+    nc_ref_gemm_table(t);
+#if defined(__x86_64__)
+    nc_gemm_x86_table(t, isa);
+#else
+    (void)isa;
+#endif
+}
+
+enum { A_BLOCK_BYTES = 384 << 10 };          /* packed A of a part: stays in L2 beside two panels of W */
+
+typedef struct job {
+    const struct nc_gemm_kernels *t;
+    const nc_gemm_call *call;
+    const nc_gemm_b *b;
+    bool bf16, direct, widen;                /* bf16 tiles; quantized panels straight to a tile; panels widened to scratch */
+    int rows, panels;                        /* of a tile */
+    int64_t ka;                              /* k of packed A: filled to the step */
+    size_t element;                          /* bytes of a packed element of A and of a tile's W */
+    char *a, *scratch;
+    size_t scratch_bytes;                    /* a worker's */
+    int64_t block, blocks, tiles, groups;    /* rows of a part, their number; column tiles and the runs they are cut into */
+} job;
+
+static int64_t up(int64_t v, int64_t to) { return (v + to - 1) / to * to; }
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static size_t up64(size_t v) { return (v + 63) & ~(size_t)63; }
+
+static void job_shape(job *j, const struct nc_gemm_kernels *t, nc_gemm_kind kind, int64_t m, int64_t n, int64_t k, nc_dtype a_dtype, int threads)
+{
+    bool wants_bf16 = a_dtype == NC_BF16 && kind != NC_GEMM_F32;
+    j->t = t;
+    j->bf16 = wants_bf16 && t->bf16;
+    j->direct = j->bf16 && m <= t->quant_rows && ((kind == NC_GEMM_Q8_0 && t->tile_q8_0) || (kind == NC_GEMM_Q4_0 && t->tile_q4_0));
+    j->widen = !j->direct && kind != (j->bf16 ? NC_GEMM_BF16 : NC_GEMM_F32);
+    j->rows = t->rows[j->bf16];
+    j->panels = j->direct ? t->quant_panels : t->panels[j->bf16];
+    j->ka = j->bf16 ? up(k, t->k_step) : k;
+    j->element = j->bf16 ? 2 : 4;
+    j->scratch_bytes = j->widen ? up64((size_t)j->panels * 16 * (size_t)up(k, 2) * j->element) : 0;
+
+    int64_t whole = up(m > 0 ? m : 1, j->rows);
+    int64_t fit = A_BLOCK_BYTES / (int64_t)((size_t)(j->ka > 0 ? j->ka : 1) * j->element) / j->rows * j->rows;
+    if (fit < 2 * j->rows)
+        fit = 2 * j->rows;
+    j->blocks = (whole + fit - 1) / fit;
+    j->block = up((whole + j->blocks - 1) / j->blocks, j->rows);
+    j->blocks = (whole + j->block - 1) / j->block;
+    j->tiles = (nc_gemm_panels(n) + j->panels - 1) / j->panels;
+    int64_t wanted = (8 * threads + j->blocks - 1) / j->blocks;
+    j->groups = least(j->tiles, wanted);
+}
+
+size_t nc_gemm_workspace(const nc_kernels *kernels, nc_gemm_kind kind, int64_t m, int64_t n, int64_t k, nc_dtype a_dtype, int threads, bool packs)
+{
+    job j;
+    /* Fewer rows may take the path that widens nothing, never the other way round: ask for a row count that widens. */
+    int64_t most = m > kernels->gemm->quant_rows ? m : kernels->gemm->quant_rows + 1;
+    job_shape(&j, kernels->gemm, kind, most, n, k, a_dtype, threads);
+    size_t bytes = up64((size_t)up(m, j.rows) * (size_t)j.ka * j.element) + (size_t)(threads < 1 ? 1 : threads) * j.scratch_bytes;
+    size_t panels = 0;
+    if (packs)
+        panels = up64((size_t)nc_gemm_panels(n) * nc_gemm_panel_bytes(kind, k));
+    return bytes + panels + 64;
+}
+
+static void pack_block(const job *j, int64_t row)
+{
+    const nc_gemm_call *c = j->call;
+    int rows = (int)least(j->rows, c->m - row);
+    char *out = j->a + (size_t)row * (size_t)j->ka * j->element;
+    if (j->bf16)
+        j->t->pack_a_bf16((uint16_t *)out, c->a, c->lda, c->a_transposed, row, rows, j->b->k);
+    else
+        j->t->pack_a_f32((float *)out, c->a, c->a_dtype, c->lda, c->a_transposed, row, rows, j->b->k);
+}
+
+static void pack_part(void *context, int64_t part, int64_t parts, int worker)
+{
+    const job *j = context;
+    (void)worker;
+    int64_t blocks = up(j->call->m, j->rows) / j->rows;
+    for (int64_t i = blocks * part / parts; i < blocks * (part + 1) / parts; i++)
+        pack_block(j, i * j->rows);
+}
+
+/* The panels of a column tile in the form the tile wants. */
+static const void *tile_panels(const job *j, int64_t panel, int panels, char *scratch)
+{
+    const nc_gemm_b *b = j->b;
+    size_t bytes = nc_gemm_panel_bytes(b->kind, b->k);
+    const char *from = (const char *)b->data + (size_t)panel * bytes;
+    if (!j->widen)
+        return from;
+    size_t to = 16 * (size_t)(j->bf16 ? up(b->k, 2) : b->k) * j->element;
+    for (int p = 0; p < panels; p++) {
+        if (j->bf16)
+            j->t->panel_bf16((uint16_t *)(scratch + (size_t)p * to), b->kind, from + (size_t)p * bytes, b->k);
+        else
+            j->t->panel_f32((float *)(scratch + (size_t)p * to), b->kind, from + (size_t)p * bytes, b->k, j->call->a_dtype == NC_BF16);
+    }
+    return scratch;
+}
+
+static void run_tile(const job *j, const nc_gemm_out *o, const void *a, int rows, const void *w, int panels)
+{
+    int64_t k = j->b->k;
+    if (j->direct)
+        (j->b->kind == NC_GEMM_Q8_0 ? j->t->tile_q8_0 : j->t->tile_q4_0)(o, a, rows, w, panels, k);
+    else if (j->bf16)
+        j->t->tile_bf16(o, a, rows, w, panels, k);
+    else
+        j->t->tile_f32(o, a, rows, w, panels, k);
+}
+
+static void product_part(void *context, int64_t part, int64_t parts, int worker)
+{
+    const job *j = context;
+    const nc_gemm_call *c = j->call;
+    (void)parts;
+    int64_t group = part % j->groups, row0 = part / j->groups * j->block, row1 = least(c->m, row0 + j->block);
+    size_t c_size = c->c_dtype == NC_F32 ? 4 : 2, bias_size = c->bias_dtype == NC_F32 ? 4 : 2;
+    char *scratch = j->scratch + (size_t)worker * j->scratch_bytes;
+
+    if (j->bf16 && j->t->begin)
+        j->t->begin();
+    for (int64_t tile = j->tiles * group / j->groups; tile < j->tiles * (group + 1) / j->groups; tile++) {
+        int64_t panel = tile * j->panels, column = panel * NC_GEMM_PANEL;
+        int panels = (int)least(j->panels, nc_gemm_panels(j->b->n) - panel);
+        const void *w = tile_panels(j, panel, panels, scratch);
+        nc_gemm_out o = {
+            .ldc = c->ldc, .c_dtype = c->c_dtype, .bias_dtype = c->bias_dtype, .accumulate = c->accumulate,
+            .columns = (int)least(panels * NC_GEMM_PANEL, j->b->n - column),
+            .bias = c->bias ? (const char *)c->bias + (size_t)column * bias_size : NULL,
+        };
+        for (int64_t row = row0; row < row1; row += j->rows) {
+            o.c = (char *)c->c + (size_t)(row * c->ldc + column) * c_size;
+            run_tile(j, &o, j->a + (size_t)row * (size_t)j->ka * j->element, (int)least(j->rows, c->m - row), w, panels);
+        }
+    }
+    if (j->bf16 && j->t->end)
+        j->t->end();
+}
+
+void nc_gemm(const nc_kernels *kernels, nc_pool *pool, const nc_gemm_call *call, const nc_gemm_b *b, void *workspace)
+{
+    if (call->m <= 0 || b->n <= 0)
+        return;
+    job j;
+    int threads = nc_pool_threads(pool);
+    job_shape(&j, kernels->gemm, b->kind, call->m, b->n, b->k, call->a_dtype, threads);
+    j.call = call;
+    j.b = b;
+    j.a = workspace;
+    j.scratch = j.a + up64((size_t)up(call->m, j.rows) * (size_t)j.ka * j.element);
+    int64_t tiles = up(call->m, j.rows) / j.rows;
+    /* Packing one tile's rows takes less time than waking the others. */
+    if (tiles <= 2)
+        for (int64_t i = 0; i < tiles; i++)
+            pack_block(&j, i * j.rows);
+    else
+        nc_pool_run(pool, least(tiles, 4 * threads), pack_part, &j);
+    nc_pool_run(pool, j.blocks * j.groups, product_part, &j);
+}
+
+void nc_gemm_plain(const nc_kernels *kernels, nc_pool *pool, const nc_gemm_call *call, const nc_gemm_source *w, nc_gemm_kind kind, int64_t n, int64_t k,
+                   void *workspace)
+{
+    if (call->m <= 0 || n <= 0)
+        return;
+    nc_gemm_b b = { .kind = kind, .n = n, .k = k, .data = workspace, .bytes = (size_t)nc_gemm_panels(n) * nc_gemm_panel_bytes(kind, k) };
+    nc_gemm_pack(kernels, pool, &b, w, false, NULL);
+    nc_gemm(kernels, pool, call, &b, (char *)workspace + up64(b.bytes));
+}
