@@ -238,7 +238,9 @@ int nc_tfevents_close(nc_tfevents *t, nc_error *e)
     if (!t)
         return 0;
     int code = 0;
-    if (t->fd >= 0 && (fsync(t->fd) != 0) | (close(t->fd) != 0))
+    bool bad = t->fd >= 0 && fsync(t->fd) != 0;
+    bad = (t->fd >= 0 && close(t->fd) != 0) || bad;
+    if (bad)
         code = nc_fail(e, NC_EIO, "%s: %s", t->path, strerror(errno));
     free(t->path);
     free(t);
