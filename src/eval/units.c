@@ -36,8 +36,8 @@ nc_char_kind nc_char_kind_of(uint32_t c)
 {
     if (c >= 0x110000)
         return NC_CHAR_OTHER;
-    if (c < 0x80 && c && strchr("$+<=>^`|~", (int)c))
-        return NC_CHAR_SYMBOL;                 /* punctuation to BERT, symbols to Unicode */
+    if ((c < 0x80 && c && strchr("$+<=>^`|~", (int)c)) || (c >= 0x24b6 && c <= 0x24e9) || (c >= 0x1f130 && c <= 0x1f189))
+        return NC_CHAR_SYMBOL;                 /* ASCII marks that BERT calls punctuation; circled and squared letters, alphabetic by property */
     if (nc_char_is_numeric(c))
         return NC_CHAR_NUMBER;
     if (nc_char_is_alphabetic(c))
@@ -177,12 +177,26 @@ nc_str nc_words_join(nc_arena *a, nc_words w, const char *separator)
     return (nc_str){ p, n };
 }
 
-static bool is_cased(uint32_t c) { return c < 0x110000 && (nc_char_is_upper(c) || nc_char_is_lower(c)); }
+static bool is_cased(uint32_t c)
+{
+    uint32_t low[3];
+    return c < 0x110000 && (nc_char_is_upper(c) || nc_char_is_lower(c) || (nc_char_to_lower(c, low) && low[0] != c));
+}
 
-/* Sigma is final after a cased letter and before none (Unicode 3.13, the marks between left out of account). */
+/* Characters that casing looks through: marks, format characters, and the word-inner signs of Word_Break. */
+static bool is_looked_through(uint32_t c)
+{
+    return c < 0x110000 && (nc_char_is_mark(c) || (nc_char_is_other(c) && !nc_char_is_control(c)) || (c < 0x80 && c && strchr("'.:^`", (int)c)) || c == 0xa8 ||
+                            c == 0xad || c == 0xaf || c == 0xb4 || c == 0xb7 || c == 0xb8 || c == 0x387 || c == 0x2018 || c == 0x2019 || c == 0x2024 || c == 0x2027);
+}
+
+/* Sigma is final after a cased letter and before none (Unicode 3.13, Final_Sigma); before: the last character not looked through. */
 static bool is_final_sigma(nc_str s, uint32_t before, size_t after)
 {
-    return is_cased(before) && !(after < s.n && is_cased(nc_next_char(s, &after)));
+    uint32_t c = 0;
+    while (after < s.n && is_looked_through(c = nc_next_char(s, &after)))
+        c = 0;
+    return is_cased(before) && !is_cased(c);
 }
 
 nc_str nc_lower(nc_arena *a, nc_str s)
@@ -199,7 +213,7 @@ nc_str nc_lower(nc_arena *a, nc_str s)
             nc_buf_add(&b, s.p + start, at - start);
         for (int i = 0; i < n; i++)
             nc_buf_add(&b, bytes, (size_t)nc_utf8_encode(low[i], bytes));
-        before = c;
+        before = is_looked_through(c) ? before : c;
     }
     nc_str out = { nc_arena_strndup(a, b.p ? b.p : "", b.n), b.n };
     nc_buf_free(&b);
