@@ -34,7 +34,10 @@ static void mul_grad(nc_graph *g, nc_node *n, nc_value *const *dy, nc_value **dx
 
 static int tick_run(const nc_node *n, const nc_run *r)
 {
-    memcpy(n->out[0]->data, n->in[0]->data, nc_dtype_bytes(n->in[0]->dtype, nc_live_count(n->in[0], r->counts)));
+    int64_t live = nc_live_count(n->in[0], r->counts);
+
+    if (live)
+        memcpy(n->out[0]->data, n->in[0]->data, nc_dtype_bytes(n->in[0]->dtype, live));
     tick_runs++;
     return 0;
 }

@@ -253,6 +253,8 @@ typedef struct strided { const nc_value *x, *y; int64_t stride[NC_MAX_RANK]; } s
 
 static void copy_line(char *to, const char *from, int64_t n, int64_t stride, int size)
 {
+    if (n == 0)
+        return;
     if (stride == 1) {
         memcpy(to, from, (size_t)(n * size));
         return;
