@@ -4,6 +4,8 @@
 #include "front/processor_golden.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "front/golden_media.h"
+#include "front/golden_tensors.h"
 #include "front/processor.h"
 #include "media/video.h"
 #include <math.h>
@@ -155,27 +157,6 @@ static void run_picture(struct run *r, const nc_json *want)
     r->report(r->context, want->key.p, why ? NC_GOLDEN_FAILED : NC_GOLDEN_OK, worst, why ? why : "");
 }
 
-/* A tensor of golden.safetensors as floats; NULL when it is not there whole. */
-static const float *find_tensor(struct run *r, const nc_mapped *file, const char *name, int64_t *n)
-{
-    uint64_t header = 0;
-    nc_json *h;
-    if (file->n < 8)
-        return NULL;
-    memcpy(&header, file->p, 8);
-    if (header > file->n - 8 || nc_json_parse(r->a, (nc_str){ (const char *)file->p + 8, header }, "golden.safetensors", &h, NULL) < 0)
-        return NULL;
-    const nc_json *v = nc_json_get(h, name), *span = nc_json_get(v, "data_offsets");
-    const int64_t from = nc_json_int(nc_json_at(span, 0), -1), to = nc_json_int(nc_json_at(span, 1), -1);
-    if (!v || !nc_str_eqz(nc_json_get(v, "dtype") ? nc_json_get(v, "dtype")->text : NC_STR(""), "F32") || from < 0 || to < from ||
-        (uint64_t)to > file->n - 8 - header || (to - from) % 4)
-        return NULL;
-    *n = (to - from) / 4;
-    float *copy = NC_NEW_ARRAY(r->a, float, *n);
-    memcpy(copy, file->p + 8 + header + from, (size_t)(to - from));
-    return copy;
-}
-
 static int video_features(struct run *r, const nc_json *g, nc_processor *p, nc_features *got, nc_error *e)
 {
     const nc_json *list = nc_json_get(g, "frames");
@@ -208,27 +189,29 @@ static void run_video(struct run *r, const nc_json *g)
     nc_error e = { 0 };
     nc_processor *p;
     nc_features got;
-    nc_mapped file = { 0 };
+    nc_golden_tensors file = { 0 };
+    nc_golden_tensor t;
     double worst = 0, std[3], mean[3];
-    int64_t n = 0;
 
     int code = nc_processor_parse(r->a, r->config, NULL, r->config_file, &p, &e);
     if (code == 0)
         code = video_features(r, g, p, &got, &e);
+    if (code == 0)
+        code = nc_golden_tensors_open(r->a, nc_path_join(r->a, r->folder, "golden.safetensors"), &file, &e) < 0 ? NC_EFORMAT : 0;
     if (code < 0) {
         r->report(r->context, name, code == NC_ENOTFOUND ? NC_GOLDEN_SKIPPED : NC_GOLDEN_FAILED, 0, e.message);
         return;
     }
     const nc_feature *f = nc_features_get(&got, "pixel_values_videos");
-    const float *want = nc_map_file(nc_path_join(r->a, r->folder, "golden.safetensors"), &file, &e) == 0 ? find_tensor(r, &file, "pixel_values_videos", &n) : NULL;
+    const float *want = nc_golden_tensor_get(&file, "pixel_values_videos", &t) ? nc_golden_floats(r->a, &t) : NULL;
     nc_processor_colors(p, mean, std);
-    if (!f || !want || n != elements(f) || !same_shape(nc_json_path(g, "shapes.pixel_values_videos"), f))
+    if (!f || !want || t.elements != elements(f) || !same_shape(nc_json_path(g, "shapes.pixel_values_videos"), f))
         why = "the shape differs";
-    for (int64_t i = 0; !why && i < n; i++)
+    for (int64_t i = 0; !why && i < t.elements; i++)
         worst = fmax(worst, fabs((double)f->f32[i] - (double)want[i]));
     if (!why && !(worst <= 2.01 / 255 / fmin(std[0], fmin(std[1], std[2]))))
         why = "values differ by more than two levels";
-    nc_unmap_file(&file);
+    nc_unmap_file(&file.file);
     r->report(r->context, name, why ? NC_GOLDEN_FAILED : NC_GOLDEN_OK, worst, why ? why : "");
 }
 
@@ -239,6 +222,11 @@ int nc_golden_processor(const char *folder, const char *data, nc_golden_fn *repo
 
     int code = nc_json_load(r.a, nc_path_join(r.a, folder, "golden.json"), &g, e);
     const bool video = code == 0 && nc_json_get(g, "video");
+    if (code == 0 && !nc_file_exists(nc_path_join(r.a, folder, "preprocessor_config.json")) &&
+        !nc_file_exists(nc_path_join(r.a, folder, "video_preprocessor_config.json"))) {
+        nc_arena_free(r.a);
+        return nc_golden_media(folder, data, report, context, e);
+    }
     r.config_file = nc_path_join(r.a, folder, video ? "video_preprocessor_config.json" : "preprocessor_config.json");
     if (code == 0)
         code = nc_json_load(r.a, r.config_file, &r.config, e);

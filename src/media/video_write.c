@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { quantizer = 20, most_frames = 1 << 20 };
+enum { quantizer = 24, most_frames = 1 << 20 };
 
 struct sink { nc_buf *out; size_t start, at; };
 
