@@ -1,0 +1,156 @@
+/* load.c - resolve a name to a folder, read its config, make the model, fill it, and open the files in front of it. */
+#include "load/load.h"
+
+#include <stdlib.h>
+
+#include "base/file.h"
+
+static const char *hub_cache(nc_arena *a)
+{
+    const char *cache = getenv("HF_HUB_CACHE"), *home = getenv("HF_HOME"), *user = getenv("HOME");
+    if (cache)
+        return cache;
+    return home ? nc_arena_printf(a, "%s/hub", home) : nc_arena_printf(a, "%s/.cache/huggingface/hub", user ? user : "");
+}
+
+/* models--Qwen--Qwen3-0.6B/snapshots/<revision of refs/main> */
+static const char *hub_folder(nc_arena *a, const char *id, const char *cache)
+{
+    const char *slash = strchr(id, '/');
+    if (!slash || strchr(slash + 1, '/') || id[0] == '.' || id[0] == '/')
+        return NULL;
+    char *base = nc_arena_printf(a, "%s/models--%.*s--%s", cache, (int)(slash - id), id, slash + 1);
+    nc_buf revision = { 0 };
+    nc_error ignored = { 0 };
+    const char *found = NULL;
+    if (nc_file_read(nc_path_join(a, base, "refs/main"), 256, &revision, &ignored) == 0 && revision.n) {
+        revision.p[strcspn(revision.p, "\r\n")] = 0;
+        if (!strchr(revision.p, '/'))
+            found = nc_arena_printf(a, "%s/snapshots/%s", base, revision.p);
+    }
+    nc_buf_free(&revision);
+    return found && nc_is_dir(found) ? found : NULL;
+}
+
+int nc_load_resolve(nc_arena *a, const char *name, const char **folder, nc_error *e)
+{
+    if (nc_is_dir(name)) {
+        *folder = nc_arena_strdup(a, name);
+        return 0;
+    }
+    const char *cache = hub_cache(a), *found = hub_folder(a, name, cache);
+    if (!found)
+        return nc_fail(e, NC_ENOTFOUND, "%s: no such folder, and the Hugging Face cache %s has no model of that id", name, cache);
+    *folder = found;
+    return 0;
+}
+
+static void drop_ignored_keys(nc_arena *a, nc_json *config, const char *keys)
+{
+    while (keys && *keys) {
+        size_t n = strcspn(keys, ",");
+        char *key = nc_arena_strndup(a, keys, n);
+        if (nc_json_get(config, key))
+            nc_json_set(a, config, key, nc_json_new(a, NC_JSON_NULL));
+        keys += n + (keys[n] == ',');
+    }
+}
+
+static int load_weights(nc_loaded *l, const nc_load_options *o, nc_error *e)
+{
+    if (o->config_only)
+        return 0;
+    NC_TRY(nc_weights_allocate(l->model, &o->weights, e));
+    if (o->random)
+        return nc_weights_init(l->model, o->seed, &o->weights, e);
+    nc_safetensors *s = NULL;
+    NC_TRY(nc_safetensors_open(l->folder, &s, e));
+    int status = nc_weights_load(l->model, s, &o->weights, &l->warnings, e);
+    nc_safetensors_close(s);
+    return status;
+}
+
+/* A part that is absent is fine; one that is broken is not. */
+static int optional(int status, nc_error *e)
+{
+    if (status == NC_ENOTFOUND) {
+        *e = (nc_error){ 0 };
+        return 0;
+    }
+    return status;
+}
+
+static int load_front(nc_loaded *l, nc_error *e)
+{
+    nc_json *generation = NULL;
+    const char *path = nc_path_join(l->arena, l->folder, "generation_config.json");
+    if (nc_file_exists(path))
+        NC_TRY(nc_json_load(l->arena, path, &generation, e));
+    l->generation = generation;
+    NC_TRY(optional(nc_tokenizer_load(l->folder, &l->tokenizer, e), e));
+    NC_TRY(optional(nc_processor_open(l->arena, l->folder, NC_PROCESS_IMAGE, &l->image, e), e));
+    return optional(nc_processor_open(l->arena, l->folder, NC_PROCESS_VIDEO, &l->video, e), e);
+}
+
+static int load(nc_loaded *l, const char *name, const nc_load_options *o, nc_error *e)
+{
+    nc_error spare = { 0 };
+    e = e ? e : &spare;
+    NC_TRY(nc_load_resolve(l->arena, name, &l->folder, e));
+    const char *path = nc_path_join(l->arena, l->folder, "config.json");
+    if (!nc_file_exists(path))
+        return nc_fail(e, NC_ENOTFOUND, "%s: no config.json; this is no model folder", l->folder);
+    NC_TRY(nc_json_load(l->arena, path, &l->config, e));
+    drop_ignored_keys(l->arena, l->config, o->ignore_keys);
+    int status = nc_model_new(l->config, &l->model, e);
+    if (status < 0) {
+        nc_fail_in(e, "%s", l->folder);
+        return status;
+    }
+    if (o->train)
+        nc_model_train_only(l->model, o->train);
+    NC_TRY(load_weights(l, o, e));
+    return o->no_front ? 0 : load_front(l, e);
+}
+
+int nc_load(const char *folder_or_id, const nc_load_options *o, nc_loaded **out, nc_error *e)
+{
+    nc_arena *a = nc_arena_new();
+    nc_loaded *l = NC_NEW(a, nc_loaded);
+    l->arena = a;
+    l->options = *o;
+    int status = load(l, folder_or_id, o, e);
+    if (status < 0) {
+        nc_loaded_free(l);
+        return status;
+    }
+    *out = l;
+    return 0;
+}
+
+void nc_loaded_free(nc_loaded *l)
+{
+    if (!l)
+        return;
+    nc_model_free(l->model);
+    nc_tokenizer_free(l->tokenizer);
+    nc_buf_free(&l->warnings);
+    nc_arena_free(l->arena);
+}
+
+int nc_copy_front_files(const char *from, const char *to, nc_error *e)
+{
+    static const char *const names[] = {
+        "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "vocab.txt", "tokenizer.model",
+        "chat_template.jinja", "chat_template.json", "generation_config.json", "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json",
+    };
+    nc_arena *a = nc_arena_new();
+    int status = nc_mkdirs(to, e);
+    for (int i = 0; i < NC_COUNT(names) && status == 0; i++) {
+        const char *source = nc_path_join(a, from, names[i]);
+        if (nc_file_exists(source))
+            status = nc_file_copy(source, nc_path_join(a, to, names[i]), e);
+    }
+    nc_arena_free(a);
+    return status;
+}

@@ -1,0 +1,285 @@
+/* weights.c - the memory of a model's sites: planned, allocated, filled, read back. See weights.h. */
+#include "load/weights.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/hash.h"
+#include "base/rng.h"
+
+struct block { void *p; size_t bytes; };
+struct holdings { struct block *block; int count, capacity; nc_gemm_b **packed; int packed_count, packed_capacity; };
+
+static void release(nc_model *m, void *context)
+{
+    struct holdings *h = context;
+    (void)m;
+    for (int i = 0; i < h->count; i++)
+        nc_pages_free(h->block[i].p, h->block[i].bytes);
+    for (int i = 0; i < h->packed_count; i++)
+        nc_gemm_b_free(h->packed[i]);
+    free(h->packed);
+    free(h->block);
+    free(h);
+}
+
+static struct holdings *holdings(nc_model *m)
+{
+    if (!m->release_context) {
+        m->release_context = nc_xcalloc(1, sizeof(struct holdings));
+        m->release = release;
+    }
+    return m->release_context;
+}
+
+void *nc_model_alloc(nc_model *m, size_t bytes)
+{
+    struct holdings *h = holdings(m);
+    void *p = nc_pages_alloc(bytes);
+    if (!p)
+        return NULL;
+    if (h->count == h->capacity) {
+        h->capacity = h->capacity ? 2 * h->capacity : 16;
+        h->block = nc_xrealloc(h->block, sizeof *h->block * (size_t)h->capacity);
+    }
+    h->block[h->count++] = (struct block){ p, bytes };
+    return p;
+}
+
+void nc_model_adopt(nc_model *m, nc_gemm_b *packed)
+{
+    struct holdings *h = holdings(m);
+    if (h->packed_count == h->packed_capacity) {
+        h->packed_capacity = h->packed_capacity ? 2 * h->packed_capacity : 64;
+        h->packed = nc_xrealloc(h->packed, sizeof *h->packed * (size_t)h->packed_capacity);
+    }
+    h->packed[h->packed_count++] = packed;
+}
+
+static bool is_packed(const nc_site *s, const nc_weights_options *o)
+{
+    return o->pack && (s->flags & NC_SITE_LINEAR) && o->compute != NC_F64;
+}
+
+static nc_dtype value_dtype(const nc_site *s, const nc_weights_options *o)
+{
+    return o->compute == NC_BF16 && (s->flags & NC_SITE_KEEP_F32) ? NC_F32 : o->compute;
+}
+
+static size_t rounded(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
+
+/* Bytes of one site's plain value, master and gradient in the block nc_weights_allocate cuts up. */
+static nc_weights_plan site_bytes(const nc_site *s, const nc_weights_options *o)
+{
+    int64_t n = nc_site_count(s);
+    nc_weights_plan p = { 0 };
+    nc_dtype t = value_dtype(s, o);
+    if (!is_packed(s, o))
+        p.values = rounded(nc_dtype_bytes(t, n));
+    if (s->trainable) {
+        p.masters = t == NC_BF16 ? rounded((size_t)n * 4) : 0;
+        p.gradients = rounded((size_t)n * 4);
+    }
+    return p;
+}
+
+nc_weights_plan nc_weights_bytes(const nc_model *m, const nc_weights_options *o, nc_dtype quantized)
+{
+    nc_weights_plan sum = { 0 };
+    for (int i = 0; i < m->site_count; i++) {
+        const nc_site *s = m->sites[i];
+        nc_weights_plan p = site_bytes(s, o);
+        size_t packed = 0;
+        if (is_packed(s, o)) {
+            nc_gemm_kind kind = nc_gemm_kind_for(quantized == NC_DTYPES ? o->compute : quantized, o->compute == NC_BF16);
+            nc_gemm_b_bytes(kind, s->shape.dim[0], nc_site_count(s) / s->shape.dim[0], &packed, NULL);
+        }
+        sum.values += p.values + packed;
+        sum.masters += p.masters;
+        sum.gradients += p.gradients;
+    }
+    return sum;
+}
+
+int nc_weights_allocate(nc_model *m, const nc_weights_options *o, nc_error *e)
+{
+    nc_weights_plan sum = { 0 };
+    for (int i = 0; i < m->site_count; i++) {
+        nc_weights_plan p = site_bytes(m->sites[i], o);
+        sum.values += p.values;
+        sum.masters += p.masters;
+        sum.gradients += p.gradients;
+    }
+    size_t bytes = sum.values + sum.masters + sum.gradients;
+    char *at = bytes ? nc_model_alloc(m, bytes) : NULL;
+    if (bytes && !at)
+        return nc_fail(e, NC_ENOMEM, "%.1f GB for weights and gradients are not to be had", (double)bytes / 1e9);
+    for (int i = 0; i < m->site_count; i++) {
+        nc_site *s = m->sites[i];
+        nc_weights_plan p = site_bytes(s, o);
+        s->value = (nc_tensor){ value_dtype(s, o), s->shape, p.values ? at : NULL };
+        at += p.values;
+        s->master = p.masters ? (float *)at : s->trainable && s->value.dtype == NC_F32 ? s->value.data : NULL;
+        at += p.masters;
+        s->grad = p.gradients ? (float *)at : NULL;
+        at += p.gradients;
+    }
+    return 0;
+}
+
+/* ---- filling ---- */
+
+static int pack_site(nc_model *m, nc_site *s, nc_dtype t, const void *values, bool transposed, const nc_weights_options *o, nc_error *e)
+{
+    int64_t rows = s->shape.dim[0], columns = nc_site_count(s) / rows;
+    nc_gemm_b *b = NC_NEW(m->arena, nc_gemm_b);
+    NC_TRY(nc_gemm_b_new(b, nc_gemm_kind_for(t, o->compute == NC_BF16), rows, columns, e));
+    nc_model_adopt(m, b);
+    s->packed = b;
+    nc_gemm_source source = { t, values, transposed ? rows : columns, transposed };
+    return nc_gemm_pack(o->kernels, o->pool, b, &source, true, e);
+}
+
+struct convert { const nc_site *s; nc_dtype from, to; const void *values; void *out; bool transposed; int64_t rows, columns; };
+
+static float load_f32(nc_dtype t, const void *p, int64_t i)
+{
+    switch (t) {
+    case NC_F32: { float v; memcpy(&v, (const char *)p + i * 4, 4); return v; }
+    case NC_BF16: { uint16_t v; memcpy(&v, (const char *)p + i * 2, 2); return nc_bf16_to_f32(v); }
+    case NC_F16: { uint16_t v; memcpy(&v, (const char *)p + i * 2, 2); return nc_f16_to_f32(v); }
+    default: return (float)nc_dtype_load(t, p, i);
+    }
+}
+
+enum { CONVERT_GRAIN = 1 << 16 };
+
+static void convert_part(void *context, int64_t part, int64_t parts, int worker)
+{
+    const struct convert *c = context;
+    int64_t count = c->rows * c->columns, begin = part * CONVERT_GRAIN, end = begin + CONVERT_GRAIN < count ? begin + CONVERT_GRAIN : count;
+    (void)parts, (void)worker;
+    for (int64_t i = begin; i < end; i++) {
+        int64_t from = c->transposed ? i % c->columns * c->rows + i / c->columns : i;
+        if (c->to == NC_F64) {
+            ((double *)c->out)[i] = nc_dtype_load(c->from, c->values, from);
+            continue;
+        }
+        float v = load_f32(c->from, c->values, from);
+        if (c->to == NC_F32)
+            ((float *)c->out)[i] = v;
+        else
+            ((uint16_t *)c->out)[i] = nc_f32_to_bf16(v);
+    }
+}
+
+static void convert(const nc_site *s, nc_dtype from, const void *values, bool transposed, nc_dtype to, void *out, nc_pool *pool)
+{
+    int64_t rows = s->shape.rank ? s->shape.dim[0] : 1, count = nc_site_count(s);
+    struct convert c = { s, from, to, values, out, transposed, rows, rows ? count / rows : 0 };
+    nc_pool_run(pool, (count + CONVERT_GRAIN - 1) / CONVERT_GRAIN, convert_part, &c);
+}
+
+static int fill(nc_model *m, nc_site *s, nc_dtype t, const void *values, bool transposed, const nc_weights_options *o, nc_error *e)
+{
+    if (is_packed(s, o))
+        return pack_site(m, s, t, values, transposed, o, e);
+    if (nc_dtype_get(t)->is_quantized)
+        return nc_fail(e, NC_EUNSUPPORTED, "%s: %s values for a weight that is held plain", s->name, nc_dtype_name(t));
+    convert(s, t, values, transposed, s->value.dtype, s->value.data, o->pool);
+    if (s->master && s->master != s->value.data)
+        convert(s, t, values, transposed, NC_F32, s->master, o->pool);
+    return 0;
+}
+
+int nc_site_fill(nc_model *m, nc_site *s, nc_dtype t, const void *values, bool transposed, const nc_weights_options *o, nc_error *e)
+{
+    return fill(m, s, t, values, transposed, o, e);
+}
+
+struct fresh { nc_site *s; uint64_t seed; float *out; int64_t count; };
+
+static void draw_part(void *context, int64_t part, int64_t parts, int worker)
+{
+    const struct fresh *f = context;
+    int64_t begin = part * CONVERT_GRAIN, end = begin + CONVERT_GRAIN < f->count ? begin + CONVERT_GRAIN : f->count;
+    uint64_t name = nc_hash64(f->s->name, strlen(f->s->name), 0);
+    (void)parts, (void)worker;
+    for (int64_t i = begin; i < end; i += 4) {
+        uint32_t u[4];
+        nc_philox(f->seed, name, (uint64_t)i / 4, u);
+        for (int j = 0; j < 4 && i + j < end; j += 2) {
+            double radius = sqrt(-2 * log(((double)u[j] + 1) / 4294967297.0)), angle = 2 * M_PI * (double)u[j + 1] / 4294967296.0;
+            f->out[i + j] = (float)(f->s->init_std * radius * cos(angle));
+            if (i + j + 1 < end)
+                f->out[i + j + 1] = (float)(f->s->init_std * radius * sin(angle));
+        }
+    }
+}
+
+int nc_weights_init(nc_model *m, uint64_t seed, const nc_weights_options *o, nc_error *e)
+{
+    for (int i = 0; i < m->site_count; i++) {
+        nc_site *s = m->sites[i];
+        int64_t n = nc_site_count(s);
+        float *values = nc_xmalloc((size_t)n * sizeof *values + 64);
+        if (s->init == NC_INIT_NORMAL) {
+            struct fresh f = { s, seed, values, n };
+            nc_pool_run(o->pool, (n + CONVERT_GRAIN - 1) / CONVERT_GRAIN, draw_part, &f);
+        }
+        for (int64_t j = 0; s->init != NC_INIT_NORMAL && j < n; j++)
+            values[j] = (float)((s->init == NC_INIT_ONE) + s->init_value);
+        int status = fill(m, s, NC_F32, values, false, o, e);
+        free(values);
+        NC_TRY(status);
+    }
+    return 0;
+}
+
+int nc_site_read(const nc_site *s, nc_dtype t, void *out, nc_error *e)
+{
+    bool back = s->flags & NC_SITE_TRANSPOSED;
+    int64_t rows = s->shape.rank ? s->shape.dim[0] : 1, count = nc_site_count(s), columns = rows ? count / rows : 0;
+    const void *values = s->master ? (const void *)s->master : s->value.data;
+    nc_dtype from = s->master ? NC_F32 : s->value.dtype;
+    float *unpacked = NULL;
+    int status = 0;
+    if (s->packed) {
+        values = unpacked = nc_xmalloc((size_t)count * 4 + 64);
+        from = NC_F32;
+        status = nc_gemm_unpack(s->packed, 0, rows, unpacked, NC_F32, e);
+    }
+    if (status == 0 && back) {
+        struct convert c = { s, from, t, values, out, true, columns, rows };
+        for (int64_t part = 0; part < (count + CONVERT_GRAIN - 1) / CONVERT_GRAIN; part++)
+            convert_part(&c, part, 0, 0);
+    } else if (status == 0) {
+        convert(s, from, values, false, t, out, NULL);
+    }
+    free(unpacked);
+    return status;
+}
+
+int nc_model_train_only(nc_model *m, const char *const *patterns)
+{
+    int n = 0;
+    for (int i = 0; i < m->site_count; i++) {
+        nc_site *s = m->sites[i];
+        s->trainable = false;
+        for (const char *const *p = patterns; p && *p && !(s->flags & NC_SITE_BUFFER); p++)
+            if (nc_glob(*p, s->name))
+                s->trainable = true;
+        n += s->trainable;
+    }
+    return n;
+}
+
+void nc_weights_refresh(nc_model *m, nc_pool *pool, const nc_kernels *kernels)
+{
+    (void)kernels;
+    for (int i = 0; i < m->site_count; i++) {
+        nc_site *s = m->sites[i];
+        if (s->master && s->master != s->value.data)
+            convert(s, NC_F32, s->master, false, s->value.dtype, s->value.data, pool);
+    }
+}
