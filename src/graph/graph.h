@@ -40,7 +40,7 @@ struct nc_value {
     int64_t offset;                  /* a view's start in its base, elements */
     void *data;                      /* set by the plan (or the caller); a view's data already includes the offset */
     const struct nc_gemm_b *packed;  /* STATE only: the weight is held packed; data is then NULL */
-    bool wants_grad;                 /* a leaf whose gradient is asked for */
+    bool wants_grad;                 /* a leaf whose gradient is asked for; set before the leaf is used */
     bool has_grad;                   /* depends on such a leaf; set at emission */
     nc_value *grad_into;             /* leaf only: f32 STATE the gradient is added to (NULL: nc_graph_gradient gives it) */
     const char *name;                /* "model.layers.0.mlp.in"; given by scopes, nc_name, or the site */

@@ -27,6 +27,7 @@ static void views(void **state)
     op_check(&(op_case){ .name = "slice last", .build = slice, .arg = (int[]){ -1, 2, 5 }, .in = { { NC_SHAPE(6, 2, 9), .counted = true } } });
     op_check(&(op_case){ .name = "slice middle", .build = slice, .arg = (int[]){ 1, 1, 2 }, .in = { { NC_SHAPE(6, 4, 9), .counted = true } } });
     op_check(&(op_case){ .name = "slice first", .build = slice, .arg = (int[]){ 0, 1, 2 }, .in = { { NC_SHAPE(6, 4) } } });
+    op_check(&(op_case){ .name = "slices of long blocks", .build = slice, .arg = (int[]){ 1, 1, 2 }, .in = { { NC_SHAPE(2, 4, 9000), .counted = true } } });
     op_check(&(op_case){ .name = "overlapping slices", .build = thirds, .in = { { NC_SHAPE(70, 6, 33), .counted = true } } });
 }
 
@@ -36,6 +37,7 @@ static void copies(void **state)
     nc_shape wide = NC_SHAPE(4, 5, 3);
     op_check(&(op_case){ .name = "permute", .build = permute, .arg = (int[]){ 0, 2, 1 }, .in = { { NC_SHAPE(5, 3, 4), .counted = true } } });
     op_check(&(op_case){ .name = "permute whole", .build = permute, .arg = (int[]){ 2, 0, 1 }, .in = { { NC_SHAPE(5, 3, 4) } } });
+    op_check(&(op_case){ .name = "transpose in tiles", .build = permute, .arg = (int[]){ 0, 2, 1 }, .in = { { NC_SHAPE(3, 37, 53), .counted = true } } });
     op_check(&(op_case){ .name = "concat rows", .build = concat, .arg = (int[]){ 0 }, .in = { { NC_SHAPE(2, 3) }, { NC_SHAPE(1, 3) }, { NC_SHAPE(4, 3) } } });
     op_check(&(op_case){ .name = "concat middle", .build = concat, .arg = (int[]){ 1 },
                          .in = { { NC_SHAPE(3, 2, 5), .counted = true }, { NC_SHAPE(3, 1, 5), .counted = true }, { NC_SHAPE(3, 4, 5), .counted = true } } });
@@ -47,7 +49,7 @@ static void copies(void **state)
 static void reductions(void **state)
 {
     (void)state;
-    nc_shape bias = NC_SHAPE(40), heads = NC_SHAPE(7, 1);
+    nc_shape bias = NC_SHAPE(330), heads = NC_SHAPE(7, 1);
     int axes[] = { 0, 1, 2 };
     for (int i = 0; i < 3; i++) {
         op_check(&(op_case){ .name = "sum", .build = sum, .arg = &axes[i], .in = { { NC_SHAPE(9, 35, 67), .counted = true } }, .tol_f32 = 1e-6 });
@@ -55,7 +57,7 @@ static void reductions(void **state)
         op_check(&(op_case){ .name = "cumsum", .build = cumsum, .arg = &axes[i], .in = { { NC_SHAPE(4, 5, 6), .counted = true } } });
     }
     op_check(&(op_case){ .name = "sum_all", .build = sum_all, .in = { { NC_SHAPE(300, 70), .counted = true } } });
-    op_check(&(op_case){ .name = "sum_to bias", .build = sum_to, .arg = &bias, .in = { { NC_SHAPE(130, 40), .counted = true } } });
+    op_check(&(op_case){ .name = "sum_to bias", .build = sum_to, .arg = &bias, .in = { { NC_SHAPE(130, 330), .counted = true } } });
     op_check(&(op_case){ .name = "sum_to middle", .build = sum_to, .arg = &heads, .in = { { NC_SHAPE(6, 7, 5), .counted = true } } });
 }
 

@@ -7,7 +7,7 @@
 #include "graph/op.h"
 #include "kernels/reduce.h"
 
-enum { COLUMNS = 64, BLOCK = 16384 };
+enum { COLUMNS = 128, BLOCK = 16384 };
 
 typedef struct attr { int axis; bool keep, mean, wide; } attr;
 typedef struct view { int64_t outer, n, inner; } view;

@@ -196,30 +196,30 @@ static void unslice_grad(nc_graph *g, nc_node *n, nc_value *const *dy, nc_value 
     dx[0] = nc_slice(g, dy[0], r->axis, r->start, n->in[0]->shape.dim[r->axis]);
 }
 
-typedef struct placing { const nc_node *n; const nc_run *r; int64_t inner; } placing;
+enum { CHUNK = 16384 };
 
-/* Rows are [outer, axis] of the output, `inner` elements each. */
-static void unslice_rows(void *context, int64_t begin, int64_t end, int worker)
+/* One outer index of y is `block` elements, of which x is [from, to); the block is cut into chunks. */
+typedef struct placing { const nc_node *n; const struct nc_reduce_kernels *k; int64_t block, from, to, chunks; } placing;
+
+static void unslice_chunks(void *context, int64_t begin, int64_t end, int worker)
 {
     const placing *p = context;
-    const range *r = NC_ATTR(p->n, range);
     const nc_value *x = p->n->in[0], *y = p->n->out[0];
-    int64_t length = x->shape.dim[r->axis], size = nc_dtype_get(x->dtype)->bytes;
+    int64_t size = nc_dtype_get(x->dtype)->bytes;
     bool adds = p->n->in[1] != NULL;
 
     (void)worker;
     for (int64_t i = begin; i < end; i++) {
-        int64_t outer = i / r->size, k = i % r->size - r->start;
-        if (k < 0 || k >= length) {
-            if (!adds)
-                memset(nc_at(y, i * p->inner), 0, (size_t)(p->inner * size));
-            continue;
-        }
-        const void *from = nc_at(x, (outer * length + k) * p->inner);
+        int64_t outer = i / p->chunks, low = i % p->chunks * CHUNK, high = low + CHUNK < p->block ? low + CHUNK : p->block, at = outer * p->block;
+        int64_t a = p->from < low ? low : p->from > high ? high : p->from, b = p->to < a ? a : p->to > high ? high : p->to;
+        const void *source = nc_at(x, outer * (p->to - p->from) + a - p->from);
+        if (adds && b > a)
+            p->k->add[nc_dtype_slot(x->dtype)](nc_at(y, at + a), source, b - a);
         if (adds)
-            p->r->kernels->reduce->add[nc_dtype_slot(x->dtype)](nc_at(y, i * p->inner), from, p->inner);
-        else
-            memcpy(nc_at(y, i * p->inner), from, (size_t)(p->inner * size));
+            continue;
+        memset(nc_at(y, at + low), 0, (size_t)((a - low) * size));
+        memcpy(nc_at(y, at + a), source, (size_t)((b - a) * size));
+        memset(nc_at(y, at + b), 0, (size_t)((high - b) * size));
     }
 }
 
@@ -233,8 +233,9 @@ static int unslice_run(const nc_node *n, const nc_run *r)
         outer *= i ? y->shape.dim[i] : nc_live_rows(y, r->counts);
     for (int i = a->axis + 1; i < y->shape.rank; i++)
         inner *= y->shape.dim[i];
-    placing p = { n, r, inner };
-    nc_parallel_rows(r, outer * a->size, nc_grain(inner * 4), unslice_rows, &p);
+    placing p = { n, r->kernels->reduce, a->size * inner, a->start * inner, (a->start + n->in[0]->shape.dim[a->axis]) * inner, 0 };
+    p.chunks = (p.block + CHUNK - 1) / CHUNK;
+    nc_parallel_rows(r, outer * p.chunks, nc_grain(4 * (p.block < CHUNK ? p.block : CHUNK)), unslice_chunks, &p);
     return 0;
 }
 
@@ -267,6 +268,17 @@ static void copy_line(char *to, const char *from, int64_t n, int64_t stride, int
     }
 }
 
+/* Where the last axis of y jumps through x and the axis before it lies dense there, [rows, width] is a transposition: done in tiles that stay in the cache. */
+static void transpose(char *to, const char *from, int64_t rows, int64_t width, int64_t stride, int size)
+{
+    enum { TILE = 16 };
+
+    for (int64_t c = 0; c < width; c += TILE)
+        for (int64_t i = 0; i < rows; i += TILE)
+            for (int64_t k = i, end = i + TILE < rows ? i + TILE : rows; k < end; k++)
+                copy_line(to + (k * width + c) * size, from + (c * stride + k) * size, c + TILE < width ? TILE : width - c, stride, size);
+}
+
 /* Output lines [begin, end): the index over the leading axes is kept and stepped, so that no line needs a division. */
 static void strided_lines(void *context, int64_t begin, int64_t end, int worker)
 {
@@ -281,11 +293,17 @@ static void strided_lines(void *context, int64_t begin, int64_t end, int worker)
         rest /= s->dim[a];
         from += index[a] * c->stride[a];
     }
-    for (int64_t i = begin; i < end; i++) {
-        copy_line(nc_at(c->y, i * width), nc_at(c->x, from), width, step, size);
+    bool tiled = last > 0 && step > 1 && c->stride[last - 1] == 1;
+    for (int64_t i = begin, lines; i < end; i += lines) {
+        lines = tiled && s->dim[last - 1] - index[last - 1] < end - i ? s->dim[last - 1] - index[last - 1] : tiled ? end - i : 1;
+        if (tiled)
+            transpose(nc_at(c->y, i * width), nc_at(c->x, from), lines, width, step, size);
+        else
+            copy_line(nc_at(c->y, i * width), nc_at(c->x, from), width, step, size);
         for (int a = last - 1; a >= 0; a--) {
-            from += c->stride[a];
-            if (++index[a] < s->dim[a])
+            int64_t steps = a == last - 1 ? lines : 1;
+            from += steps * c->stride[a];
+            if ((index[a] += steps) < s->dim[a])
                 break;
             from -= index[a] * c->stride[a];
             index[a] = 0;
@@ -304,7 +322,8 @@ static int copy_strided(const nc_node *n, const nc_run *r, const int64_t *stride
         copy_line(c.y->data, c.x->data, nc_live_rows(c.y, r->counts), stride[0], nc_dtype_get(c.x->dtype)->bytes);
         return 0;
     }
-    nc_parallel_rows(r, nc_live_last_rows(c.y, r->counts), nc_grain(nc_shape_last(s) * 4), strided_lines, &c);
+    int64_t grain = nc_grain(nc_shape_last(s) * 4);
+    nc_parallel_rows(r, nc_live_last_rows(c.y, r->counts), grain < 16 ? 16 : grain, strided_lines, &c);
     return 0;
 }
 

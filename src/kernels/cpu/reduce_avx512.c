@@ -44,19 +44,22 @@ static float sum_vector_f32(const float *x, int64_t n)
     return fold(lane);
 }
 
-/* One vector of columns, all rows: blocks of 32 rows, then the blocks' sums. */
-static __m512 sum_columns_f32(const float *x, int64_t n, int64_t stride)
+/* 64 columns, all rows: blocks of 32 rows, then the blocks' sums. */
+static void sum_columns_f32(float *y, const float *x, int64_t n, int64_t stride)
 {
-    __m512 total = _mm512_setzero_ps();
+    __m512 total[4] = { _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps() };
 
     for (int64_t j = 0; j < n; j += 32) {
         int64_t end = j + 32 < n ? j + 32 : n;
-        __m512 block = _mm512_setzero_ps();
+        __m512 block[4] = { _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps() };
         for (int64_t k = j; k < end; k++)
-            block = _mm512_add_ps(block, load_f32(x + k * stride));
-        total = _mm512_add_ps(total, block);
+            for (int v = 0; v < 4; v++)
+                block[v] = _mm512_add_ps(block[v], load_f32(x + k * stride + 16 * v));
+        for (int v = 0; v < 4; v++)
+            total[v] = _mm512_add_ps(total[v], block[v]);
     }
-    return total;
+    for (int v = 0; v < 4; v++)
+        _mm512_storeu_ps(y + 16 * v, total[v]);
 }
 
 static float sum_column_f32(const float *x, int64_t n, int64_t stride)
@@ -83,8 +86,8 @@ static void sum_f32(void *y, const void *x, int64_t n, int64_t inner, int64_t st
         *to = sum_vector_f32(from, n);
         return;
     }
-    for (; i + 16 <= inner; i += 16)
-        _mm512_storeu_ps(to + i, sum_columns_f32(from + i, n, stride));
+    for (; i + 64 <= inner; i += 64)
+        sum_columns_f32(to + i, from + i, n, stride);
     for (; i < inner; i++)
         to[i] = sum_column_f32(from + i, n, stride);
 }
@@ -117,19 +120,22 @@ static float sum_vector_bf16(const uint16_t *x, int64_t n)
     return fold(lane);
 }
 
-/* One vector of columns, all rows: blocks of 32 rows, then the blocks' sums. */
-static __m512 sum_columns_bf16(const uint16_t *x, int64_t n, int64_t stride)
+/* 64 columns, all rows: blocks of 32 rows, then the blocks' sums. */
+static void sum_columns_bf16(float *y, const uint16_t *x, int64_t n, int64_t stride)
 {
-    __m512 total = _mm512_setzero_ps();
+    __m512 total[4] = { _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps() };
 
     for (int64_t j = 0; j < n; j += 32) {
         int64_t end = j + 32 < n ? j + 32 : n;
-        __m512 block = _mm512_setzero_ps();
+        __m512 block[4] = { _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps() };
         for (int64_t k = j; k < end; k++)
-            block = _mm512_add_ps(block, load_bf16(x + k * stride));
-        total = _mm512_add_ps(total, block);
+            for (int v = 0; v < 4; v++)
+                block[v] = _mm512_add_ps(block[v], load_bf16(x + k * stride + 16 * v));
+        for (int v = 0; v < 4; v++)
+            total[v] = _mm512_add_ps(total[v], block[v]);
     }
-    return total;
+    for (int v = 0; v < 4; v++)
+        _mm512_storeu_ps(y + 16 * v, total[v]);
 }
 
 static float sum_column_bf16(const uint16_t *x, int64_t n, int64_t stride)
@@ -156,8 +162,8 @@ static void sum_bf16(void *y, const void *x, int64_t n, int64_t inner, int64_t s
         *to = sum_vector_bf16(from, n);
         return;
     }
-    for (; i + 16 <= inner; i += 16)
-        _mm512_storeu_ps(to + i, sum_columns_bf16(from + i, n, stride));
+    for (; i + 64 <= inner; i += 64)
+        sum_columns_bf16(to + i, from + i, n, stride);
     for (; i < inner; i++)
         to[i] = sum_column_bf16(from + i, n, stride);
 }
