@@ -154,7 +154,7 @@ static void resizing(struct run *r)
         const char *name = v->key.p, *why;
         char mode[8], filter[24];
         int w, h, k;
-        double worst = 0;
+        double worst = 0, gap;
         nc_filter f;
         if (nc_starts_with(name, "in.") || strcmp(name, "__metadata__") == 0)
             continue;
@@ -163,6 +163,14 @@ static void resizing(struct run *r)
             nc_image in, want, got;
             nc_error e;
             why = borrow(r, "in.big", &in) && borrow(r, name, &want) && nc_reduce(&in, w, h, &got, &e) == 0 ? NULL : "could not be reduced";
+            if (!why) {
+                why = differ(&got, &want, 0, &worst);
+                nc_image_free(&got);
+            }
+        } else if (sscanf(name, "big.gap%lf.%23[a-z].%dx%d", &gap, filter, &w, &h) == 4 && nc_filter_by_name(filter, &f)) {
+            nc_image in, want, got;
+            nc_error e;
+            why = borrow(r, "in.big", &in) && borrow(r, name, &want) && nc_resize_gap(&in, w, h, f, gap, &got, &e) == 0 ? NULL : "could not be scaled";
             if (!why) {
                 why = differ(&got, &want, 0, &worst);
                 nc_image_free(&got);

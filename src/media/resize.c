@@ -415,6 +415,24 @@ int nc_reduce(const nc_image *in, int fx, int fy, nc_image *out, nc_error *e)
     return 0;
 }
 
+int nc_resize_gap(const nc_image *in, int width, int height, nc_filter filter, double gap, nc_image *out, nc_error *e)
+{
+    nc_image less;
+
+    if (width < 1 || height < 1 || filter == NC_NEAREST || !(gap >= 1))
+        return nc_resize(in, width, height, filter, NULL, NC_RESIZE_PILLOW, out, e);
+    int fx = (int)((double)in->width / width / gap), fy = (int)((double)in->height / height / gap);
+    fx = fx < 1 ? 1 : fx;
+    fy = fy < 1 ? 1 : fy;
+    if (fx == 1 && fy == 1)
+        return nc_resize(in, width, height, filter, NULL, NC_RESIZE_PILLOW, out, e);
+    const nc_box box = { 0, 0, (double)in->width / fx, (double)in->height / fy };
+    NC_TRY(nc_reduce(in, fx, fy, &less, e));
+    int code = nc_resize(&less, width, height, filter, &box, NC_RESIZE_PILLOW, out, e);
+    nc_image_free(&less);
+    return code;
+}
+
 int nc_crop(const nc_image *in, int left, int top, int width, int height, const uint8_t *fill, nc_image *out, nc_error *e)
 {
     const size_t c = (size_t)in->channels;

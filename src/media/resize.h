@@ -20,6 +20,8 @@ typedef struct nc_box { double left, top, right, bottom; } nc_box;
 /* in may be any channel count; alpha (2 and 4 channels) is premultiplied for the sums, as Pillow does. box NULL: the whole picture.
  * *out is new. Errors: NC_EINVAL (empty size, box outside), NC_ELIMIT. */
 int nc_resize(const nc_image *in, int width, int height, nc_filter filter, const nc_box *box, nc_resize_rule rule, nc_image *out, nc_error *e);
+/* Pillow's resize of the whole picture with reducing_gap: where it shrinks by more than twice the gap, blocks are averaged first. */
+int nc_resize_gap(const nc_image *in, int width, int height, nc_filter filter, double gap, nc_image *out, nc_error *e);
 /* One plane of floats [height, width], Pillow's mode F: no rounding between the passes beyond float. out holds new_height * new_width. */
 int nc_resize_f32(const float *in, int width, int height, float *out, int new_width, int new_height, nc_filter filter, nc_error *e);
 /* Pillow's Image.reduce((fx, fy)): means of blocks. */
