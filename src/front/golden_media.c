@@ -104,7 +104,7 @@ static const char *resize_floats(struct run *r, const char *name, int w, int h, 
         return "the size differs";
     const float *from = nc_golden_floats(r->a, &in), *expected = nc_golden_floats(r->a, &want);
     float *got = NC_NEW_ARRAY(r->a, float, (int64_t)w * h);
-    if (!from || !expected || nc_resize_f32(from, (int)in.shape[1], (int)in.shape[0], got, w, h, f, &e) < 0)
+    if (!from || !expected || nc_resize_f32(from, (int)in.shape[1], (int)in.shape[0], got, w, h, f, NC_RESIZE_PILLOW, &e) < 0)
         return "could not be scaled";
     double scale = 1;
     for (int64_t i = 0; i < want.elements; i++) {

@@ -321,30 +321,58 @@ int nc_resize(const nc_image *in, int width, int height, nc_filter filter, const
     return code;
 }
 
-static void f32_across(const float *in, int width, int height, float *out, const struct weights *k)
+/* The same weights computed in float throughout, as torch does for float tensors. */
+static void weights_single(struct weights *k, int size, nc_filter filter)
 {
-    for (int y = 0; y < height; y++)
-        for (int i = 0; i < k->out; i++) {
-            const double *w = k->w + (size_t)i * (size_t)k->taps;
-            const float *p = in + (size_t)y * (size_t)width + k->first[i];
-            double sum = 0;
-            for (int x = 0; x < k->count[i]; x++)
-                sum += (double)p[x] * w[x];
-            out[(size_t)y * (size_t)k->out + (size_t)i] = (float)sum;
+    const float scale = (float)size / (float)k->out, t = scale < 1 ? 1 : scale, radius = (float)filters[filter].radius * t, inverse = 1 / t;
+
+    for (int i = 0; i < k->out; i++) {
+        const float centre = (float)((double)scale * (i + 0.5));
+        int64_t first = (int64_t)((double)(centre - radius) + 0.5), last = (int64_t)((double)(centre + radius) + 0.5);
+        float sum = 0;
+        double *w = k->w + (size_t)i * (size_t)k->taps;
+        first = first < 0 ? 0 : first;
+        last = last > size ? size : last;
+        k->first[i] = (int)first;
+        k->count[i] = (int)(last - first < k->taps ? last - first : k->taps);
+        for (int x = 0; x < k->count[i]; x++) {
+            const float v = (float)filters[filter].f((double)(float)(((double)((float)(x + first) - centre) + 0.5) * (double)inverse));
+            w[x] = v;
+            sum += v;
         }
+        for (int x = 0; x < k->count[i]; x++)
+            w[x] = sum != 0 ? (float)w[x] / sum : (float)w[x];
+    }
 }
 
-static void f32_down(const float *in, int width, float *out, const struct weights *k)
+/* One output value: the weighted sum over values `step` apart. */
+static float f32_sum(const float *p, size_t step, const double *w, int n, bool single)
 {
-    for (int i = 0; i < k->out; i++) {
-        const double *w = k->w + (size_t)i * (size_t)k->taps;
-        for (int x = 0; x < width; x++) {
-            double sum = 0;
-            for (int y = 0; y < k->count[i]; y++)
-                sum += (double)in[(size_t)(k->first[i] + y) * (size_t)width + (size_t)x] * w[y];
-            out[(size_t)i * (size_t)width + (size_t)x] = (float)sum;
-        }
+    double sum = 0;
+    float low = 0;
+    for (int x = 0; x < n; x++) {
+        if (single)
+            low += p[(size_t)x * step] * (float)w[x];
+        else
+            sum += (double)p[(size_t)x * step] * w[x];
     }
+    return single ? low : (float)sum;
+}
+
+static void f32_across(const float *in, int width, int height, float *out, const struct weights *k, bool single)
+{
+    for (int y = 0; y < height; y++)
+        for (int i = 0; i < k->out; i++)
+            out[(size_t)y * (size_t)k->out + (size_t)i] =
+                f32_sum(in + (size_t)y * (size_t)width + k->first[i], 1, k->w + (size_t)i * (size_t)k->taps, k->count[i], single);
+}
+
+static void f32_down(const float *in, int width, float *out, const struct weights *k, bool single)
+{
+    for (int i = 0; i < k->out; i++)
+        for (int x = 0; x < width; x++)
+            out[(size_t)i * (size_t)width + (size_t)x] = f32_sum(in + (size_t)k->first[i] * (size_t)width + x, (size_t)width,
+                                                                 k->w + (size_t)i * (size_t)k->taps, k->count[i], single);
 }
 
 static void f32_nearest(const float *in, int width, int height, float *out, int new_width, int new_height)
@@ -358,8 +386,9 @@ static void f32_nearest(const float *in, int width, int height, float *out, int 
     }
 }
 
-int nc_resize_f32(const float *in, int width, int height, float *out, int new_width, int new_height, nc_filter filter, nc_error *e)
+int nc_resize_f32(const float *in, int width, int height, float *out, int new_width, int new_height, nc_filter filter, nc_resize_rule rule, nc_error *e)
 {
+    const bool single = rule == NC_RESIZE_TORCHVISION;
     struct weights h = { 0 }, v = { 0 };
 
     if (width < 1 || height < 1 || new_width < 1 || new_height < 1 || (int)filter < 0 || (int)filter >= NC_COUNT(filters))
@@ -371,15 +400,19 @@ int nc_resize_f32(const float *in, int width, int height, float *out, int new_wi
     int code = weights_make(&h, width, 0, width, new_width, filter, NC_RESIZE_PILLOW, e);
     if (code == 0)
         code = weights_make(&v, height, 0, height, new_height, filter, NC_RESIZE_PILLOW, e);
+    if (code == 0 && single) {
+        weights_single(&h, width, filter);
+        weights_single(&v, height, filter);
+    }
     if (code == 0) {
-        const bool down_first = height > new_height && (int64_t)height - new_height > 2 * ((int64_t)width - new_width);
+        const bool down_first = !single && height > new_height && (int64_t)height - new_height > 2 * ((int64_t)width - new_width);
         float *middle = nc_xmalloc((down_first ? (size_t)width * (size_t)new_height : (size_t)new_width * (size_t)height) * sizeof *middle);
         if (down_first) {
-            f32_down(in, width, middle, &v);
-            f32_across(middle, width, new_height, out, &h);
+            f32_down(in, width, middle, &v, single);
+            f32_across(middle, width, new_height, out, &h, single);
         } else {
-            f32_across(in, width, height, middle, &h);
-            f32_down(middle, new_width, out, &v);
+            f32_across(in, width, height, middle, &h, single);
+            f32_down(middle, new_width, out, &v, single);
         }
         free(middle);
     }

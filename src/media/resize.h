@@ -22,8 +22,9 @@ typedef struct nc_box { double left, top, right, bottom; } nc_box;
 int nc_resize(const nc_image *in, int width, int height, nc_filter filter, const nc_box *box, nc_resize_rule rule, nc_image *out, nc_error *e);
 /* Pillow's resize of the whole picture with reducing_gap: where it shrinks by more than twice the gap, blocks are averaged first. */
 int nc_resize_gap(const nc_image *in, int width, int height, nc_filter filter, double gap, nc_image *out, nc_error *e);
-/* One plane of floats [height, width], Pillow's mode F: no rounding between the passes beyond float. out holds new_height * new_width. */
-int nc_resize_f32(const float *in, int width, int height, float *out, int new_width, int new_height, nc_filter filter, nc_error *e);
+/* One plane of floats [height, width]; out holds new_height * new_width. Pillow's mode F: weights and sums in double, rounded to float between the
+ * passes. torchvision (torch's interpolate with antialias): all in float, horizontal first. */
+int nc_resize_f32(const float *in, int width, int height, float *out, int new_width, int new_height, nc_filter filter, nc_resize_rule rule, nc_error *e);
 /* Pillow's Image.reduce((fx, fy)): means of blocks. */
 int nc_reduce(const nc_image *in, int fx, int fy, nc_image *out, nc_error *e);
 /* The part at (left, top); what lies outside the picture is filled with `fill` (channels bytes, NULL: zeros). Also pads. */

@@ -49,7 +49,7 @@ static void check_float(const tensors *t, const char *name, int w, int h, nc_fil
     int rank;
     const float *in = tensor(t, "in.f", s, &rank);
     float *out = malloc((size_t)w * (size_t)h * sizeof *out);
-    assert_int_equal(nc_resize_f32(in, (int)s[1], (int)s[0], out, w, h, f, NULL), 0);
+    assert_int_equal(nc_resize_f32(in, (int)s[1], (int)s[0], out, w, h, f, NC_RESIZE_PILLOW, NULL), 0);
     const float *want = tensor(t, name, s, &rank);
     for (int i = 0; i < w * h; i++)
         if (!(fabsf(out[i] - want[i]) <= 1e-5f * (1 + fabsf(want[i]))))
