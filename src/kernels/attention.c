@@ -6,7 +6,19 @@ NC_FAMILY_FITS(attention);
 void nc_attention_init(struct nc_attention_kernels *t, nc_isa isa)
 {
     *t = nc_ref_attention;
+#if defined(__x86_64__)
+    if (isa < NC_ISA_AVX2)
+        return;
+    nc_attention_avx2(t);
+    if (isa < NC_ISA_AVX512)
+        return;
+    nc_attention_avx512(t);
+    if (isa < NC_ISA_AVX512BF16)
+        return;
+    nc_attention_avx512bf16(t);
+#else
     (void)isa;
+#endif
 }
 
 static bool within(int64_t start, int64_t count, int64_t limit) { return start >= 0 && count >= 0 && start <= limit && count <= limit - start; }

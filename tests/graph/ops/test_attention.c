@@ -25,7 +25,9 @@ static void test_causal(void **state)
     (void)state;
     check("causal", &(rule){ .span = { { 0, 5, 0, 5, 0, -1, 0, NC_SIGHT_CAUSAL }, { 5, 2, 5, 2, 0, -1, 0, NC_SIGHT_CAUSAL } }, .spans = 2 }, 7, 7, 2, 2, 8, 8);
     check("causal, grouped", &(rule){ .span = { { 0, 70, 0, 70, 0, -1, 0, NC_SIGHT_CAUSAL } }, .spans = 1 }, 70, 70, 6, 2, 10, 6);
-    check("causal, one row", &(rule){ .span = { { 0, 1, 0, 1, 0, -1, 0, NC_SIGHT_CAUSAL } }, .spans = 1 }, 1, 1, 2, 1, 4, 4);
+    /* One row sees itself alone: the gradients of q and k are zero, and rounding noise has nothing to be measured against. */
+    op_check(&(op_case){ .name = "causal, one row", .build = build, .arg = &(rule){ .span = { { 0, 1, 0, 1, 0, -1, 0, NC_SIGHT_CAUSAL } }, .spans = 1 }, .no_live = true,
+                         .no_grad = true, .in = { { NC_SHAPE(1, 2, 4) }, { NC_SHAPE(1, 1, 4) }, { NC_SHAPE(1, 1, 4) } } });
 }
 
 static void test_full(void **state)
