@@ -189,3 +189,84 @@ void nc_gemm_plain(const nc_kernels *kernels, nc_pool *pool, const nc_gemm_call 
     nc_gemm_pack(kernels, pool, &b, w, false, NULL);
     nc_gemm(kernels, pool, call, &b, (char *)workspace + up64(b.bytes));
 }
+
+/* ---- A W with W packed ---- */
+
+typedef struct turn { const nc_kernels *kernels; const nc_gemm_b *from; nc_gemm_b to; char *scratch; size_t scratch_bytes; bool round; } turn;
+
+/* One panel (16 rows of W) is, widened to f32, [k][16]: rows of W's transpose, 16 of its k. They are packed as 16 steps of the sum of every panel. */
+static void turn_panel(const turn *t, int64_t panel, char *scratch)
+{
+    const nc_gemm_b *b = t->from;
+    const struct nc_gemm_kernels *g = t->kernels->gemm;
+    float *values = (float *)scratch;
+    int64_t steps = least(16, b->n - panel * 16);
+    const char *from = (const char *)b->data + (size_t)panel * nc_gemm_panel_bytes(b->kind, b->k);
+    if (b->kind != NC_GEMM_F32) {
+        g->panel_f32(values, b->kind, from, b->k, t->round);
+        from = (const char *)values;
+    }
+    nc_gemm_source s = { .dtype = NC_F32, .data = from, .stride = 16 };
+    size_t step = nc_gemm_panel_bytes(t->to.kind, t->to.k), at = nc_gemm_panel_bytes(t->to.kind, panel * 16);
+    for (int64_t p = 0; p < nc_gemm_panels(b->k); p++) {
+        char *out = (char *)t->to.data + (size_t)p * step + at;
+        int valid = (int)least(16, b->k - p * 16);
+        if (t->to.kind == NC_GEMM_F32)
+            g->pack_f32((float *)out, &s, p * 16, valid, steps, false);
+        else
+            g->pack_bf16((uint16_t *)out, &s, p * 16, valid, steps, false);
+    }
+}
+
+static void turn_part(void *context, int64_t part, int64_t parts, int worker)
+{
+    const turn *t = context;
+    int64_t panels = nc_gemm_panels(t->from->n);
+    for (int64_t i = panels * part / parts; i < panels * (part + 1) / parts; i++)
+        turn_panel(t, i, t->scratch + (size_t)worker * t->scratch_bytes);
+}
+
+static nc_gemm_kind turned_kind(nc_gemm_kind kind, nc_dtype a_dtype)
+{
+    return kind == NC_GEMM_F32 || a_dtype == NC_F32 ? NC_GEMM_F32 : NC_GEMM_BF16;
+}
+
+static size_t turn_scratch(int64_t k) { return (size_t)up(k, 16) * 64; }
+
+size_t nc_gemm_backward_workspace(const nc_kernels *kernels, nc_gemm_kind kind, int64_t m, int64_t n, int64_t k, nc_dtype a_dtype, int threads)
+{
+    return nc_gemm_workspace(kernels, turned_kind(kind, a_dtype), m, k, n, a_dtype, threads, true) + (size_t)(threads < 1 ? 1 : threads) * turn_scratch(k);
+}
+
+void nc_gemm_backward(const nc_kernels *kernels, nc_pool *pool, const nc_gemm_call *call, const nc_gemm_b *b, void *workspace)
+{
+    if (call->m <= 0 || b->k <= 0)
+        return;
+    nc_gemm_kind kind = turned_kind(b->kind, call->a_dtype);
+    turn t = { .kernels = kernels, .from = b, .scratch = workspace, .scratch_bytes = turn_scratch(b->k), .round = call->a_dtype == NC_BF16 };
+    char *packed = (char *)workspace + (size_t)nc_pool_threads(pool) * t.scratch_bytes;
+    t.to = (nc_gemm_b){ .kind = kind, .n = b->k, .k = b->n, .data = packed, .bytes = (size_t)nc_gemm_panels(b->k) * nc_gemm_panel_bytes(kind, b->n) };
+    if (b->n > 0)
+        nc_pool_run(pool, least(nc_gemm_panels(b->n), 4 * nc_pool_threads(pool)), turn_part, &t);
+    nc_gemm(kernels, pool, call, &t.to, packed + up64(t.to.bytes));
+}
+
+size_t nc_gemm_workspace_any(nc_gemm_kind kind, int64_t m, int64_t n, int64_t k, nc_dtype a_dtype, int threads, bool packs)
+{
+    size_t most = 0;
+    for (int isa = 0; isa <= (int)nc_isa_of_cpu(); isa++) {
+        size_t bytes = nc_gemm_workspace(nc_kernels_for((nc_isa)isa), kind, m, n, k, a_dtype, threads, packs);
+        most = bytes > most ? bytes : most;
+    }
+    return most;
+}
+
+size_t nc_gemm_backward_workspace_any(nc_gemm_kind kind, int64_t m, int64_t n, int64_t k, nc_dtype a_dtype, int threads)
+{
+    size_t most = 0;
+    for (int isa = 0; isa <= (int)nc_isa_of_cpu(); isa++) {
+        size_t bytes = nc_gemm_backward_workspace(nc_kernels_for((nc_isa)isa), kind, m, n, k, a_dtype, threads);
+        most = bytes > most ? bytes : most;
+    }
+    return most;
+}

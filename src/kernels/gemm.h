@@ -6,7 +6,7 @@
  *   A f32, or W held in f32:  f32 (a weight's value is f32 of what is stored, dequantize(q) for quantized storage)
  *   A bf16, W anything else:  products of bf16 values summed in f32 (a quantized weight's value is bf16(dequantize(q)))
  * One accumulator an output element runs over k in ascending order (pairs of k with VDPBF16PS, 32 with AMX), whatever the number of rows, threads or
- * the path taken, so a row's result depends on that row and the weight only. With `accumulate` the sum starts from C's old value (C f32).
+ * the path taken, so a row's result depends on that row and the weight only. With `accumulate` the sum starts from C's old value.
  *
  * Packed layouts, in panels of 16 columns (= 16 rows of W; the last panel is filled with zeros):
  *   F32   [ceil(n/16)][k][16] float
@@ -58,7 +58,7 @@ int nc_gemm_unpack(const nc_gemm_b *b, int64_t row0, int64_t rows, void *out, nc
 typedef struct nc_gemm_call {
     int64_t m;
     const void *a; nc_dtype a_dtype; int64_t lda; bool a_transposed;    /* F32 or BF16 */
-    void *c; nc_dtype c_dtype; int64_t ldc;                             /* F32 or BF16; F32 when accumulate */
+    void *c; nc_dtype c_dtype; int64_t ldc;                             /* F32 or BF16 */
     const void *bias; nc_dtype bias_dtype;                              /* n values of F32 or BF16, or NULL */
     bool accumulate;
 } nc_gemm_call;
@@ -69,6 +69,14 @@ void nc_gemm(const nc_kernels *kernels, nc_pool *pool, const nc_gemm_call *call,
 /* The same with W plain (F32, BF16 or F16): packed into the workspace first as `kind` (F32 or BF16). Gives the bits nc_gemm would give. */
 void nc_gemm_plain(const nc_kernels *kernels, nc_pool *pool, const nc_gemm_call *call, const nc_gemm_source *w, nc_gemm_kind kind, int64_t n, int64_t k,
                    void *workspace);
+
+/* C [m,k] (+)= A [m,n] W: the gradient towards the input of a product whose weight is packed (and frozen, maybe quantized). Panels are transposed into the
+ * workspace, of nc_gemm_backward_workspace bytes; kind is b's. */
+size_t nc_gemm_backward_workspace(const nc_kernels *kernels, nc_gemm_kind kind, int64_t m, int64_t n, int64_t k, nc_dtype a_dtype, int threads);
+void nc_gemm_backward(const nc_kernels *kernels, nc_pool *pool, const nc_gemm_call *call, const nc_gemm_b *b, void *workspace);
+/* The most that any level of this CPU asks for: what a plan reserves before the level is known. */
+size_t nc_gemm_workspace_any(nc_gemm_kind kind, int64_t m, int64_t n, int64_t k, nc_dtype a_dtype, int threads, bool packs);
+size_t nc_gemm_backward_workspace_any(nc_gemm_kind kind, int64_t m, int64_t n, int64_t k, nc_dtype a_dtype, int threads);
 
 /* The definition, sums in double. a [m,k] by strides, w by strides (row j, column k at w[j*ws + k*wk]); C (+)= scale-free product. */
 void nc_ref_gemm_f64(double *c, int64_t ldc, const double *a, int64_t as, int64_t ak, const double *w, int64_t ws, int64_t wk,

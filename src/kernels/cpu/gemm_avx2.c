@@ -10,13 +10,15 @@
 #define UNROLL _Pragma("GCC unroll 8")
 #endif
 
+static float load(nc_dtype t, const void *p, int64_t i) { return t == NC_F32 ? ((const float *)p)[i] : nc_bf16_to_f32(((const uint16_t *)p)[i]); }
+
 static void finish(const float *sums, const nc_gemm_out *o, int rows)
 {
     for (int r = 0; r < rows; r++)
         for (int j = 0; j < o->columns; j++) {
             float v = sums[r * 16 + j];
             if (o->bias)
-                v += o->bias_dtype == NC_F32 ? ((const float *)o->bias)[j] : nc_bf16_to_f32(((const uint16_t *)o->bias)[j]);
+                v += load(o->bias_dtype, o->bias, j);
             if (o->c_dtype == NC_F32)
                 ((float *)o->c)[r * o->ldc + j] = v;
             else
@@ -31,7 +33,7 @@ static inline __attribute__((always_inline)) void tile_rows(const nc_gemm_out *o
     if (o->accumulate)
         for (int r = 0; r < R; r++)
             for (int j = 0; j < o->columns; j++)
-                sums[r * 16 + j] = ((const float *)o->c)[r * o->ldc + j];
+                sums[r * 16 + j] = load(o->c_dtype, o->c, r * o->ldc + j);
     UNROLL
     for (int r = 0; r < R; r++) {
         s[r][0] = _mm256_load_ps(sums + r * 16);

@@ -92,10 +92,11 @@ NC_INLINE __m512 nc_tile_bias(const nc_gemm_out *o, int panel)
 /* A tile's sums pass through memory between registers (whose indices must be constants) and C (whose shape and type vary): [rows][panels][16]. */
 static __attribute__((noinline, unused)) void nc_tile_load(float *sums, const nc_gemm_out *o, int rows, int panels)
 {
+    size_t size = o->c_dtype == NC_F32 ? 4 : 2;
     for (int r = 0; r < rows; r++)
         for (int p = 0; p < panels; p++)
             _mm512_store_ps(sums + (r * panels + p) * 16,
-                            _mm512_maskz_loadu_ps(nc_mask16(o->columns - p * 16), (const float *)o->c + r * o->ldc + p * 16));
+                            nc_load16(o->c_dtype, (const char *)o->c + (size_t)(r * o->ldc + p * 16) * size, nc_mask16(o->columns - p * 16)));
 }
 
 static __attribute__((noinline, unused)) void nc_tile_store(const float *sums, const nc_gemm_out *o, int rows, int panels)

@@ -57,7 +57,7 @@ static void tile_f32(const nc_gemm_out *o, const float *a, int rows, const float
         for (int j = 0; j < o->columns; j++) {
             const float *panel = b + (j / NC_GEMM_PANEL) * k * NC_GEMM_PANEL + j % NC_GEMM_PANEL;
             int64_t at = r * o->ldc + j;
-            double sum = o->accumulate ? ((const float *)o->c)[at] : 0;
+            double sum = o->accumulate ? load(o->c_dtype, o->c, at) : 0;
             for (int64_t p = 0; p < k; p++)
                 sum += (double)a[p * rows + r] * panel[p * NC_GEMM_PANEL];
             if (o->bias)
