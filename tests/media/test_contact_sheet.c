@@ -9,7 +9,7 @@
 
 /* fontconfig keeps its tables until the process ends, which LeakSanitizer would count. */
 const char *__lsan_default_suppressions(void);
-const char *__lsan_default_suppressions(void) { return "leak:libfontconfig\nleak:libpango\n"; }
+__attribute__((visibility("default"))) const char *__lsan_default_suppressions(void) { return "leak:libfontconfig\nleak:libpango\n"; }
 
 static void sheet(void **state)
 {
