@@ -6,10 +6,10 @@
 #ifndef NC_GRAPH_OPS_H
 #define NC_GRAPH_OPS_H
 #include "graph/graph.h"
+#include "kernels/element.h"
 
 /* ---- element-wise (ops/element.c). Binary ones broadcast as numpy does. ---- */
-typedef enum nc_unary { NC_NEG, NC_EXP, NC_LOG, NC_SQRT, NC_RSQRT, NC_RECIP, NC_SQUARE, NC_ABS, NC_SIGN, NC_SIN, NC_COS, NC_TANH, NC_SIGMOID, NC_SOFTPLUS,
-                        NC_RELU, NC_GELU /* erf */, NC_GELU_TANH, NC_QUICK_GELU, NC_SILU, NC_STEP /* 1 where x > 0 */, NC_UNARY_KINDS } nc_unary;
+/* enum nc_unary: kernels/element.h */
 nc_value *nc_unary_op(nc_graph *g, nc_unary kind, nc_value *x);
 nc_value *nc_add(nc_graph *g, nc_value *a, nc_value *b);
 nc_value *nc_sub(nc_graph *g, nc_value *a, nc_value *b);
