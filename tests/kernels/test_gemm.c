@@ -1,0 +1,273 @@
+/* test_gemm.c - products at every ISA level against the definition; packing there and back; same bits for any rows, threads and path. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <math.h>
+#include <stdlib.h>
+#include "base/arena.h"
+#include "kernels/gemm.h"
+
+static uint32_t state;
+static float rnd(void)
+{
+    state = state * 1664525u + 1013904223u;
+    return (float)(int32_t)(state >> 8) / 8388608.0f - 1.0f;
+}
+
+static void *block(size_t bytes) { void *p; assert_int_equal(posix_memalign(&p, 64, (bytes + 63) / 64 * 64 + 64), 0); return p; }
+static float widen(nc_dtype t, const void *p, int64_t i) { return (float)nc_dtype_load(t, p, i); }
+
+/* Random numbers of a type, as stored. */
+static void *fill(nc_dtype t, int64_t n)
+{
+    char *p = block(nc_dtype_bytes(t, n));
+    for (int64_t i = 0; i < n; i++)
+        nc_dtype_store(t, p, i, rnd());
+    return p;
+}
+
+/* ggml blocks with every nibble and byte value. */
+static void *fill_blocks(nc_dtype t, int64_t n)
+{
+    const nc_dtype_info *info = nc_dtype_get(t);
+    uint8_t *p = block(nc_dtype_bytes(t, n));
+    for (int64_t i = 0; i < n / 32; i++) {
+        uint8_t *b = p + i * info->bytes;
+        uint16_t d = nc_f32_to_f16(rnd() * 0.01f);
+        memcpy(b, &d, 2);
+        for (int j = 2; j < info->bytes; j++)
+            b[j] = (uint8_t)((state = state * 1664525u + 1013904223u) >> 24);
+    }
+    return p;
+}
+
+static float block_value(nc_dtype t, const uint8_t *p, int64_t i)
+{
+    const uint8_t *b = p + i / 32 * nc_dtype_get(t)->bytes;
+    uint16_t d;
+    memcpy(&d, b, 2);
+    int j = (int)(i % 32);
+    int q = t == NC_Q8_0 ? (int8_t)b[2 + j] : (j < 16 ? b[2 + j] & 15 : b[2 + j - 16] >> 4) - 8;
+    return nc_f16_to_f32(d) * (float)q;
+}
+
+typedef struct shape { int64_t m, n, k; } shape;
+static const shape shapes[] = {
+    { 1, 1, 1 }, { 1, 16, 2 }, { 3, 17, 5 }, { 14, 32, 64 }, { 15, 33, 31 }, { 29, 48, 100 }, { 33, 70, 129 }, { 7, 200, 96 }, { 64, 100, 257 }, { 2, 5, 1030 }, { 0, 4, 4 }, { 4, 6, 0 },
+};
+
+typedef struct variant { nc_dtype a, w, c; nc_gemm_kind kind; bool at, wt, accumulate, bias, plain; } variant;
+
+/* One product by nc_gemm (or nc_gemm_plain) and by the definition on the values the contract states. */
+static void check_product(const nc_kernels *kernels, nc_pool *pool, shape s, variant v)
+{
+    bool bf16 = v.a == NC_BF16 && v.kind != NC_GEMM_F32, quant = v.w == NC_Q8_0 || v.w == NC_Q4_0;
+    int64_t lda = v.at ? s.m + 3 : s.k + 5, ldc = s.n + 7, ws = quant ? s.k : v.wt ? s.n + 2 : s.k + 1;
+    void *a = fill(v.a, (v.at ? s.k : s.m) * lda + 1), *w = quant ? fill_blocks(v.w, s.n * ws) : fill(v.w, (v.wt ? s.k : s.n) * ws + 1);
+    void *c = fill(v.c, s.m * ldc + 1), *before = block(nc_dtype_bytes(v.c, s.m * ldc + 1)), *bias = fill(NC_BF16, s.n);
+    memcpy(before, c, nc_dtype_bytes(v.c, s.m * ldc + 1));
+    nc_gemm_source source = { v.w, w, ws, v.wt };
+    nc_gemm_call call = { .m = s.m, .a = a, .a_dtype = v.a, .lda = lda, .a_transposed = v.at, .c = c, .c_dtype = v.c, .ldc = ldc,
+                          .bias = v.bias ? bias : NULL, .bias_dtype = NC_BF16, .accumulate = v.accumulate };
+    size_t bytes = nc_gemm_workspace(kernels, v.kind, s.m, s.n, s.k, v.a, nc_pool_threads(pool), v.plain);
+    char *workspace = block(bytes + 64);
+    memset(workspace, 0xff, bytes);
+    memset(workspace + bytes, 0x5a, 64);
+    if (v.plain) {
+        nc_gemm_plain(kernels, pool, &call, &source, v.kind, s.n, s.k, workspace);
+    } else {
+        nc_gemm_b b;
+        nc_error e = { 0 };
+        assert_int_equal(nc_gemm_b_new(&b, v.kind, s.n, s.k, &e), 0);
+        assert_int_equal(nc_gemm_pack(kernels, pool, &b, &source, s.m % 2, &e), 0);
+        nc_gemm(kernels, pool, &call, &b, workspace);
+        nc_gemm_b_free(&b);
+    }
+    for (int i = 0; i < 64; i++)
+        assert_int_equal((uint8_t)workspace[bytes + (size_t)i], 0x5a);
+    for (int64_t i = 0; i < s.m; i++)
+        for (int64_t j = 0; j < ldc; j++) {
+            float got = widen(v.c, c, i * ldc + j), old = widen(v.c, before, i * ldc + j);
+            if (j >= s.n) {
+                assert_true(got == old);
+                continue;
+            }
+            double sum = v.accumulate ? old : 0, size = fabs(sum);
+            for (int64_t k = 0; k < s.k; k++) {
+                float x = widen(v.a, a, v.at ? k * lda + i : i * lda + k);
+                float y = quant ? block_value(v.w, w, j * ws + k) : widen(v.w, w, v.wt ? k * ws + j : j * ws + k);
+                if (bf16)
+                    y = nc_bf16_to_f32(nc_f32_to_bf16(y));
+                sum += (double)x * y;
+                size += fabs((double)x * y);
+            }
+            if (v.bias)
+                sum += widen(NC_BF16, bias, j), size += 1;
+            double limit = size * 1e-7 * (4 + sqrt((double)s.k)) + (v.c == NC_BF16 ? fabs(sum) / 256 : 0) + 1e-30;
+            if (fabs(got - sum) > limit)
+                fail_msg("%s m %lld n %lld k %lld at (%lld,%lld): %.9g, should be %.9g (a %d w %d kind %d)", nc_isa_name(kernels->isa), (long long)s.m,
+                         (long long)s.n, (long long)s.k, (long long)i, (long long)j, got, sum, v.a, v.w, v.kind);
+        }
+    free(a), free(w), free(c), free(before), free(bias), free(workspace);
+}
+
+static void matches_definition(void **unused)
+{
+    static const variant variants[] = {
+        { NC_F32, NC_F32, NC_F32, NC_GEMM_F32, 0, 0, 0, 0, 0 },  { NC_F32, NC_F32, NC_F32, NC_GEMM_F32, 1, 1, 1, 0, 1 },
+        { NC_F32, NC_BF16, NC_BF16, NC_GEMM_BF16, 0, 0, 0, 1, 0 }, { NC_F32, NC_F16, NC_F32, NC_GEMM_F32, 0, 1, 0, 1, 0 },
+        { NC_BF16, NC_BF16, NC_F32, NC_GEMM_BF16, 0, 0, 0, 0, 0 }, { NC_BF16, NC_F32, NC_BF16, NC_GEMM_BF16, 0, 1, 0, 1, 1 },
+        { NC_BF16, NC_BF16, NC_F32, NC_GEMM_BF16, 1, 1, 1, 0, 1 }, { NC_BF16, NC_F32, NC_F32, NC_GEMM_F32, 0, 0, 0, 1, 0 },
+        { NC_BF16, NC_F16, NC_BF16, NC_GEMM_BF16, 1, 0, 1, 0, 1 }, { NC_F32, NC_F64, NC_F32, NC_GEMM_F32, 0, 0, 0, 0, 0 },
+        { NC_BF16, NC_Q8_0, NC_F32, NC_GEMM_Q8_0, 0, 0, 0, 1, 0 }, { NC_F32, NC_Q8_0, NC_F32, NC_GEMM_Q8_0, 0, 0, 1, 0, 0 },
+        { NC_BF16, NC_Q4_0, NC_BF16, NC_GEMM_Q4_0, 0, 0, 1, 0, 0 }, { NC_F32, NC_Q4_0, NC_F32, NC_GEMM_Q4_0, 0, 0, 0, 0, 0 },
+        { NC_BF16, NC_Q8_0, NC_F32, NC_GEMM_BF16, 0, 0, 0, 0, 0 }, { NC_F32, NC_Q4_0, NC_F32, NC_GEMM_F32, 0, 0, 0, 0, 0 },
+    };
+    (void)unused;
+    nc_pool *pool = nc_pool_new(2);
+    for (int isa = 0; isa <= (int)nc_isa_of_cpu(); isa++)
+        for (int i = 0; i < NC_COUNT(shapes); i++)
+            for (int j = 0; j < NC_COUNT(variants); j++) {
+                bool quant = variants[j].w == NC_Q8_0 || variants[j].w == NC_Q4_0;
+                shape s = shapes[i];
+                if (quant)
+                    s.k = (s.k + 31) / 32 * 32;
+                check_product(nc_kernels_for((nc_isa)isa), pool, s, variants[j]);
+            }
+    nc_pool_free(pool);
+}
+
+/* Every row alone, all together, with 1, 2 and 3 threads, and straight from the plain weight: the same bits. */
+static void same_bits(void **unused)
+{
+    enum { M = 67, N = 150, K = 352 };
+    static const nc_dtype stored[] = { NC_F32, NC_BF16, NC_Q8_0, NC_Q4_0 };
+    (void)unused;
+    for (int isa = 0; isa <= (int)nc_isa_of_cpu(); isa++)
+        for (int t = 0; t < NC_COUNT(stored); t++)
+            for (int h = 0; h < 2; h++) {
+                const nc_kernels *kernels = nc_kernels_for((nc_isa)isa);
+                nc_dtype ad = h ? NC_BF16 : NC_F32;
+                bool quant = t >= 2;
+                void *a = fill(ad, M * K), *w = quant ? fill_blocks(stored[t], N * K) : fill(stored[t], N * K);
+                nc_gemm_source source = { stored[t], w, K, false };
+                nc_gemm_kind kind = nc_gemm_kind_for(stored[t], h);
+                nc_gemm_b b;
+                assert_int_equal(nc_gemm_b_new(&b, kind, N, K, NULL), 0);
+                assert_int_equal(nc_gemm_pack(kernels, NULL, &b, &source, false, NULL), 0);
+                float *want = block(M * N * 4), *got = block(M * N * 4);
+                for (int threads = 1; threads <= 3; threads++) {
+                    nc_pool *pool = nc_pool_new(threads);
+                    void *workspace = block(nc_gemm_workspace(kernels, kind, M, N, K, ad, threads, true));
+                    nc_gemm_call call = { .m = M, .a = a, .a_dtype = ad, .lda = K, .c = threads == 1 ? want : got, .c_dtype = NC_F32, .ldc = N };
+                    nc_gemm(kernels, pool, &call, &b, workspace);
+                    if (threads > 1)
+                        assert_memory_equal(want, got, M * N * 4);
+                    for (int step = 1; step <= 13; step += 3) {
+                        memset(got, 0, M * N * 4);
+                        for (int64_t i = 0; i < M; i += step) {
+                            nc_gemm_call part = call;
+                            part.m = i + step > M ? M - i : step;
+                            part.a = (const char *)a + nc_dtype_bytes(ad, i * K);
+                            part.c = got + i * N;
+                            nc_gemm(kernels, pool, &part, &b, workspace);
+                        }
+                        assert_memory_equal(want, got, M * N * 4);
+                    }
+                    if (!quant) {
+                        call.c = got;
+                        nc_gemm_plain(kernels, pool, &call, &source, kind, N, K, workspace);
+                        assert_memory_equal(want, got, M * N * 4);
+                    }
+                    free(workspace);
+                    nc_pool_free(pool);
+                }
+                nc_gemm_b_free(&b);
+                free(a), free(w), free(want), free(got);
+            }
+}
+
+/* C = A W from packed panels equals the product with W given plain and transposed. */
+static void backward_of_packed(void **unused)
+{
+    enum { M = 21, N = 83, K = 96 };
+    static const nc_dtype stored[] = { NC_F32, NC_BF16, NC_Q8_0, NC_Q4_0 };
+    (void)unused;
+    nc_pool *pool = nc_pool_new(2);
+    for (int isa = 0; isa <= (int)nc_isa_of_cpu(); isa++)
+        for (int t = 0; t < NC_COUNT(stored); t++)
+            for (int h = 0; h < 2; h++) {
+                const nc_kernels *kernels = nc_kernels_for((nc_isa)isa);
+                nc_dtype ad = h ? NC_BF16 : NC_F32;
+                void *w = t >= 2 ? fill_blocks(stored[t], N * K) : fill(stored[t], N * K), *a = fill(ad, M * N);
+                nc_gemm_source source = { stored[t], w, K, false };
+                nc_gemm_b b;
+                assert_int_equal(nc_gemm_b_new(&b, nc_gemm_kind_for(stored[t], h), N, K, NULL), 0);
+                assert_int_equal(nc_gemm_pack(kernels, pool, &b, &source, false, NULL), 0);
+                float *rows = block(N * K * 4), got[M * K], want[M * K];
+                assert_int_equal(nc_gemm_unpack(&b, 0, N, rows, NC_F32, NULL), 0);
+                void *workspace = block(nc_gemm_backward_workspace(kernels, b.kind, M, N, K, ad, 2));
+                nc_gemm_call call = { .m = M, .a = a, .a_dtype = ad, .lda = N, .c = got, .c_dtype = NC_F32, .ldc = K };
+                nc_gemm_backward(kernels, pool, &call, &b, workspace);
+                nc_gemm_source turned = { NC_F32, rows, K, true };
+                nc_gemm_kind kind = h && b.kind != NC_GEMM_F32 ? NC_GEMM_BF16 : NC_GEMM_F32;
+                void *other = block(nc_gemm_workspace(kernels, kind, M, K, N, ad, 2, true));
+                call.c = want;
+                nc_gemm_plain(kernels, pool, &call, &turned, kind, K, N, other);
+                assert_memory_equal(got, want, sizeof got);
+                nc_gemm_b_free(&b);
+                free(w), free(a), free(rows), free(workspace), free(other);
+            }
+    nc_pool_free(pool);
+}
+
+static void packs_there_and_back(void **unused)
+{
+    static const nc_dtype stored[] = { NC_F32, NC_BF16, NC_Q8_0, NC_Q4_0 };
+    (void)unused;
+    for (int isa = 0; isa <= (int)nc_isa_of_cpu(); isa++)
+        for (int t = 0; t < NC_COUNT(stored); t++)
+            for (int64_t n = 1; n < 70; n += 17) {
+                int64_t k = t >= 2 ? 160 : 37 + n;
+                size_t bytes = nc_dtype_bytes(stored[t], n * k);
+                void *w = t >= 2 ? fill_blocks(stored[t], n * k) : fill(stored[t], n * k), *back = block(bytes);
+                if (t == 0)
+                    ((float *)w)[0] = INFINITY, ((float *)w)[n * k - 1] = 1e-41f;
+                nc_gemm_source source = { stored[t], w, k, false };
+                nc_gemm_b b;
+                assert_int_equal(nc_gemm_b_new(&b, nc_gemm_kind_for(stored[t], false), n, k, NULL), 0);
+                assert_int_equal(nc_gemm_pack(nc_kernels_for((nc_isa)isa), NULL, &b, &source, true, NULL), 0);
+                assert_int_equal(nc_gemm_unpack(&b, 0, n, back, stored[t], NULL), 0);
+                assert_memory_equal(w, back, bytes);
+                nc_gemm_b_free(&b);
+                free(w), free(back);
+            }
+}
+
+static void refuses(void **unused)
+{
+    nc_error e = { 0 };
+    nc_gemm_b b;
+    size_t bytes;
+    (void)unused;
+    assert_int_equal(nc_gemm_b_bytes(NC_GEMM_Q8_0, 16, 33, &bytes, &e), NC_ESHAPE);
+    assert_non_null(strstr(e.message, "multiple of 32"));
+    assert_int_equal(nc_gemm_b_bytes(NC_GEMM_F32, INT64_MAX, 1 << 20, &bytes, &e), NC_ELIMIT);
+    assert_int_equal(nc_gemm_b_new(&b, NC_GEMM_Q4_0, 16, 32, &e), 0);
+    float x[16 * 32] = { 0 };
+    nc_gemm_source source = { NC_F32, x, 32, false };
+    assert_int_equal(nc_gemm_pack(nc_kernels_best(), NULL, &b, &source, false, &e), NC_EUNSUPPORTED);
+    assert_int_equal(nc_gemm_unpack(&b, 10, 7, x, NC_F32, &e), NC_EINVAL);
+    nc_gemm_b_free(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(matches_definition), cmocka_unit_test(same_bits), cmocka_unit_test(backward_of_packed),
+        cmocka_unit_test(packs_there_and_back), cmocka_unit_test(refuses),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
