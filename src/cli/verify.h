@@ -1,0 +1,53 @@
+/* verify.h - runs the reference outputs kept beside a checkpoint (golden.safetensors) and says how far ours are.
+ *
+ * Every tensor of golden.safetensors is an input (in.*, train.*, batch.*), a check, or unchecked; a folder passes when every check is within its limit and none is
+ * unchecked. Limits are those of docs/architecture.md: outputs 2e-5 of the largest magnitude of the tensor, gradients 1e-4 of (its largest + a thousandth of the largest
+ * of all), losses of ten optimizer steps 2e-5 relative; or 4 x the reference's own spread where golden.json states it.
+ */
+#ifndef NC_CLI_VERIFY_H
+#define NC_CLI_VERIFY_H
+#include "load/load.h"
+
+typedef struct nc_quantity { const char *name; double abs, rel, limit; bool pass; const char *note; } nc_quantity;   /* rel is compared with limit unless note says otherwise */
+
+typedef struct nc_verify {
+    nc_arena *arena;
+    const char *folder, *data;
+    nc_json *golden;
+    nc_safetensors *tensors;
+    bool *used;                      /* by index of tensors */
+    nc_quantity *quantity;
+    int count, capacity, unchecked;
+    bool passed;
+    nc_loaded *f32;                  /* everything trainable, plain */
+    nc_pool *pool;
+    const nc_kernels *kernels;
+    nc_program *program;             /* the training program, kept between steps */
+} nc_verify;
+
+/* data: where some cases find pictures (may be NULL). NC_ENOTFOUND: no model folder. The caller frees out. */
+int nc_verify_run(const char *folder, const char *data, nc_pool *pool, nc_verify *out, nc_error *e);
+void nc_verify_free(nc_verify *v);
+double nc_verify_worst(const nc_verify *v);              /* largest rel / limit */
+
+/* ---- for the verify_*.c files ---- */
+const nc_stored *nc_verify_tensor(nc_verify *v, const char *format, ...) NC_PRINTF(2, 3);   /* marks it used; NULL when absent */
+bool nc_verify_has(const nc_verify *v, const char *name);
+void nc_verify_add(nc_verify *v, const char *name, double abs, double rel, double limit, const char *note);
+/* Largest difference of rows of ours [rows, columns] and the reference, relative to the reference's largest magnitude. skip: rows not compared (NULL: none). */
+void nc_verify_compare(nc_verify *v, const char *name, const nc_stored *want, const float *ours, int64_t count, double limit, const bool *skip_row, int64_t columns);
+void nc_verify_ids(nc_verify *v, const char *name, const nc_stored *want, const int32_t *ours, int64_t count);
+double nc_verify_spread(const nc_verify *v, const char *key, double fallback);              /* 4 x reference_spread.key, or fallback if larger */
+double nc_verify_output_limit(const nc_verify *v);       /* absolute part of the outputs' limit from the stated spread */
+float *nc_verify_probe(nc_arena *a, const nc_program *p, const char *name, int64_t *count); /* live values as f32; NULL when not probed */
+int32_t *nc_verify_ints(nc_arena *a, const nc_stored *t);
+int nc_verify_build(nc_verify *v, nc_loaded *l, nc_dtype compute, bool train, const nc_seq *seq, int seqs, int pictures, nc_program **out, nc_batch *batch, nc_error *e);
+
+int nc_verify_text(nc_verify *v, nc_error *e);
+int nc_verify_media(nc_verify *v, nc_error *e);
+int nc_verify_pair(nc_verify *v, nc_error *e);
+/* Loss, gradients and ten AdamW steps of program over batch, whose loss is probed as "loss". */
+int nc_verify_train(nc_verify *v, nc_program *p, nc_batch *batch, nc_error *e);
+/* Greedy continuation with the cache, and without. media: of the prompt. */
+int nc_verify_generate(nc_verify *v, const int32_t *ids, int count, const nc_media *media, int media_count, nc_error *e);
+#endif

@@ -1,0 +1,127 @@
+/* verify_generate.c - greedy text from a prompt, once with the paged cache, token by token, once recomputing the whole sequence at every step. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "cli/verify.h"
+#include "infer/kv_pages.h"
+
+struct run { nc_program *p; nc_batch *batch; nc_kv_pages *cache; int pictures; };
+
+static int build_cached(nc_verify *v, struct run *r, int capacity, int media_rows, nc_error *e)
+{
+    nc_model *m = v->f32->model;
+    r->p = nc_program_new(&(nc_program_options){ .compute = NC_F32, .probes = true, .cache = nc_kv_pages_cache(r->cache) });
+    nc_build *b = nc_program_build(r->p);
+    nc_build_capacity(b, "tokens", capacity);
+    nc_build_capacity(b, "scored", 1);
+    if (m->family->capacity)
+        m->family->capacity(m->self, b, r->pictures ? r->pictures : 1);
+    (void)media_rows;
+    nc_value *media = m->family->tower && r->pictures ? nc_model_tower(m, b) : NULL;
+    nc_value *h = nc_gather_rows(b->g, nc_model_decoder(m, b, media), nc_in(b, "score.rows", NC_I32, "scored", 0));
+    nc_head head;
+    m->family->head(m->self, &head);
+    nc_value *logits = nc_linear_op(b->g, h, nc_site_value(b, head.w), nc_site_value(b, head.bias), NC_F32);
+    logits = head.scale != 1 ? nc_affine(b->g, logits, head.scale, 0) : logits;
+    nc_probe(b, head.soft_cap > 0 ? nc_soft_cap(b->g, logits, head.soft_cap) : logits, "logits");
+    NC_TRY(nc_program_finish(r->p, NULL, nc_pool_threads(v->pool), e));
+    return nc_program_allocate(r->p, NULL, e);
+}
+
+static int step(nc_verify *v, struct run *r, const nc_seq *seq, float *logits, int *best, nc_error *e)
+{
+    NC_TRY(nc_model_prepare(v->f32->model, r->batch, seq, 1, e));
+    NC_TRY(nc_program_run(r->p, r->batch, &(nc_run_options){ .pool = v->pool, .kernels = v->kernels }, e));
+    nc_arena *a = nc_arena_new();
+    int64_t n = 0;
+    float *row = nc_verify_probe(a, r->p, "logits", &n);
+    *best = 0;
+    for (int64_t i = 0; i < n; i++) {
+        logits[i] = row[i];
+        if (row[i] > row[*best])
+            *best = (int)i;
+    }
+    nc_arena_free(a);
+    return 0;
+}
+
+/* The prompt in one stretch (with its media), then one token a step through the same program. */
+static int cached(nc_verify *v, struct run *r, const int32_t *prompt, int count, const nc_media *media, int media_count, int steps, float *logits, int32_t *ids, nc_error *e)
+{
+    int vocabulary = v->f32->model->vocab_size, next = 0;
+    NC_TRY(nc_kv_pages_reserve(r->cache, 0, count + steps, e));
+    nc_seq seq = { .ids = prompt, .count = count, .media = media, .media_count = media_count, .want_logits = true };
+    for (int k = 0; k < steps; k++) {
+        int32_t last;
+        NC_TRY(step(v, r, &seq, logits + (int64_t)k * vocabulary, &next, e));
+        ids[k] = last = next;
+        if (k + 1 == steps)
+            break;
+        seq = (nc_seq){ .ids = ids + k, .count = 1, .start = count + k, .want_logits = true };
+        (void)last;
+        if (k == 0 && r->pictures) {            /* from here on no media: a program without the tower */
+            nc_program_free(r->p);
+            r->pictures = 0;
+            NC_TRY(build_cached(v, r, 1, 0, e));
+        }
+    }
+    return 0;
+}
+
+/* Same text without a cache: the whole sequence at every step; logits of its last row against the cached ones, bit for bit. */
+static int whole(nc_verify *v, const int32_t *prompt, int count, const nc_media *media, int media_count, int pictures, int steps, const float *logits, const int32_t *ids, nc_error *e)
+{
+    int vocabulary = v->f32->model->vocab_size;
+    int32_t *all = NC_NEW_ARRAY(v->arena, int32_t, count + steps);
+    double differing = 0;
+    memcpy(all, prompt, sizeof *all * (size_t)count);
+    for (int k = 0; k < steps; k++) {
+        nc_arena *a = nc_arena_new();
+        nc_batch *batch = nc_batch_new();
+        nc_program *p = NULL;
+        nc_seq seq = { .ids = all, .count = count + k, .slot = -1, .media = media, .media_count = media_count };
+        int status = nc_verify_build(v, v->f32, NC_F32, false, &seq, 1, pictures, &p, batch, e);
+        int64_t n = 0;
+        float *ours = status == 0 ? nc_verify_probe(a, p, "logits", &n) : NULL;
+        if (ours && memcmp(ours + n - vocabulary, logits + (int64_t)k * vocabulary, sizeof *ours * (size_t)vocabulary))
+            differing++;
+        nc_program_free(p);
+        nc_batch_free(batch);
+        nc_arena_free(a);
+        NC_TRY(status);
+        all[count + k] = ids[k];
+    }
+    nc_verify_add(v, "generate.cached equals whole", differing, differing, 0, "steps whose logits differ in any bit");
+    return 0;
+}
+
+int nc_verify_generate(nc_verify *v, const int32_t *prompt, int count, const nc_media *media, int media_count, nc_error *e)
+{
+    nc_model *m = v->f32->model;
+    const nc_stored *want = nc_verify_tensor(v, "generate.new_ids"), *want_logits = nc_verify_tensor(v, "generate.cached_logits");
+    int steps = (int)nc_shape_count(&want->shape);
+    float *logits = NC_NEW_ARRAY(v->arena, float, (int64_t)steps * m->vocab_size);
+    int32_t *ids = NC_NEW_ARRAY(v->arena, int32_t, steps);
+    struct run r = { .batch = nc_batch_new() };
+    nc_cache_need need;
+    m->family->cache(m->self, &need);
+    for (int i = 0; i < media_count; i++)
+        r.pictures += media[i].count;
+    int pictures = r.pictures, pages = (count + steps + NC_KEY_BLOCK - 1) / NC_KEY_BLOCK;
+    int status = nc_kv_pages_new(&(nc_kv_pages_options){ .layers = need.layers, .kv_heads = need.kv_heads, .key_dim = need.key_dim, .value_dim = need.value_dim,
+                                                         .pages = pages, .slots = 1, .dtype = NC_F32 }, &r.cache, e);
+    if (status == 0)
+        status = build_cached(v, &r, count, 0, e);
+    if (status == 0)
+        status = cached(v, &r, prompt, count, media, media_count, steps, logits, ids, e);
+    if (status == 0) {
+        nc_verify_ids(v, "generate.new_ids", want, ids, steps);
+        if (want_logits)
+            nc_verify_compare(v, "generate.cached_logits", want_logits, logits, (int64_t)steps * m->vocab_size, 2e-5, NULL, 1);
+        status = whole(v, prompt, count, media, media_count, pictures, steps, logits, ids, e);
+    }
+    nc_program_free(r.p);
+    nc_kv_pages_free(r.cache);
+    nc_batch_free(r.batch);
+    return status;
+}

@@ -1,0 +1,139 @@
+/* verify_media.c - vision-language models: pixels from the pictures beside the checkpoint, the tower's and the decoder's rows, training on the answer, greedy text. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/file.h"
+#include "cli/verify.h"
+
+enum { MAX_MEDIA = 8 };
+struct media { nc_media item[MAX_MEDIA]; int count, pictures; };
+
+static void add(nc_verify *v, struct media *m, const nc_stored *t, int kind, int first, int frames)
+{
+    int rank = t->shape.rank;
+    int64_t c = t->shape.dim[rank - 3], h = t->shape.dim[rank - 2], w = t->shape.dim[rank - 1];
+    nc_pixels *p = NC_NEW_ARRAY(v->arena, nc_pixels, frames);
+    for (int i = 0; i < frames; i++)
+        p[i] = (nc_pixels){ (const float *)t->data + (first + i) * c * h * w, (int)c, (int)h, (int)w };
+    m->item[m->count++] = (nc_media){ .kind = kind, .frames = p, .count = frames };
+    m->pictures += frames;
+}
+
+/* Media in the order the messages name them. Pictures of one tensor follow each other; a video is one tensor [1, frames, 3, H, W]. */
+static int gather(nc_verify *v, struct media *m, nc_error *e)
+{
+    const nc_stored *images = nc_verify_tensor(v, "in.pixel_values"), *videos = nc_verify_tensor(v, "in.pixel_values_videos");
+    int image = 0, images_left = images ? (int)images->shape.dim[0] : 0;
+    *m = (struct media){ 0 };
+    NC_JSON_EACH(message, nc_json_get(v->golden, "messages"))
+        NC_JSON_EACH(part, nc_json_get(message, "content")) {
+            const char *type = nc_json_string(nc_json_get(part, "type"), "");
+            if (m->count == MAX_MEDIA)
+                return nc_fail(e, NC_ELIMIT, "%s: more than %d media", v->folder, MAX_MEDIA);
+            if (!strcmp(type, "image") && image < images_left && images->shape.rank == 4)
+                add(v, m, images, NC_MEDIA_IMAGE, image++, 1);
+            else if (!strcmp(type, "image") && images && images->shape.rank == 5)
+                add(v, m, images, NC_MEDIA_IMAGE, 0, (int)images->shape.dim[1]);
+            else if (!strcmp(type, "video") && videos && videos->shape.rank == 5)
+                add(v, m, videos, NC_MEDIA_VIDEO, 0, (int)videos->shape.dim[1]);
+            else if (strcmp(type, "text"))
+                return nc_fail(e, NC_EFORMAT, "%s: golden.json names more media than golden.safetensors has pixels", v->folder);
+        }
+    return 0;
+}
+
+static void compare(nc_verify *v, nc_program *p, nc_arena *a)
+{
+    for (int i = 0; i < nc_program_probes(p); i++) {
+        const char *name = nc_program_probe_name(p, i), *golden = strcmp(name, "logits") ? name : "out.logits";
+        const nc_stored *want = nc_verify_has(v, golden) ? nc_verify_tensor(v, "%s", golden) : NULL;
+        int64_t n = 0;
+        if (!want)
+            continue;
+        float *ours = nc_verify_probe(a, p, name, &n);
+        nc_verify_compare(v, golden, want, ours, n, 2e-5, NULL, 1);
+    }
+}
+
+static int check_forward(nc_verify *v, const int32_t *ids, int n, const struct media *m, nc_error *e)
+{
+    nc_batch *batch = nc_batch_new();
+    nc_program *p = NULL;
+    nc_seq seq = { .ids = ids, .count = n, .slot = -1, .media = m->item, .media_count = m->count };
+    int status = nc_verify_build(v, v->f32, NC_F32, false, &seq, 1, m->pictures, &p, batch, e);
+    if (status == 0)
+        compare(v, p, v->arena);
+    nc_program_free(p);
+    nc_batch_free(batch);
+    return status;
+}
+
+static int check_training(nc_verify *v, const struct media *m, nc_error *e)
+{
+    const nc_stored *in = nc_verify_tensor(v, "train.input_ids"), *labels = nc_verify_tensor(v, "train.labels");
+    if (!in || !labels)
+        return nc_fail(e, NC_EFORMAT, "%s: a loss without train.input_ids and train.labels", v->folder);
+    int n = (int)nc_shape_count(&in->shape), counted = 0;
+    int32_t *ids = nc_verify_ints(v->arena, in), *given = nc_verify_ints(v->arena, labels), *targets = NC_NEW_ARRAY(v->arena, int32_t, n);
+    for (int i = 0; i < n; i++) {
+        targets[i] = i + 1 < n && given[i + 1] >= 0 ? given[i + 1] : -1;
+        counted += targets[i] >= 0;
+    }
+    nc_batch *batch = nc_batch_new();
+    nc_seq seq = { .ids = ids, .count = n, .slot = -1, .targets = targets, .weight = 1.0f / (float)counted, .media = m->item, .media_count = m->count };
+    int status = nc_verify_build(v, v->f32, NC_F32, true, &seq, 1, m->pictures, &v->program, batch, e);
+    if (status == 0)
+        status = nc_verify_train(v, v->program, batch, e);
+    nc_batch_free(batch);
+    return status;
+}
+
+/* Pixels made from the PNGs by the folder's processor may differ by 0.03 from what the model is fed. */
+static int check_pixels(nc_verify *v, nc_error *e)
+{
+    const char *names[] = { "image.png", "image2.png" };
+    const nc_stored *want = nc_safetensors_find(v->tensors, "in.pixel_values"), *pillow = nc_verify_tensor(v, "pil.pixel_values");
+    nc_image images[2] = { 0 };
+    int count = 0, status = 0;
+    for (int i = 0; i < 2 && status == 0; i++) {
+        const char *path = nc_path_join(v->arena, v->folder, names[i]);
+        if (nc_file_exists(path))
+            status = nc_image_load(path, NULL, &images[count++], e);
+    }
+    nc_features f = { 0 };
+    if (status == 0 && count && want && v->f32->image && want->shape.rank == 4)
+        status = nc_processor_images(v->f32->image, v->arena, images, count, &f, e);
+    const nc_feature *pixels = nc_features_get(&f, "pixel_values");
+    if (status == 0 && pixels) {
+        int64_t n = nc_shape_count(&want->shape);
+        double worst = 0, exact = 0;
+        for (int64_t i = 0; i < n; i++) {
+            worst = fmax(worst, fabs((double)((const float *)want->data)[i] - (double)pixels->f32[i]));
+            if (pillow)
+                exact = fmax(exact, fabs((double)((const float *)pillow->data)[i] - (double)pixels->f32[i]));
+        }
+        nc_verify_add(v, "in.pixel_values", worst, worst, 0.03, "absolute, from the pictures");
+        if (pillow)
+            nc_verify_add(v, "pil.pixel_values", exact, exact, 1e-6, "absolute, from the pictures");
+    }
+    for (int i = 0; i < count; i++)
+        nc_image_free(&images[i]);
+    return status;
+}
+
+int nc_verify_media(nc_verify *v, nc_error *e)
+{
+    struct media m;
+    const nc_stored *in = nc_verify_tensor(v, "in.input_ids");
+    if (!in)
+        return nc_fail(e, NC_EFORMAT, "%s: golden.safetensors has no in.input_ids", v->folder);
+    int n = (int)nc_shape_count(&in->shape);
+    int32_t *ids = nc_verify_ints(v->arena, in);
+    NC_TRY(gather(v, &m, e));
+    NC_TRY(check_pixels(v, e));
+    NC_TRY(check_forward(v, ids, n, &m, e));
+    if (nc_verify_has(v, "generate.new_ids"))
+        NC_TRY(nc_verify_generate(v, ids, n, m.item, m.count, e));
+    return nc_verify_has(v, "loss") ? check_training(v, &m, e) : 0;
+}

@@ -1,0 +1,100 @@
+/* verify_pair.c - CLIP and SigLIP: both towers, the compared vectors, the contrastive loss and its training. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cli/verify.h"
+
+struct pairs { nc_seq *seq; nc_media *media; nc_pixels *pixels; bool *padded; int count; int64_t width; };
+
+static int gather(nc_verify *v, const char *ids_name, struct pairs *out, nc_error *e)
+{
+    const nc_stored *ids = nc_verify_tensor(v, "%s", ids_name), *mask = nc_safetensors_find(v->tensors, "in.attention_mask"), *pixels = nc_verify_tensor(v, "in.pixel_values");
+    if (!ids || !pixels || ids->shape.rank != 2 || pixels->shape.rank != 4)
+        return nc_fail(e, NC_EFORMAT, "%s: no ids or pixels to run", v->folder);
+    int n = (int)ids->shape.dim[0], width = (int)ids->shape.dim[1];
+    const int64_t *dim = pixels->shape.dim;
+    int32_t *all = nc_verify_ints(v->arena, ids);
+    *out = (struct pairs){ NC_NEW_ARRAY(v->arena, nc_seq, n), NC_NEW_ARRAY(v->arena, nc_media, n), NC_NEW_ARRAY(v->arena, nc_pixels, n), NC_NEW_ARRAY(v->arena, bool, n * width), n, width };
+    for (int i = 0; i < n; i++) {
+        int live = width;
+        for (int j = 0; mask && j < width; j++)
+            if (nc_dtype_load(mask->dtype, mask->data, i * width + j) == 0) {
+                out->padded[i * width + j] = true;
+                live = j < live ? j : live;
+            }
+        out->pixels[i] = (nc_pixels){ (const float *)pixels->data + i * dim[1] * dim[2] * dim[3], (int)dim[1], (int)dim[2], (int)dim[3] };
+        out->media[i] = (nc_media){ .kind = NC_MEDIA_IMAGE, .frames = &out->pixels[i], .count = 1 };
+        out->seq[i] = (nc_seq){ .ids = all + i * width, .count = live, .slot = -1, .media = &out->media[i], .media_count = 1 };
+    }
+    return 0;
+}
+
+static int build(nc_verify *v, const struct pairs *s, bool train, nc_program **out, nc_batch *batch, nc_error *e)
+{
+    nc_model *m = v->f32->model;
+    NC_TRY(nc_model_prepare(m, batch, s->seq, s->count, e));
+    nc_program *p = nc_program_new(&(nc_program_options){ .compute = NC_F32, .training = train, .probes = true });
+    nc_build *b = nc_program_build(p);
+    nc_build_capacity(b, "tokens", nc_batch_count(batch, "tokens"));
+    m->family->capacity(m->self, b, s->count);
+    nc_value *loss = nc_probe(b, m->family->outputs(m, m->self, b), "loss");
+    int status = nc_program_finish(p, train ? loss : NULL, nc_pool_threads(v->pool), e);
+    if (status == 0)
+        status = nc_program_allocate(p, NULL, e);
+    if (status == 0)
+        status = nc_program_run(p, batch, &(nc_run_options){ .pool = v->pool, .kernels = v->kernels }, e);
+    if (status < 0) {
+        nc_program_free(p);
+        return status;
+    }
+    *out = p;
+    return 0;
+}
+
+/* Text rows are packed without padding: spread them over the reference's padded rows before comparing. */
+static float *spread_text(nc_verify *v, const struct pairs *s, const float *packed, int64_t columns)
+{
+    float *out = NC_NEW_ARRAY(v->arena, float, s->count * s->width * columns);
+    int64_t row = 0;
+    for (int i = 0; i < s->count; i++)
+        for (int j = 0; j < s->seq[i].count; j++, row++)
+            memcpy(out + (i * s->width + j) * columns, packed + row * columns, sizeof *out * (size_t)columns);
+    return out;
+}
+
+static void compare(nc_verify *v, nc_program *p, const struct pairs *s)
+{
+    for (int i = 0; i < nc_program_probes(p); i++) {
+        const char *name = nc_program_probe_name(p, i);
+        const nc_stored *want = strcmp(name, "loss") && nc_verify_has(v, name) ? nc_verify_tensor(v, "%s", name) : NULL;
+        int64_t n = 0;
+        if (!want)
+            continue;
+        float *ours = nc_verify_probe(v->arena, p, name, &n);
+        int64_t columns = nc_shape_last(&want->shape);
+        bool text = nc_starts_with(name, "hidden.text.") || !strcmp(name, "out.text.last_hidden_state");
+        if (text)
+            nc_verify_compare(v, name, want, spread_text(v, s, ours, columns), nc_shape_count(&want->shape), 2e-5, s->padded, columns);
+        else
+            nc_verify_compare(v, name, want, ours, n, 2e-5, NULL, 1);
+    }
+}
+
+int nc_verify_pair(nc_verify *v, nc_error *e)
+{
+    struct pairs s;
+    nc_batch *batch = nc_batch_new();
+    nc_program *p = NULL;
+    int status = gather(v, "in.input_ids", &s, e);
+    if (status == 0)
+        status = build(v, &s, false, &p, batch, e);
+    if (status == 0)
+        compare(v, p, &s);
+    nc_program_free(p);
+    if (status == 0 && nc_verify_has(v, "loss"))
+        status = build(v, &s, true, &v->program, batch, e);
+    if (status == 0 && v->program)
+        status = nc_verify_train(v, v->program, batch, e);
+    nc_batch_free(batch);
+    return status;
+}

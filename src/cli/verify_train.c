@@ -1,0 +1,176 @@
+/* verify_train.c - the loss, the gradient of every tensor, and ten steps of AdamW (rate 1e-3, betas 0.9/0.95, eps 1e-8, decay 0.1 on everything trained, norm clipped to 1). */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cli/verify.h"
+
+static const char *file_name(const nc_site *s) { return s->file_name ? s->file_name : s->name; }
+
+static bool is_listed(const nc_verify *v, const char *path, const char *name)
+{
+    NC_JSON_EACH(item, nc_json_path(v->golden, path))
+        if (!strcmp(nc_json_string(item, ""), name))
+            return true;
+    return false;
+}
+
+/* Parameters the reference gives no gradient get neither update nor decay. */
+static bool is_frozen(const nc_verify *v, const nc_site *s)
+{
+    return is_listed(v, "no_grad", file_name(s)) || is_listed(v, "train.parameters_without_gradient", file_name(s)) || is_listed(v, "parameters_without_gradient", file_name(s));
+}
+
+static void zero_gradients(nc_model *m)
+{
+    for (int i = 0; i < m->site_count; i++)
+        if (m->sites[i]->grad)
+            memset(m->sites[i]->grad, 0, sizeof(float) * (size_t)nc_site_count(m->sites[i]));
+}
+
+/* Gradients lie as the site is used; the file's order may be the transpose. */
+static float file_order(const nc_site *s, const float *values, int64_t i)
+{
+    if (!(s->flags & NC_SITE_TRANSPOSED))
+        return values[i];
+    int64_t rows = s->shape.dim[0], columns = s->shape.dim[1];
+    return values[i % rows * columns + i / rows];
+}
+
+static double largest_gradient(const nc_verify *v)
+{
+    double largest = 0;
+    for (int i = 0; i < nc_safetensors_count(v->tensors); i++) {
+        const nc_stored *t = nc_safetensors_at(v->tensors, i);
+        if (nc_starts_with(t->name, "grad."))
+            for (int64_t j = 0; j < nc_shape_count(&t->shape); j++)
+                largest = fmax(largest, fabs(nc_dtype_load(t->dtype, t->data, j)));
+    }
+    return largest;
+}
+
+static void compare_gradient(nc_verify *v, const nc_site *s, double largest_of_all)
+{
+    char name[256];
+    snprintf(name, sizeof name, "grad.%s", file_name(s));
+    if (!nc_verify_has(v, name))
+        return;
+    const nc_stored *want = nc_verify_tensor(v, "%s", name);
+    double worst = 0, largest = 0;
+    for (int64_t i = 0; i < nc_site_count(s); i++) {
+        double w = nc_dtype_load(want->dtype, want->data, i);
+        double d = fabs(w - (double)file_order(s, s->grad, i));
+        worst = d <= worst ? worst : d;
+        largest = fmax(largest, fabs(w));
+    }
+    double limit = nc_verify_spread(v, "grad_float64", 1e-4);
+    nc_verify_add(v, name, worst, worst / (largest + 1e-3 * largest_of_all), limit, NULL);
+}
+
+struct adam { float *m, *v; };
+
+/* torch.optim.AdamW on one site; g already clipped. */
+static void adamw(nc_site *s, struct adam *a, double clip, int step)
+{
+    const double rate = 1e-3, b1 = 0.9, b2 = 0.95, eps = 1e-8, decay = 0.1;
+    float *p = s->master;
+    double c1 = 1 - pow(b1, step), c2 = sqrt(1 - pow(b2, step));
+    for (int64_t i = 0; i < nc_site_count(s); i++) {
+        double g = s->grad[i] * clip, w = p[i] * (1 - rate * decay);
+        double m = b1 * a->m[i] + (1 - b1) * g, q = b2 * a->v[i] + (1 - b2) * g * g;
+        a->m[i] = (float)m;
+        a->v[i] = (float)q;
+        p[i] = (float)(w - rate / c1 * m / (sqrt(q) / c2 + eps));
+    }
+}
+
+static double gradient_norm(const nc_verify *v)
+{
+    const nc_model *m = v->f32->model;
+    double sum = 0;
+    for (int i = 0; i < m->site_count; i++)
+        for (int64_t j = 0; m->sites[i]->grad && !is_frozen(v, m->sites[i]) && j < nc_site_count(m->sites[i]); j++)
+            sum += (double)m->sites[i]->grad[j] * m->sites[i]->grad[j];
+    return sqrt(sum);
+}
+
+static void update(nc_verify *v, struct adam *state, double norm, int step)
+{
+    nc_model *m = v->f32->model;
+    double clip = norm > 1 ? 1 / (norm + 1e-6) : 1;
+    for (int i = 0; i < m->site_count; i++) {
+        nc_site *s = m->sites[i];
+        if (!s->grad || is_frozen(v, s))
+            continue;
+        if (!state[i].m) {
+            state[i].m = NC_NEW_ARRAY(v->arena, float, nc_site_count(s));
+            state[i].v = NC_NEW_ARRAY(v->arena, float, nc_site_count(s));
+        }
+        adamw(s, &state[i], clip, step);
+    }
+}
+
+static void compare_series(nc_verify *v, const char *name, const double *ours, int n, double limit)
+{
+    const nc_stored *want = nc_verify_has(v, name) ? nc_verify_tensor(v, "%s", name) : NULL;
+    double worst = 0, absolute = 0;
+    for (int i = 0; want && i < n; i++) {
+        double w = nc_dtype_load(want->dtype, want->data, i), d = fabs(w - ours[i]);
+        absolute = fmax(absolute, d);
+        worst = fmax(worst, d / fmax(fabs(w), 1e-30));
+    }
+    if (want)
+        nc_verify_add(v, name, absolute, worst, limit, NULL);
+}
+
+static void compare_final(nc_verify *v)
+{
+    const nc_model *m = v->f32->model;
+    char name[256];
+    for (int i = 0; i < m->site_count; i++) {
+        const nc_site *s = m->sites[i];
+        snprintf(name, sizeof name, "adamw.final.%s", file_name(s));
+        if (!nc_verify_has(v, name))
+            continue;
+        const nc_stored *want = nc_verify_tensor(v, "%s", name);
+        double worst = 0, largest = 0;
+        for (int64_t j = 0; j < nc_site_count(s); j++) {
+            double w = nc_dtype_load(want->dtype, want->data, j);
+            worst = fmax(worst, fabs(w - (double)file_order(s, s->master, j)));
+            largest = fmax(largest, fabs(w));
+        }
+        nc_verify_add(v, name, worst, worst / largest, nc_verify_spread(v, "adamw_final_float64", 2e-5), NULL);
+    }
+}
+
+static int one_step(nc_verify *v, nc_program *p, nc_batch *batch, double *loss, nc_error *e)
+{
+    int64_t n = 0;
+    zero_gradients(v->f32->model);
+    NC_TRY(nc_program_run(p, batch, &(nc_run_options){ .pool = v->pool, .kernels = v->kernels, .training = true }, e));
+    nc_arena *a = nc_arena_new();
+    *loss = nc_verify_probe(a, p, "loss", &n)[0];
+    nc_arena_free(a);
+    return 0;
+}
+
+int nc_verify_train(nc_verify *v, nc_program *p, nc_batch *batch, nc_error *e)
+{
+    nc_model *m = v->f32->model;
+    double losses[11], norms[10], largest = largest_gradient(v);
+    struct adam *state = NC_NEW_ARRAY(v->arena, struct adam, m->site_count);
+    NC_TRY(one_step(v, p, batch, &losses[0], e));
+    compare_series(v, "loss", losses, 1, 2e-5);
+    for (int i = 0; i < m->site_count; i++)
+        if (m->sites[i]->grad && !is_frozen(v, m->sites[i]))
+            compare_gradient(v, m->sites[i], largest);
+    for (int step = 1; step <= 10; step++) {
+        norms[step - 1] = gradient_norm(v);
+        update(v, state, norms[step - 1], step);
+        NC_TRY(one_step(v, p, batch, &losses[step], e));
+    }
+    compare_series(v, "adamw.losses", losses, 11, nc_verify_spread(v, "adamw_losses_float64", 2e-5));
+    compare_series(v, "adamw.grad_norms", norms, 10, 1e-4);
+    compare_final(v);
+    return 0;
+}
