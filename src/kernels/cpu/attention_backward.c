@@ -90,11 +90,11 @@ static void load_tile(const job *j, scratch *w)
     const int A = d->head, V = d->value_head, kw = nc_words(d, A), vw = nc_words(d, V), R = w->tile.rows, size = j->t->per == 2 ? 2 : 4;
 
     for (int r = 0; r < R; r++)
-        nc_copy_rows(w->rows + r * kw, kw, (const char *)a->q + nc_tile_row(&w->tile, d, r, a->q_stride[0], a->q_stride[1]) * size, 0, 1, (size_t)(A * size));
+        nc_copy_rows(w->rows + r * kw, kw, (const char *)a->q + nc_tile_row(&w->tile, r, a->q_stride[0], a->q_stride[1]) * size, 0, 1, (size_t)(A * size));
     j->t->lanes(w->q_lanes, w->rows, kw * 4, R, kw);
     j->t->pairs(w->q_pairs, w->rows, kw * 4, R, A);
     for (int r = 0; r < R; r++) {
-        int64_t at = nc_tile_row(&w->tile, d, r, d->heads, 1);
+        int64_t at = nc_tile_row(&w->tile, r, d->heads, 1);
         const char *dout = (const char *)a->dout + at * V * size;
         nc_copy_rows(w->rows + r * vw, vw, dout, 0, 1, (size_t)(V * size));
         w->d[r] = j->t->dot(dout, (const char *)a->out + at * V * size, V) - (a->dlse ? ((const float *)a->dlse)[at] : 0);
@@ -179,7 +179,7 @@ static void store_dq(const job *j, scratch *w)
         int n = A - c < NC_TILE ? A - c : NC_TILE;
         j->t->lanes((uint32_t *)turned, w->dq + (int64_t)c * NC_TILE, NC_TILE * 4, n, NC_TILE);
         for (int r = 0; r < w->tile.rows; r++)
-            j->t->store((char *)j->a->dq + (nc_tile_row(&w->tile, d, r, d->heads, 1) * A + c) * size, turned + r * NC_TILE, 1, n);
+            j->t->store((char *)j->a->dq + (nc_tile_row(&w->tile, r, d->heads, 1) * A + c) * size, turned + r * NC_TILE, 1, n);
     }
 }
 

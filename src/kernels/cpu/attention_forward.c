@@ -153,7 +153,7 @@ static void load_queries(const job *j, scratch *w)
     const int words = nc_words(d, d->head), size = j->t->per == 2 ? 2 : 4;
 
     for (int r = 0; r < w->tile.rows; r++)
-        nc_copy_rows(w->q + (int64_t)r * words, words, (const char *)j->a->q + nc_tile_row(&w->tile, d, r, j->a->q_stride[0], j->a->q_stride[1]) * size, 0, 1,
+        nc_copy_rows(w->q + (int64_t)r * words, words, (const char *)j->a->q + nc_tile_row(&w->tile, r, j->a->q_stride[0], j->a->q_stride[1]) * size, 0, 1,
                      (size_t)d->head * (size_t)size);
 }
 
@@ -234,7 +234,7 @@ static void finish(const job *j, scratch *w)
     const int V = a->shape.value_head;
 
     for (int r = 0; r < w->tile.rows; r++) {
-        int64_t at = nc_tile_row(&w->tile, &a->shape, r, a->shape.heads, 1);
+        int64_t at = nc_tile_row(&w->tile, r, a->shape.heads, 1);
         float l = w->total_l[r];
         j->t->store((char *)a->out + at * V * (j->t->per == 2 ? 2 : 4), w->total + (int64_t)r * V, l != 0 ? 1 / l : 0, V);
         if (a->lse)
@@ -277,10 +277,19 @@ static void attend_part(void *context, int64_t part, int64_t parts, int worker)
     j->t->enter(&state);
     nc_tile_fill(&w->tile, j->a, &j->a->span[span], g, tile);
     load_queries(j, w);
-    empty_total(w, V);
     groups_of(&w->tile, &low, &high);
+    if (low != high)
+        empty_total(w, V);
     for (int64_t group = low; group <= high; group++) {
         attend_group(j, w, span, group);
+        if (low == high) {                                   /* one group is the total */
+            float *acc = w->acc;
+            w->acc = w->total;
+            w->total = acc;
+            memcpy(w->total_m, w->m, sizeof w->m);
+            memcpy(w->total_l, w->l, sizeof w->l);
+            break;
+        }
         for (int r = 0; r < w->tile.rows; r++)
             merge(&w->total_m[r], &w->total_l[r], w->total + (int64_t)r * V, w->m[r], w->l[r], w->acc + (int64_t)r * V, V);
     }

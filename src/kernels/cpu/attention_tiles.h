@@ -75,6 +75,8 @@ typedef struct nc_attention_tile {
     const nc_attention_span *span;
     int g, rows;                                 /* kv head, rows of the tile */
     int64_t at;                                  /* its first flattened row */
+    int64_t row[NC_TILE];                        /* rows of q */
+    int head[NC_TILE];
     int64_t first[NC_TILE], last[NC_TILE];       /* the keys each row sees */
 } nc_attention_tile;
 static inline int64_t nc_tiles_of(const nc_attention_span *s, int n) { return (s->q_rows * n + NC_TILE - 1) / NC_TILE; }
@@ -87,8 +89,15 @@ static inline void nc_tile_fill(nc_attention_tile *t, const nc_attention_args *a
     t->g = g;
     t->at = tile * NC_TILE;
     t->rows = rest < NC_TILE ? (int)rest : NC_TILE;
-    for (int r = 0; r < t->rows; r++)
-        nc_attention_sees(s, keys, a->window, s->q_index + (t->at + r) / n, &t->first[r], &t->last[r]);
+    int64_t token = t->at / n;
+    int head = (int)(t->at % n);
+    for (int r = 0; r < t->rows; r++) {
+        t->row[r] = s->q_row + token;
+        t->head[r] = g * n + head;
+        nc_attention_sees(s, keys, a->window, s->q_index + token, &t->first[r], &t->last[r]);
+        token += ++head == n;
+        head = head == n ? 0 : head;
+    }
 }
 /* The rows that see anything of keys low..high: they lie together, as both ends of sight grow with the row. */
 static inline void nc_tile_active(const nc_attention_tile *t, int64_t low, int64_t high, int *begin, int *end)
@@ -103,13 +112,7 @@ static inline void nc_tile_active(const nc_attention_tile *t, int64_t low, int64
     *end = e;
 }
 /* Element of row r of the tile in a [rows, heads] array of these strides. */
-static inline int64_t nc_tile_row(const nc_attention_tile *t, const nc_attention_shape *s, int r, int64_t row_stride, int64_t head_stride)
-{
-    const int n = s->heads / s->kv_heads;
-    const int64_t f = t->at + r;
-
-    return (t->span->q_row + f / n) * row_stride + (t->g * n + f % n) * head_stride;
-}
+static inline int64_t nc_tile_row(const nc_attention_tile *t, int r, int64_t row_stride, int64_t head_stride) { return t->row[r] * row_stride + t->head[r] * head_stride; }
 /* Rows of no span: out 0 (and lse -inf); spans are in order of rows. */
 void nc_attention_gaps(const nc_attention_args *a, void *out, int64_t row_bytes, float *lse);
 #endif

@@ -118,11 +118,17 @@ INLINE vf vexp2(vf x)
 }
 
 /* The bf16 nearest to x, ties to even, in the low half of each lane; NaN stays NaN. */
+#if defined(__AVX512BF16__)
+INLINE vi vround_bf16(vf x) { return _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(x)); }
+INLINE void vstore_bf16(uint16_t *p, vf x) { _mm256_storeu_si256((__m256i *)p, (__m256i)_mm512_cvtneps_pbh(x)); }
+#else
 INLINE vi vround_bf16(vf x)
 {
     vi u = vbits(x), r = viright(viadd(u, viadd(viset(0x7fff), viand(viright(u, 16), viset(1)))), 16);
     return vbits(vwhere(vnan(x), vfloat(vior(viright(u, 16), viset(0x40))), vfloat(r)));
 }
+INLINE void vstore_bf16(uint16_t *p, vf x) { vstore_halves(p, vround_bf16(x)); }
+#endif
 
 /* tanh(y) = 1 - 2 / (1 + e^2y): exact to 1e-7 of 1, which is what a capped score asks for. */
 INLINE vf vtanh(vf y)
@@ -255,7 +261,7 @@ INLINE void softmax_rows(const bool bf16, int rows, const float *s, const uint64
             x[v] = vkeep(see[v], vexp2(vsub(x[v], from)));
             sum = vadd(sum, x[v]);
             if (bf16)
-                vstore_halves((uint16_t *)p + v * LANES, vround_bf16(x[v]));
+                vstore_bf16((uint16_t *)p + v * LANES, x[v]);
             else
                 vstore((float *)p + v * LANES, x[v]);
         }
@@ -288,7 +294,7 @@ INLINE void gradient_rows(const bool bf16, int keys, const float *s, const float
             g = vkeep(see, g);
             if (bf16) {
                 vi h = vround_bf16(g);
-                vstore_halves((uint16_t *)p + k * NC_TILE + v * LANES, vround_bf16(y));
+                vstore_bf16((uint16_t *)p + k * NC_TILE + v * LANES, y);
                 vstore_halves((uint16_t *)ds + k * NC_TILE + v * LANES, h);
                 if (k % 2)
                     vstore((float *)pairs + k / 2 * NC_TILE + v * LANES, vfloat(vior(before[v], vileft(h, 16))));
@@ -324,7 +330,7 @@ static inline void store_bf16(void *to, const float *from, float scale, int n)
     int c = 0;
 
     for (; c + LANES <= n; c += LANES)
-        vstore_halves(h + c, vround_bf16(vadd(vmul(vload(from + c), vset(scale)), vset(0))));
+        vstore_bf16(h + c, vadd(vmul(vload(from + c), vset(scale)), vset(0)));
     for (; c < n; c++)
         h[c] = nc_f32_to_bf16(from[c] * scale + 0.0f);
 }
