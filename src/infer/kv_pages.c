@@ -1,0 +1,242 @@
+/* kv_pages.c - the pool of kv_pages.h: one block of memory, a stack of free pages, a count of holders for each page, a table for each slot. */
+#include <stdlib.h>
+#include <string.h>
+#include "base/arena.h"
+#include "infer/kv_pages.h"
+#include "kernels/attention.h"
+
+typedef struct slot { bool open; int64_t rows, blocks; int64_t *page; } slot;
+
+struct nc_kv {
+    nc_cache cache;                              /* first: the cache attention holds is this object */
+    nc_kv_shape shape;
+    size_t key_bytes, layer_bytes, page_bytes, pool_bytes;
+    char *pool;
+    int64_t pages, free_count, peak, copied;
+    int64_t *free_page;                          /* stack; the lowest numbers lie on top */
+    int *holders;
+    bool *written;                               /* given out before: to be cleared */
+    int slots;
+    slot *slot;
+};
+
+static nc_attention_shape attention_shape(const nc_kv_shape *s)
+{
+    return (nc_attention_shape){ s->bf16 ? NC_BF16 : NC_F32, s->kv_heads, s->kv_heads, s->key_dim, s->value_dim, 0, 0, true };
+}
+
+int nc_kv_page_bytes(const nc_kv_shape *s, size_t *bytes, nc_error *e)
+{
+    if (s->layers < 1 || s->kv_heads < 1 || s->key_dim < 1 || s->value_dim < 1 || s->layers > 100000 || s->kv_heads > 65536 || s->key_dim > NC_ATTENTION_MAX_HEAD ||
+        s->value_dim > NC_ATTENTION_MAX_HEAD)
+        return nc_fail(e, NC_EINVAL, "KV cache: %d layers of %d heads of %d and %d", s->layers, s->kv_heads, s->key_dim, s->value_dim);
+    nc_attention_shape a = attention_shape(s);
+    *bytes = (nc_attention_key_page_bytes(&a) + nc_attention_value_page_bytes(&a)) * (size_t)s->layers;
+    return 0;
+}
+
+int nc_kv_bytes(const nc_kv_shape *s, int64_t pages, int slots, size_t *bytes, nc_error *e)
+{
+    size_t page, pool, tables, each = sizeof(int64_t) + sizeof(int) + sizeof(bool);
+
+    NC_TRY(nc_kv_page_bytes(s, &page, e));
+    if (pages < 1 || slots < 1)
+        return nc_fail(e, NC_EINVAL, "KV cache: %lld pages for %d sequences", (long long)pages, slots);
+    if (!nc_mul_size(page, (size_t)pages, &pool) || !nc_mul_size((size_t)pages * sizeof(int64_t), (size_t)slots, &tables) ||
+        !nc_add_size(pool, tables, &pool) || !nc_add_size(pool, (size_t)pages * each + (size_t)slots * sizeof(slot), bytes) || pages > INT32_MAX)
+        return nc_fail(e, NC_ELIMIT, "KV cache: %lld pages of %zu bytes are more than memory can be", (long long)pages, page);
+    return 0;
+}
+
+static void *page_at(nc_kv *kv, int slot, int layer, int block)
+{
+    return kv->pool + (size_t)kv->slot[slot].page[block] * kv->page_bytes + (size_t)layer * kv->layer_bytes;
+}
+static void *keys_at(nc_cache *c, int slot, int layer, int block) { return page_at((nc_kv *)c, slot, layer, block); }
+static void *values_at(nc_cache *c, int slot, int layer, int block)
+{
+    nc_kv *kv = (nc_kv *)c;
+    return (char *)page_at(kv, slot, layer, block) + kv->key_bytes;
+}
+
+int nc_kv_new(const nc_kv_shape *s, int64_t pages, int slots, nc_kv **out, nc_error *e)
+{
+    size_t bytes, page;
+
+    *out = NULL;
+    NC_TRY(nc_kv_bytes(s, pages, slots, &bytes, e));
+    NC_TRY(nc_kv_page_bytes(s, &page, e));
+    nc_attention_shape a = attention_shape(s);
+    nc_kv *kv = nc_xcalloc(1, sizeof *kv);
+    *kv = (nc_kv){ .cache = { s->bf16, keys_at, values_at }, .shape = *s, .key_bytes = nc_attention_key_page_bytes(&a), .layer_bytes = page / (size_t)s->layers,
+                   .page_bytes = page, .pool_bytes = page * (size_t)pages, .pages = pages, .free_count = pages, .slots = slots };
+    kv->pool = nc_pages_alloc(kv->pool_bytes);
+    if (!kv->pool) {
+        free(kv);
+        return nc_fail(e, NC_ENOMEM, "KV cache: the system refuses %zu bytes (%lld pages); ask for fewer", page * (size_t)pages, (long long)pages);
+    }
+    kv->free_page = nc_xcalloc((size_t)pages, sizeof *kv->free_page);
+    kv->holders = nc_xcalloc((size_t)pages, sizeof *kv->holders);
+    kv->written = nc_xcalloc((size_t)pages, sizeof *kv->written);
+    kv->slot = nc_xcalloc((size_t)slots, sizeof *kv->slot);
+    for (int64_t i = 0; i < pages; i++)
+        kv->free_page[i] = pages - 1 - i;
+    for (int i = 0; i < slots; i++)
+        kv->slot[i].page = nc_xcalloc((size_t)pages, sizeof(int64_t));
+    *out = kv;
+    return 0;
+}
+
+void nc_kv_free(nc_kv *kv)
+{
+    if (!kv)
+        return;
+    for (int i = 0; i < kv->slots; i++)
+        free(kv->slot[i].page);
+    nc_pages_free(kv->pool, kv->pool_bytes);
+    free(kv->slot);
+    free(kv->written);
+    free(kv->holders);
+    free(kv->free_page);
+    free(kv);
+}
+
+nc_cache *nc_kv_cache(nc_kv *kv) { return &kv->cache; }
+int64_t nc_kv_pages_free(const nc_kv *kv) { return kv->free_count; }
+
+void nc_kv_get_stats(const nc_kv *kv, nc_kv_stats *out)
+{
+    *out = (nc_kv_stats){ .pages = kv->pages, .used = kv->pages - kv->free_count, .copied = kv->copied, .peak = kv->peak, .slots = kv->slots, .page_bytes = kv->page_bytes };
+    nc_kv_bytes(&kv->shape, kv->pages, kv->slots, &out->bytes, NULL);
+    for (int64_t i = 0; i < kv->pages; i++)
+        out->shared += kv->holders[i] > 1;
+    for (int i = 0; i < kv->slots; i++)
+        out->slots_used += kv->slot[i].open;
+}
+
+/* ---- pages ---- */
+static int64_t take_page(nc_kv *kv, bool clear)
+{
+    int64_t page = kv->free_page[--kv->free_count];
+
+    if (clear && kv->written[page])
+        memset(kv->pool + (size_t)page * kv->page_bytes, 0, kv->page_bytes);
+    kv->written[page] = true;
+    kv->holders[page] = 1;
+    if (kv->pages - kv->free_count > kv->peak)
+        kv->peak = kv->pages - kv->free_count;
+    return page;
+}
+
+void nc_kv_retain(nc_kv *kv, int64_t page) { kv->holders[page]++; }
+
+void nc_kv_release(nc_kv *kv, int64_t page)
+{
+    if (--kv->holders[page] == 0)
+        kv->free_page[kv->free_count++] = page;
+}
+
+int nc_kv_holders(const nc_kv *kv, int64_t page) { return kv->holders[page]; }
+
+/* ---- sequences ---- */
+int nc_kv_open(nc_kv *kv, nc_error *e)
+{
+    for (int i = 0; i < kv->slots; i++)
+        if (!kv->slot[i].open) {
+            kv->slot[i].open = true;
+            kv->slot[i].rows = kv->slot[i].blocks = 0;
+            return i;
+        }
+    return nc_fail(e, NC_ELIMIT, "KV cache: all %d sequences are taken", kv->slots);
+}
+
+static void drop_blocks(nc_kv *kv, slot *s, int64_t blocks)
+{
+    while (s->blocks > blocks)
+        nc_kv_release(kv, s->page[--s->blocks]);
+}
+
+void nc_kv_close(nc_kv *kv, int slot)
+{
+    drop_blocks(kv, &kv->slot[slot], 0);
+    kv->slot[slot].rows = 0;
+    kv->slot[slot].open = false;
+}
+
+int64_t nc_kv_rows(const nc_kv *kv, int slot) { return kv->slot[slot].rows; }
+
+/* The block that the next row goes into is begun and others hold it. */
+static bool must_copy(const nc_kv *kv, const slot *s, int64_t rows)
+{
+    return rows > s->rows && s->rows % NC_KEY_BLOCK && kv->holders[s->page[s->rows / NC_KEY_BLOCK]] > 1;
+}
+
+int64_t nc_kv_reserve_needs(const nc_kv *kv, int slot, int64_t rows)
+{
+    const struct slot *s = &kv->slot[slot];
+    int64_t more = nc_kv_pages_for(rows) - s->blocks;
+
+    return (more > 0 ? more : 0) + must_copy(kv, s, rows);
+}
+
+int nc_kv_reserve(nc_kv *kv, int slot, int64_t rows, nc_error *e)
+{
+    struct slot *s = &kv->slot[slot];
+
+    if (rows < 0 || rows > kv->pages * NC_KEY_BLOCK || nc_kv_reserve_needs(kv, slot, rows) > kv->free_count)
+        return nc_fail(e, NC_ELIMIT, "KV cache: %lld rows for a sequence of %lld; %lld of %lld pages of %d rows are free", (long long)rows, (long long)s->rows,
+                       (long long)kv->free_count, (long long)kv->pages, NC_KEY_BLOCK);
+    if (must_copy(kv, s, rows)) {
+        int64_t *at = &s->page[s->rows / NC_KEY_BLOCK], page = take_page(kv, false);
+        memcpy(kv->pool + (size_t)page * kv->page_bytes, kv->pool + (size_t)*at * kv->page_bytes, kv->page_bytes);
+        nc_kv_release(kv, *at);
+        *at = page;
+        kv->copied++;
+    }
+    while (s->blocks < nc_kv_pages_for(rows))
+        s->page[s->blocks++] = take_page(kv, true);
+    if (rows > s->rows)
+        s->rows = rows;
+    return 0;
+}
+
+void nc_kv_truncate(nc_kv *kv, int slot, int64_t rows)
+{
+    struct slot *s = &kv->slot[slot];
+
+    if (rows < s->rows) {
+        s->rows = rows > 0 ? rows : 0;
+        drop_blocks(kv, s, nc_kv_pages_for(s->rows));
+    }
+}
+
+int nc_kv_attach(nc_kv *kv, int slot, const int64_t *page, int64_t count, nc_error *e)
+{
+    struct slot *s = &kv->slot[slot];
+
+    if (s->blocks || count < 0 || count > kv->pages)
+        return nc_fail(e, NC_EINVAL, "KV cache: sequence %d has %lld rows already, %lld pages are to begin it", slot, (long long)s->rows, (long long)count);
+    for (int64_t i = 0; i < count; i++) {
+        nc_kv_retain(kv, page[i]);
+        s->page[i] = page[i];
+    }
+    s->blocks = count;
+    s->rows = count * NC_KEY_BLOCK;
+    return 0;
+}
+
+int nc_kv_fork(nc_kv *kv, int slot, int64_t rows, nc_error *e)
+{
+    if (rows < 0 || rows > kv->slot[slot].rows)
+        return nc_fail(e, NC_EINVAL, "KV cache: sequence %d has %lld rows, %lld are to be shared", slot, (long long)kv->slot[slot].rows, (long long)rows);
+    int child = nc_kv_open(kv, e);
+    NC_TRY(child);
+    NC_TRY(nc_kv_attach(kv, child, kv->slot[slot].page, nc_kv_pages_for(rows), e));
+    kv->slot[child].rows = rows;
+    return child;
+}
+
+int64_t nc_kv_page(const nc_kv *kv, int slot, int64_t block)
+{
+    return block >= 0 && block < kv->slot[slot].blocks ? kv->slot[slot].page[block] : -1;
+}
