@@ -5,7 +5,7 @@
 #include "infer/kv_pages.h"
 #include "kernels/attention.h"
 
-typedef struct slot { bool open; int64_t rows, blocks; int64_t *page; } slot;
+typedef struct sequence { bool open; int64_t rows, blocks; int64_t *page; } sequence;
 
 struct nc_kv {
     nc_cache cache;                              /* first: the cache attention holds is this object */
@@ -17,7 +17,7 @@ struct nc_kv {
     int *holders;
     bool *written;                               /* given out before: to be cleared */
     int slots;
-    slot *slot;
+    sequence *slot;
 };
 
 static nc_attention_shape attention_shape(const nc_kv_shape *s)
@@ -43,7 +43,7 @@ int nc_kv_bytes(const nc_kv_shape *s, int64_t pages, int slots, size_t *bytes, n
     if (pages < 1 || slots < 1)
         return nc_fail(e, NC_EINVAL, "KV cache: %lld pages for %d sequences", (long long)pages, slots);
     if (!nc_mul_size(page, (size_t)pages, &pool) || !nc_mul_size((size_t)pages * sizeof(int64_t), (size_t)slots, &tables) ||
-        !nc_add_size(pool, tables, &pool) || !nc_add_size(pool, (size_t)pages * each + (size_t)slots * sizeof(slot), bytes) || pages > INT32_MAX)
+        !nc_add_size(pool, tables, &pool) || !nc_add_size(pool, (size_t)pages * each + (size_t)slots * sizeof(sequence), bytes) || pages > INT32_MAX)
         return nc_fail(e, NC_ELIMIT, "KV cache: %lld pages of %zu bytes are more than memory can be", (long long)pages, page);
     return 0;
 }
@@ -150,7 +150,7 @@ int nc_kv_open(nc_kv *kv, nc_error *e)
     return nc_fail(e, NC_ELIMIT, "KV cache: all %d sequences are taken", kv->slots);
 }
 
-static void drop_blocks(nc_kv *kv, slot *s, int64_t blocks)
+static void drop_blocks(nc_kv *kv, sequence *s, int64_t blocks)
 {
     while (s->blocks > blocks)
         nc_kv_release(kv, s->page[--s->blocks]);
@@ -166,14 +166,14 @@ void nc_kv_close(nc_kv *kv, int slot)
 int64_t nc_kv_rows(const nc_kv *kv, int slot) { return kv->slot[slot].rows; }
 
 /* The block that the next row goes into is begun and others hold it. */
-static bool must_copy(const nc_kv *kv, const slot *s, int64_t rows)
+static bool must_copy(const nc_kv *kv, const sequence *s, int64_t rows)
 {
     return rows > s->rows && s->rows % NC_KEY_BLOCK && kv->holders[s->page[s->rows / NC_KEY_BLOCK]] > 1;
 }
 
 int64_t nc_kv_reserve_needs(const nc_kv *kv, int slot, int64_t rows)
 {
-    const struct slot *s = &kv->slot[slot];
+    const sequence *s = &kv->slot[slot];
     int64_t more = nc_kv_pages_for(rows) - s->blocks;
 
     return (more > 0 ? more : 0) + must_copy(kv, s, rows);
@@ -181,7 +181,7 @@ int64_t nc_kv_reserve_needs(const nc_kv *kv, int slot, int64_t rows)
 
 int nc_kv_reserve(nc_kv *kv, int slot, int64_t rows, nc_error *e)
 {
-    struct slot *s = &kv->slot[slot];
+    sequence *s = &kv->slot[slot];
 
     if (rows < 0 || rows > kv->pages * NC_KEY_BLOCK || nc_kv_reserve_needs(kv, slot, rows) > kv->free_count)
         return nc_fail(e, NC_ELIMIT, "KV cache: %lld rows for a sequence of %lld; %lld of %lld pages of %d rows are free", (long long)rows, (long long)s->rows,
@@ -202,7 +202,7 @@ int nc_kv_reserve(nc_kv *kv, int slot, int64_t rows, nc_error *e)
 
 void nc_kv_truncate(nc_kv *kv, int slot, int64_t rows)
 {
-    struct slot *s = &kv->slot[slot];
+    sequence *s = &kv->slot[slot];
 
     if (rows < s->rows) {
         s->rows = rows > 0 ? rows : 0;
@@ -212,7 +212,7 @@ void nc_kv_truncate(nc_kv *kv, int slot, int64_t rows)
 
 int nc_kv_attach(nc_kv *kv, int slot, const int64_t *page, int64_t count, nc_error *e)
 {
-    struct slot *s = &kv->slot[slot];
+    sequence *s = &kv->slot[slot];
 
     if (s->blocks || count < 0 || count > kv->pages)
         return nc_fail(e, NC_EINVAL, "KV cache: sequence %d has %lld rows already, %lld pages are to begin it", slot, (long long)s->rows, (long long)count);
