@@ -1,0 +1,179 @@
+/* norm_body.h - norm.h over vectors; included by norm_avx2.c and norm_avx512.c, which define ISA(name).
+ *
+ * A row is read once for each sum and once for the output; it stays in the first cache between. Two accumulators run through the row.
+ * The tail goes through the first accumulator, its lanes beyond n set to what changes nothing.
+ */
+#include <math.h>
+
+#include "kernels/cpu/simd_math.h"
+#include "kernels/norm.h"
+
+NC_INLINE vf row_at(bool h, const void *p, int64_t i, int64_t n) { return i + NC_VL <= n ? v_get(h, p, i) : v_get_n(h, p, i, n - i); }
+NC_INLINE void row_set(bool h, void *p, int64_t i, int64_t n, vf v)
+{
+    if (i + NC_VL <= n)
+        v_put(h, p, i, v);
+    else
+        v_put_n(h, p, i, v, n - i);
+}
+NC_INLINE const void *shift(bool h, const void *p, int64_t elements) { return (const char *)p + elements * (h ? 2 : 4); }
+NC_INLINE void *shift_out(bool h, void *p, int64_t elements) { return (char *)p + elements * (h ? 2 : 4); }
+
+NC_INLINE void statistics(bool h, const void *x, const nc_norm_shape *k, float *mean, float *r)
+{
+    const int64_t n = k->n;
+    vf a = v_zero(), b = v_zero(), m = v_zero();
+    int64_t j = 0;
+
+    *mean = 0;
+    if (k->centered) {
+        for (; j + 2 * NC_VL <= n; j += 2 * NC_VL) {
+            a = v_add(a, v_get(h, x, j));
+            b = v_add(b, v_get(h, x, j + NC_VL));
+        }
+        for (; j < n; j += NC_VL)
+            a = v_add(a, row_at(h, x, j, n));
+        *mean = v_sum(v_add(a, b)) / (float)n;
+        m = v_set(*mean);
+    }
+    a = b = v_zero();
+    for (j = 0; j + 2 * NC_VL <= n; j += 2 * NC_VL) {
+        vf u = v_sub(v_get(h, x, j), m), v = v_sub(v_get(h, x, j + NC_VL), m);
+        a = v_fma(u, u, a);
+        b = v_fma(v, v, b);
+    }
+    for (; j < n; j += NC_VL) {
+        vf u = v_sub(row_at(h, x, j, n), m);
+        if (j + NC_VL > n)
+            u = v_select(v_head(n - j), u, v_zero());
+        a = v_fma(u, u, a);
+    }
+    *r = 1.0f / sqrtf(v_sum(v_add(a, b)) * (float)k->scale + (float)k->eps);
+}
+
+NC_INLINE void norm_rows(bool h, void *y, int64_t ys, const void *x, int64_t xs, const float *w, const float *b, int64_t rows, const nc_norm_shape *k)
+{
+    const vf offset = v_set((float)k->offset);
+
+    for (int64_t i = 0; i < rows; i++, x = shift(h, x, xs), y = shift_out(h, y, ys)) {
+        float mean, r;
+        statistics(h, x, k, &mean, &r);
+        const vf m = v_set(mean), rv = v_set(r);
+        for (int64_t j = 0; j < k->n; j += NC_VL) {
+            vf v = v_mul(v_sub(row_at(h, x, j, k->n), m), rv);
+            if (w && b)
+                v = v_fma(v, v_add(row_at(false, w, j, k->n), offset), row_at(false, b, j, k->n));
+            else if (w)
+                v = v_mul(v, v_add(row_at(false, w, j, k->n), offset));
+            else if (b)
+                v = v_add(v, row_at(false, b, j, k->n));
+            row_set(h, y, j, k->n, v);
+        }
+    }
+}
+
+NC_INLINE void norm_grad_rows(bool h, void *dx, int64_t ds, float *dw, float *db, const void *x, int64_t xs, const void *dy, int64_t gs, const float *w,
+                              int64_t rows, const nc_norm_shape *k)
+{
+    const vf offset = v_set((float)k->offset);
+    const int64_t n = k->n;
+
+    for (int64_t i = 0; i < rows; i++, x = shift(h, x, xs), dy = shift(h, dy, gs)) {
+        float mean, r;
+        statistics(h, x, k, &mean, &r);
+        const vf m = v_set(mean), rv = v_set(r);
+        vf su = v_zero(), suh = v_zero();
+        for (int64_t j = 0; j < n; j += NC_VL) {                     /* lanes beyond n have d = 0 */
+            vf d = row_at(h, dy, j, n), v = v_mul(v_sub(row_at(h, x, j, n), m), rv);
+            vf u = w ? v_mul(d, v_add(row_at(false, w, j, n), offset)) : d;
+            su = v_add(su, u);
+            suh = v_fma(u, v, suh);
+            if (dw)
+                row_set(false, dw, j, n, v_fma(d, v, row_at(false, dw, j, n)));
+            if (db)
+                row_set(false, db, j, n, v_add(d, row_at(false, db, j, n)));
+        }
+        if (!dx)
+            continue;
+        const vf mu = v_set(k->centered ? v_sum(su) / (float)n : 0), c = v_set(v_sum(suh) * (float)k->scale);
+        for (int64_t j = 0; j < n; j += NC_VL) {
+            vf d = row_at(h, dy, j, n), v = v_mul(v_sub(row_at(h, x, j, n), m), rv);
+            vf u = w ? v_mul(d, v_add(row_at(false, w, j, n), offset)) : d;
+            row_set(h, dx, j, n, v_mul(rv, v_fnma(v, c, v_sub(u, mu))));
+        }
+        dx = shift_out(h, dx, ds);
+    }
+}
+
+NC_INLINE void softmax_rows(bool h, void *y, int64_t ys, const void *x, int64_t xs, int64_t rows, int64_t n, bool log_form)
+{
+    const vf lowest = v_set(-INFINITY);
+
+    for (int64_t i = 0; i < rows; i++, x = shift(h, x, xs), y = shift_out(h, y, ys)) {
+        vf top = lowest, sum = v_zero();
+        for (int64_t j = 0; j < n; j += NC_VL) {
+            vf v = row_at(h, x, j, n);
+            top = v_max(top, j + NC_VL > n ? v_select(v_head(n - j), v, lowest) : v);
+        }
+        const vf t = v_set(v_largest(top));
+        for (int64_t j = 0; j < n; j += NC_VL) {
+            vf v = v_exp(v_sub(row_at(h, x, j, n), t));
+            sum = v_add(sum, j + NC_VL > n ? v_select(v_head(n - j), v, v_zero()) : v);
+        }
+        const float total = v_sum(sum);
+        const vf scale = v_set(1.0f / total), log_total = v_set((float)log((double)total));
+        for (int64_t j = 0; j < n; j += NC_VL) {
+            vf v = v_sub(row_at(h, x, j, n), t);
+            row_set(h, y, j, n, log_form ? v_sub(v, log_total) : v_mul(v_exp(v), scale));
+        }
+    }
+}
+
+NC_INLINE void softmax_grad_rows(bool h, void *dx, int64_t ds, const void *y, int64_t ys, const void *dy, int64_t gs, int64_t rows, int64_t n, bool log_form)
+{
+    for (int64_t i = 0; i < rows; i++, y = shift(h, y, ys), dy = shift(h, dy, gs), dx = shift_out(h, dx, ds)) {
+        vf sum = v_zero();
+        for (int64_t j = 0; j < n; j += NC_VL)
+            sum = log_form ? v_add(sum, row_at(h, dy, j, n)) : v_fma(row_at(h, dy, j, n), row_at(h, y, j, n), sum);
+        const vf s = v_set(v_sum(sum));
+        for (int64_t j = 0; j < n; j += NC_VL) {
+            vf d = row_at(h, dy, j, n), v = row_at(h, y, j, n);
+            row_set(h, dx, j, n, log_form ? v_fnma(v_exp(v), s, d) : v_mul(v, v_sub(d, s)));
+        }
+    }
+}
+
+#define STORAGE(suffix, h)                                                                                                                          \
+    static void norm_##suffix(void *y, int64_t ys, const void *x, int64_t xs, const void *w, const void *b, int64_t rows, const nc_norm_shape *k)   \
+    {                                                                                                                                               \
+        norm_rows(h, y, ys, x, xs, w, b, rows, k);                                                                                                  \
+    }                                                                                                                                               \
+    static void norm_grad_##suffix(void *dx, int64_t ds, void *dw, void *db, const void *x, int64_t xs, const void *dy, int64_t gs, const void *w,  \
+                                   int64_t rows, const nc_norm_shape *k)                                                                            \
+    {                                                                                                                                               \
+        norm_grad_rows(h, dx, ds, dw, db, x, xs, dy, gs, w, rows, k);                                                                               \
+    }                                                                                                                                               \
+    static void softmax_##suffix(void *y, int64_t ys, const void *x, int64_t xs, int64_t rows, int64_t n, bool log_form)                            \
+    {                                                                                                                                               \
+        if (log_form)                                                                                                                               \
+            softmax_rows(h, y, ys, x, xs, rows, n, true);                                                                                           \
+        else                                                                                                                                        \
+            softmax_rows(h, y, ys, x, xs, rows, n, false);                                                                                          \
+    }                                                                                                                                               \
+    static void softmax_grad_##suffix(void *dx, int64_t ds, const void *y, int64_t ys, const void *dy, int64_t gs, int64_t rows, int64_t n,         \
+                                      bool log_form)                                                                                                \
+    {                                                                                                                                               \
+        if (log_form)                                                                                                                               \
+            softmax_grad_rows(h, dx, ds, y, ys, dy, gs, rows, n, true);                                                                             \
+        else                                                                                                                                        \
+            softmax_grad_rows(h, dx, ds, y, ys, dy, gs, rows, n, false);                                                                            \
+    }
+STORAGE(f32, false)
+STORAGE(bf16, true)
+
+void ISA(nc_norm)(struct nc_norm_kernels *t)
+{
+#define SET(name) t->name[NC_SLOT_F32] = name##_f32, t->name[NC_SLOT_BF16] = name##_bf16
+    SET(norm), SET(norm_grad), SET(softmax), SET(softmax_grad);
+#undef SET
+}
