@@ -76,7 +76,7 @@ void nc_llama_weights(nc_model *m, void *self)
     }
     nc_weight_scope(m, "model.");
     c->norm = nc_weight_norm(m, "norm.weight", D);
-    nc_weight_scope(m, "");
+    nc_weight_scope(m, "%s", "");
     c->head = c->tied ? c->embed : nc_weight_linear(m, "lm_head.weight", c->vocab, D);
 }
 

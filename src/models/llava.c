@@ -1,12 +1,13 @@
-/* llava.c - LLaVA 1.5 (Liu et al. 2023) and the video part of LLaVA-NeXT-Video: a tower's rows, projected, take the places of the placeholders in the text.
+/* llava.c - LLaVA 1.5 (Liu et al. 2023), LLaVA-NeXT and LLaVA-NeXT-Video (Liu et al. 2024): a tower's rows, projected, take the places of the placeholders in the text.
  *
  *   f = tower(pixels) at vision_feature_layer, class row dropped ("default") or kept ("full")     [pictures*rows, Dv]
  *   video: each frame's grid of rows averaged stride x stride (spatial_pool_stride)
  *   media = linear_2(gelu(linear_1 f))                                                            [media rows, D]
- *   hidden = decoder(text with media rows spliced in)
+ *   hidden = decoder(text with media rows spliced in); NeXT: a picture's tiles as one map, unpadded, image_newline after each row of it
  *
  * Easy to get wrong: feature layer -2 is the output of the last but one block, before post_layernorm; a frame's pooling comes before the projector.
  */
+#include "models/anyres.h"
 #include "models/model.h"
 
 #include <stdlib.h>
@@ -15,7 +16,8 @@ struct llava {
     nc_model *vision, *text;
     nc_vision_info info;
     int feature_layer, pool;
-    bool drop_class, bias, is_video_family;
+    bool drop_class, bias, is_next;        /* is_next: AnyRes pictures and image_newline */
+    nc_anyres pinpoints;
     nc_unary activation;
     nc_site *linear_1, *bias_1, *linear_2, *bias_2, *newline;
 };
@@ -54,16 +56,22 @@ static void config(nc_model *m, void *self, nc_config *r)
     common_config(m, c, r);
 }
 
+static void next_config(nc_model *m, void *self, nc_config *r)
+{
+    struct llava *c = self;
+    c->pool = 1;
+    c->is_next = true;
+    common_config(m, c, r);
+    nc_anyres_config(r, "image_grid_pinpoints", &c->pinpoints);
+}
+
 static void video_config(nc_model *m, void *self, nc_config *r)
 {
-    static const char *const ignored[] = { "image_grid_pinpoints", NULL };
     struct llava *c = self;
-    c->is_video_family = true;
-    common_config(m, c, r);
+    next_config(m, self, r);
     c->pool = (int)nc_config_int(r, "spatial_pool_stride", 2);
     const char *mode = nc_config_string(r, "spatial_pool_mode", "average");
     m->video_token_id = (int)nc_config_int(r, "video_token_index", nc_config_int(r, "video_token_id", 32001));
-    nc_config_ignore(r, ignored);
     if (strcmp(mode, "average"))
         nc_config_mistake(r, "spatial_pool_mode \"%s\" is not known here (average is)", mode);
     if (c->pool < 1)
@@ -80,8 +88,8 @@ static void weights(nc_model *m, void *self)
     c->bias_1 = c->bias ? nc_weight_bias(m, "linear_1.bias", D) : NULL;
     c->linear_2 = nc_weight_linear(m, "linear_2.weight", D, D);
     c->bias_2 = c->bias ? nc_weight_bias(m, "linear_2.bias", D) : NULL;
-    nc_weight_scope(m, "");
-    if (c->is_video_family) {
+    nc_weight_scope(m, "%s", "");
+    if (c->is_next) {
         c->newline = nc_weight(m, 0, NC_INIT_NORMAL, "image_newline", 1, D, 0, 0);
         c->newline->file_shape = NC_SHAPE(D);
     }
@@ -89,18 +97,31 @@ static void weights(nc_model *m, void *self)
 }
 
 static int side_of(const struct llava *c) { return c->info.image_size / c->info.patch_size; }
+
+/* Feature rows of one picture or frame. */
 static int rows_of(const struct llava *c, int kind)
 {
     int side = side_of(c);
-    if (kind == NC_MEDIA_VIDEO && c->is_video_family)
+    if (kind == NC_MEDIA_VIDEO)
         side /= c->pool;
-    return side * side + (c->drop_class || kind == NC_MEDIA_VIDEO ? 0 : c->info.class_rows);
+    return side * side + (c->drop_class || c->pool > 1 ? 0 : c->info.class_rows);
+}
+
+/* Rows in the text: its feature rows, but for an AnyRes picture, whose order comes with them (NULL: counts only). */
+static int text_rows(const struct llava *c, const nc_media *media, int32_t *order)
+{
+    int rows = rows_of(c, (int)media->kind) * media->count;
+    if (c->is_next && media->kind == NC_MEDIA_IMAGE)
+        return nc_anyres_rows(&c->pinpoints, media->original_height, media->original_width, media->count, c->info.image_size, side_of(c), order);
+    for (int i = 0; order && i < rows; i++)
+        order[i] = i;
+    return rows;
 }
 
 static int media_rows(const nc_model *m, const void *self, const nc_media *media)
 {
     (void)m;
-    return rows_of(self, (int)media->kind) * media->count;
+    return text_rows(self, media, NULL);
 }
 
 /* Every output row of the selection is the mean of `taps` tower rows; a still picture's rows have one live tap. */
@@ -123,18 +144,29 @@ static nc_value *tower(const nc_model *m, const void *self, nc_build *b)
     return y;
 }
 
+/* The newline row is spliced where a picture's map row ends; the decoder splices the rest. */
+static nc_value *newline_point(void *context, nc_build *b, nc_value *x, const char *point)
+{
+    const struct llava *c = context;
+    if (strcmp(point, "embedding.out"))
+        return x;
+    return nc_splice_rows(b->g, x, nc_site_value(b, c->newline), nc_in(b, "text.newline", NC_I32, "tokens", 0));
+}
+
 static nc_value *decoder(const nc_model *m, const void *self, nc_build *b, nc_value *media)
 {
     const struct llava *c = self;
     (void)m;
+    if (c->is_next && media)
+        nc_build_point(b, newline_point, (void *)(uintptr_t)c);
     return c->text->family->decoder(c->text, c->text->self, b, media);
 }
 
 /* The tower rows behind each media row: pooled windows of a frame's grid, or the row itself. `first` is the tower row of the picture's first patch. */
 static void fill_rows(const struct llava *c, int kind, int32_t first, int32_t *from, float *share)
 {
-    int side = side_of(c), taps = c->pool * c->pool, pool = kind == NC_MEDIA_VIDEO && c->is_video_family ? c->pool : 1, out = side / pool, row = 0;
-    if (!c->drop_class && kind == NC_MEDIA_IMAGE)
+    int side = side_of(c), taps = c->pool * c->pool, pool = kind == NC_MEDIA_VIDEO ? c->pool : 1, out = side / pool, row = 0;
+    if (!c->drop_class && c->pool == 1)
         for (int i = 0; i < c->info.class_rows; i++, row++)
             for (int t = 0; t < taps; t++) {
                 from[row * taps + t] = t ? -1 : first - c->info.class_rows + i;
@@ -157,12 +189,12 @@ static int count_media(const struct llava *c, const nc_seq *seqs, int count, str
     for (int i = 0; i < count; i++)
         for (int j = 0; j < seqs[i].media_count; j++) {
             const nc_media *media = &seqs[i].media[j];
-            if (media->features)
-                g->computed = true;
+            int rows = rows_of(c, (int)media->kind) * media->count;
+            if (media->features && media->feature_rows != rows)
+                return nc_fail(e, NC_EINVAL, "sequence %d: media %d has %d computed rows, %d are needed", i, j, media->feature_rows, rows);
+            g->computed = g->computed || media->features;
             g->pictures += media->features ? 0 : media->count;
-            g->rows += rows_of(c, (int)media->kind) * media->count;
-            if (media->kind == NC_MEDIA_IMAGE && c->is_video_family)
-                return nc_fail(e, NC_EUNSUPPORTED, "pictures in a llava_next_video model need AnyRes tiling, which is not here yet; videos work");
+            g->rows += rows;
         }
     if (g->computed && g->pictures)
         return nc_fail(e, NC_EINVAL, "a batch mixes media with and without computed features");
@@ -204,22 +236,46 @@ static int gather_features(const nc_model *m, nc_batch *batch, const nc_seq *seq
     return 0;
 }
 
+/* The k-th placeholder of a stretch takes the k-th row after media_row, in the order of text_rows. */
+static int splice_sequence(const nc_model *m, const struct llava *c, const nc_seq *s, int base, int32_t *index, int32_t *newline, nc_error *e)
+{
+    int have = 0, used = s->media_row, rows = 0;
+    for (int j = 0; j < s->media_count; j++)
+        have += text_rows(c, &s->media[j], NULL);
+    int32_t *order = nc_xmalloc(sizeof *order * (size_t)(have + 1)), *at = order;
+    for (int j = 0; j < s->media_count; j++) {
+        int n = text_rows(c, &s->media[j], at);
+        for (int i = 0; i < n; i++)
+            at[i] = at[i] == NC_ANYRES_NEWLINE ? NC_ANYRES_NEWLINE : at[i] + base + rows;
+        at += n;
+        rows += rows_of(c, (int)s->media[j].kind) * s->media[j].count;
+    }
+    int status = 0;
+    for (int j = 0; j < s->count && status == 0; j++) {
+        bool holds = s->ids[j] == m->image_token_id || (m->video_token_id >= 0 && s->ids[j] == m->video_token_id);
+        if (holds && used >= have)
+            status = nc_fail(e, NC_EINVAL, "more media placeholders in a text than its media have rows (%d)", have);
+        else if (holds)
+            index[j] = order[used++];
+        else
+            index[j] = -1;
+        newline[j] = index[j] == NC_ANYRES_NEWLINE ? 0 : -1;
+        index[j] = index[j] < 0 ? -1 : index[j];
+    }
+    free(order);
+    return status;
+}
+
 static int splice_table(const nc_model *m, const struct llava *c, nc_batch *batch, const nc_seq *seqs, int count, int rows, nc_error *e)
 {
     int64_t tokens = nc_batch_count(batch, "tokens"), at = 0;
-    int32_t *index = nc_batch_i32(batch, "text.media", tokens, 1);
+    int32_t *index = nc_batch_i32(batch, "text.media", tokens, 1), *newline = nc_batch_i32(batch, "text.newline", tokens, 1);
     int base = 0;
     for (int i = 0; i < count; i++) {
-        int have = 0, used = seqs[i].media_row;
+        NC_TRY(splice_sequence(m, c, &seqs[i], base, index + at, newline + at, e));
+        at += seqs[i].count;
         for (int j = 0; j < seqs[i].media_count; j++)
-            have += rows_of(c, (int)seqs[i].media[j].kind) * seqs[i].media[j].count;
-        for (int j = 0; j < seqs[i].count; j++, at++) {
-            bool holds = seqs[i].ids[j] == m->image_token_id || (m->video_token_id >= 0 && seqs[i].ids[j] == m->video_token_id);
-            if (holds && used >= have)
-                return nc_fail(e, NC_EINVAL, "sequence %d has more media placeholders than its media have rows (%d)", i, have);
-            index[at] = holds ? base + used++ : -1;
-        }
-        base += have;
+            base += rows_of(c, (int)seqs[i].media[j].kind) * seqs[i].media[j].count;
     }
     nc_batch_set_count(batch, "media", rows);
     return 0;
@@ -264,6 +320,10 @@ static const char *const renames[] = { "model.language_model.", "language_model.
 
 const nc_family nc_family_llava = {
     .name = "llava", .architectures = "LlavaForConditionalGeneration", .size = sizeof(struct llava), .config = config, .weights = weights, .ignored = ignored,
+    .renames = renames, .prepare = prepare, .tower = tower, .decoder = decoder, .media_rows = media_rows, .head = head, .cache = cache, .capacity = capacity,
+};
+const nc_family nc_family_llava_next = {
+    .name = "llava_next", .architectures = "LlavaNextForConditionalGeneration", .size = sizeof(struct llava), .config = next_config, .weights = weights, .ignored = ignored,
     .renames = renames, .prepare = prepare, .tower = tower, .decoder = decoder, .media_rows = media_rows, .head = head, .cache = cache, .capacity = capacity,
 };
 const nc_family nc_family_llava_next_video = {

@@ -31,8 +31,9 @@ nc_program *nc_program_new(const nc_program_options *o)
 {
     nc_program *p = nc_xcalloc(1, sizeof *p);
     p->g = nc_graph_new(o->compute);
-    p->build = (nc_build){ .g = p->g, .program = p, .cache = o->cache, .training = o->training, .recompute = o->recompute, .probes = o->probes,
-                           .point = o->point, .point_context = o->point_context };
+    p->build = (nc_build){ .g = p->g, .program = p, .cache = o->cache, .training = o->training, .recompute = o->recompute, .probes = o->probes };
+    if (o->point)
+        nc_build_point(&p->build, o->point, o->point_context);
     return p;
 }
 

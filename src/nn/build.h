@@ -22,8 +22,9 @@ struct nc_build {
     int layer;                   /* cache layer of the attention being built; models count it up */
     bool recompute;              /* blocks are made again in the backward pass */
     bool probes;                 /* golden checks: keep what nc_probe names */
-    nc_point_fn *point;          /* inserted at every named point; NULL: none */
-    void *point_context;
+    nc_point_fn *point[8];       /* inserted at every named point, in order */
+    void *point_context[8];
+    int points;
 };
 
 typedef struct nc_program_options {
@@ -74,6 +75,8 @@ void nc_build_keep(nc_build *b, nc_value *x, const char *name);
 
 /* A named point of a block where methods may insert something (attn.in, mlp.out ...); returns x or what replaces it. */
 nc_value *nc_point(nc_build *b, nc_value *x, const char *name);
+/* Something more at the named points, after what is there already (a family's own needs; methods). At most 8. */
+void nc_build_point(nc_build *b, nc_point_fn *fn, void *context);
 /* Names an intermediate as the reference does ("hidden.3"); kept after the run when probes are on. Returns x. */
 nc_value *nc_probe(nc_build *b, nc_value *x, const char *format, ...) NC_PRINTF(3, 4);
 #endif

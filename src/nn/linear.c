@@ -58,7 +58,19 @@ nc_value *nc_attend_heads(nc_build *b, nc_value *q, nc_value *k, nc_value *v, co
 
 nc_value *nc_point(nc_build *b, nc_value *x, const char *name)
 {
-    return b->point ? b->point(b->point_context, b, x, name) : x;
+    for (int i = 0; i < b->points; i++)
+        x = b->point[i](b->point_context[i], b, x, name);
+    return x;
+}
+
+void nc_build_point(nc_build *b, nc_point_fn *fn, void *context)
+{
+    if (b->points == NC_COUNT(b->point)) {
+        nc_graph_mistake(b->g, NC_ELIMIT, "more than %d insertions at the named points", NC_COUNT(b->point));
+        return;
+    }
+    b->point[b->points] = fn;
+    b->point_context[b->points++] = context;
 }
 
 nc_value *nc_probe(nc_build *b, nc_value *x, const char *format, ...)
