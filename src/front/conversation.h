@@ -1,0 +1,72 @@
+/* conversation.h - messages and media to what a model takes: token ids with placeholders repeated once a feature row, the mask of what the assistant said,
+ * pixels. Training and serving use this one road, so a model hears at home what it heard at school.
+ *
+ * Messages are a list as Hugging Face templates take it: {"role", "content"}, content a string or a list of parts {"type": "text", "text"}, {"type": "image"},
+ * {"type": "video"}. Media come beside it, in the order of their parts.
+ */
+#ifndef NC_FRONT_CONVERSATION_H
+#define NC_FRONT_CONVERSATION_H
+#include "front/processor.h"
+#include "media/video.h"
+#include "text/template.h"
+#include "text/tokenizer.h"
+
+/* A picture or the frames of a video, ready for a tower: pixels [frames, channels, height, width]. */
+typedef struct nc_visual {
+    bool is_video;
+    float *pixels;                   /* the arena's it was made in */
+    const uint8_t *u8;               /* the same before rescaling, or NULL */
+    int frames, channels, height, width;
+    int original_height, original_width;
+} nc_visual;
+
+typedef struct nc_visual_options {
+    int frames;                      /* of a video; 0: what its config says (num_frames), else 8 */
+    nc_sampling sampling;
+} nc_visual_options;
+
+/* file: the bytes of a picture or a video in any known format; name is for errors. Scratch pictures are freed before return. */
+int nc_visual_decode(const nc_processor *image, const nc_processor *video, nc_arena *a, bool is_video, const void *file, size_t n, const char *name,
+                     const nc_visual_options *o, nc_visual *out, nc_error *e);
+int nc_visual_load(const nc_processor *image, const nc_processor *video, nc_arena *a, bool is_video, const char *path, const nc_visual_options *o,
+                   nc_visual *out, nc_error *e);
+/* num_frames of the folder's video_preprocessor_config.json or preprocessor_config.json; 0 when it says nothing. */
+int nc_visual_frames(nc_arena *a, const char *folder);
+
+typedef struct nc_conversation nc_conversation;      /* immutable after making; threads may share it */
+typedef struct nc_conversation_options {
+    const nc_tokenizer *tokenizer;   /* borrowed */
+    const char *template_name;       /* of the list below; NULL: the tokenizer's own template, else "default" */
+    const char *template_source;     /* a template's text, before both; NULL: none */
+    int image_token_id, video_token_id;   /* -1 without */
+} nc_conversation_options;
+int nc_conversation_new(const nc_conversation_options *o, nc_conversation **out, nc_error *e);
+void nc_conversation_free(nc_conversation *c);       /* NULL is allowed */
+const char *nc_conversation_template(const nc_conversation *c);      /* its source */
+
+/* Templates for checkpoints without one, by LLaMA-Factory's names ("default", "chatml", "qwen", "vicuna", "llava", "llama3" ...); NULL when unknown. */
+const char *nc_builtin_template(const char *name);
+const char *const *nc_builtin_templates(int *count);
+
+typedef struct nc_conversation_request {
+    const nc_json *messages;
+    const nc_json *tools, *extra;    /* may be NULL */
+    const int *media_rows;           /* feature rows of each medium, in order */
+    int media_count;
+    bool generate;                   /* the prompt of an answer: ends where the assistant begins */
+    bool continue_final;             /* ends behind the last message's text */
+    bool train;                      /* fill mask; an answer that the template does not end gets the end token */
+    double now;                      /* for strftime_now; 0: the clock */
+} nc_conversation_request;
+
+typedef struct nc_conversation_ids {
+    int32_t *ids;
+    uint8_t *mask;                   /* 1 where the assistant speaks, its end token included; NULL unless asked for */
+    int count;
+} nc_conversation_ids;
+
+/* Results lie in a. Fails when placeholders and media do not match, for template errors and for invalid UTF-8. */
+int nc_conversation_encode(const nc_conversation *c, nc_arena *a, const nc_conversation_request *r, nc_conversation_ids *out, nc_error *e);
+/* A running text (completions, plain corpora): specials added as the tokenizer's post-processor says, no template. */
+int nc_conversation_text(const nc_conversation *c, nc_arena *a, nc_str text, nc_conversation_ids *out, nc_error *e);
+#endif
