@@ -5,18 +5,17 @@
 #include "cli/verify.h"
 #include "infer/kv_pages.h"
 
-struct run { nc_program *p; nc_batch *batch; nc_kv_pages *cache; int pictures; };
+struct run { nc_program *p; nc_batch *batch; nc_kv *cache; int slot; int pictures; };
 
-static int build_cached(nc_verify *v, struct run *r, int capacity, int media_rows, nc_error *e)
+static int build_cached(nc_verify *v, struct run *r, int capacity, nc_error *e)
 {
     nc_model *m = v->f32->model;
-    r->p = nc_program_new(&(nc_program_options){ .compute = NC_F32, .probes = true, .cache = nc_kv_pages_cache(r->cache) });
+    r->p = nc_program_new(&(nc_program_options){ .compute = NC_F32, .probes = true, .cache = nc_kv_cache(r->cache) });
     nc_build *b = nc_program_build(r->p);
     nc_build_capacity(b, "tokens", capacity);
     nc_build_capacity(b, "scored", 1);
     if (m->family->capacity)
         m->family->capacity(m->self, b, r->pictures ? r->pictures : 1);
-    (void)media_rows;
     nc_value *media = m->family->tower && r->pictures ? nc_model_tower(m, b) : NULL;
     nc_value *h = nc_gather_rows(b->g, nc_model_decoder(m, b, media), nc_in(b, "score.rows", NC_I32, "scored", 0));
     nc_head head;
@@ -49,20 +48,18 @@ static int step(nc_verify *v, struct run *r, const nc_seq *seq, float *logits, i
 static int cached(nc_verify *v, struct run *r, const int32_t *prompt, int count, const nc_media *media, int media_count, int steps, float *logits, int32_t *ids, nc_error *e)
 {
     int vocabulary = v->f32->model->vocab_size, next = 0;
-    NC_TRY(nc_kv_pages_reserve(r->cache, 0, count + steps, e));
-    nc_seq seq = { .ids = prompt, .count = count, .media = media, .media_count = media_count, .want_logits = true };
+    NC_TRY(nc_kv_reserve(r->cache, r->slot, count + steps, e));
+    nc_seq seq = { .ids = prompt, .count = count, .media = media, .media_count = media_count, .want_logits = true, .slot = r->slot };
     for (int k = 0; k < steps; k++) {
-        int32_t last;
         NC_TRY(step(v, r, &seq, logits + (int64_t)k * vocabulary, &next, e));
-        ids[k] = last = next;
+        ids[k] = next;
         if (k + 1 == steps)
             break;
-        seq = (nc_seq){ .ids = ids + k, .count = 1, .start = count + k, .want_logits = true };
-        (void)last;
+        seq = (nc_seq){ .ids = ids + k, .count = 1, .start = count + k, .want_logits = true, .slot = r->slot };
         if (k == 0 && r->pictures) {            /* from here on no media: a program without the tower */
             nc_program_free(r->p);
             r->pictures = 0;
-            NC_TRY(build_cached(v, r, 1, 0, e));
+            NC_TRY(build_cached(v, r, 1, e));
         }
     }
     return 0;
@@ -107,11 +104,13 @@ int nc_verify_generate(nc_verify *v, const int32_t *prompt, int count, const nc_
     m->family->cache(m->self, &need);
     for (int i = 0; i < media_count; i++)
         r.pictures += media[i].count;
-    int pictures = r.pictures, pages = (count + steps + NC_KEY_BLOCK - 1) / NC_KEY_BLOCK;
-    int status = nc_kv_pages_new(&(nc_kv_pages_options){ .layers = need.layers, .kv_heads = need.kv_heads, .key_dim = need.key_dim, .value_dim = need.value_dim,
-                                                         .pages = pages, .slots = 1, .dtype = NC_F32 }, &r.cache, e);
+    int pictures = r.pictures;
+    nc_kv_shape shape = { need.layers, need.kv_heads, need.key_dim, need.value_dim, false };
+    int status = nc_kv_new(&shape, nc_kv_pages_for(count + steps), 1, &r.cache, e);
     if (status == 0)
-        status = build_cached(v, &r, count, 0, e);
+        status = r.slot = nc_kv_open(r.cache, e);
+    if (status >= 0)
+        status = build_cached(v, &r, count, e);
     if (status == 0)
         status = cached(v, &r, prompt, count, media, media_count, steps, logits, ids, e);
     if (status == 0) {
@@ -121,7 +120,7 @@ int nc_verify_generate(nc_verify *v, const int32_t *prompt, int count, const nc_
         status = whole(v, prompt, count, media, media_count, pictures, steps, logits, ids, e);
     }
     nc_program_free(r.p);
-    nc_kv_pages_free(r.cache);
+    nc_kv_free(r.cache);
     nc_batch_free(r.batch);
     return status;
 }
