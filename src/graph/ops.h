@@ -89,6 +89,12 @@ nc_value *nc_attention(nc_graph *g, nc_value *q, nc_value *k, nc_value *v, const
 /* For rows h [N,D] and head w [V,D]: output 0 = log p(target) [N] f32 (0 where target < 0), output 1 = log-sum-exp [N] f32. Logits are
  * scale * (h w^T + b), soft-capped; made in fixed vocabulary chunks and never stored whole. target I32 [N]. b may be NULL. */
 nc_value *nc_head_logprob(nc_graph *g, nc_value *h, nc_value *w, nc_value *b, nc_value *target, double scale, double soft_cap);
+/* The same losses as nc_nll(nc_head_logprob(...), weight) in one op: where gradients are asked for they are made together with the value, so training
+ * makes the logits once. Only one block of rows x vocabulary lives, as scratch. f32 scalar. weight f32 [N] (no gradient). */
+nc_value *nc_head_loss(nc_graph *g, nc_value *h, nc_value *w, nc_value *b, nc_value *target, nc_value *weight, double scale, double soft_cap);
+/* Logits [N,V] f32 for the rows that sample; log-probabilities from them by nc_head_logsumexp (kernels/head.h) have nc_head_logprob's bits. */
+nc_value *nc_head_logits(nc_graph *g, nc_value *h, nc_value *w, nc_value *b, double scale, double soft_cap);
+nc_value *nc_scale_by(nc_graph *g, nc_value *x, nc_value *s);                    /* x * s, s a scalar */
 /* -sum(weight * logprob): weight f32 [N] (1/number of targets for a mean). f32 scalar. */
 nc_value *nc_nll(nc_graph *g, nc_value *logprob, nc_value *weight);
 
