@@ -16,6 +16,9 @@ void nc_attention_init(struct nc_attention_kernels *t, nc_isa isa)
     if (isa < NC_ISA_AVX512BF16)
         return;
     nc_attention_avx512bf16(t);
+    if (isa < NC_ISA_AMX)
+        return;
+    nc_attention_amx(t);
 #else
     (void)isa;
 #endif
