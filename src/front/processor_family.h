@@ -63,6 +63,6 @@ int nc_emit_pictures(const nc_processor *p, nc_arena *a, const nc_image *tiles, 
                      nc_features *out, nc_error *e);
 /* f32 of u8 already in its layout, where the channel of element i is (i / inner) % 3. */
 float *nc_emit_floats(const nc_processor *p, nc_arena *a, const uint8_t *u8, size_t n, size_t inner);
-nc_feature *nc_emit(nc_features *out, const char *name, int rank, const int64_t *shape);
+nc_feature *nc_features_emit(nc_features *out, const char *name, int rank, const int64_t *shape);
 int64_t *nc_emit_ints(nc_arena *a, nc_features *out, const char *name, int rank, const int64_t *shape);
 #endif

@@ -103,7 +103,7 @@ static int siglip2(const nc_processor *p, nc_arena *a, const nc_image *im, nc_fe
     nc_image_free(&work);
     float *f = nc_emit_floats(p, a, u8, (size_t)all, 1);
     memset(f + rows * columns * row, 0, (size_t)(all - rows * columns * row) * sizeof *f);
-    nc_emit(out, "pixel_values", 3, (int64_t[]){ 1, p->max_patches, row })->f32 = f;
+    nc_features_emit(out, "pixel_values", 3, (int64_t[]){ 1, p->max_patches, row })->f32 = f;
     out->u8 = u8;
     int64_t *mask = nc_emit_ints(a, out, "pixel_attention_mask", 2, (int64_t[]){ 1, p->max_patches });
     for (int i = 0; i < rows * columns; i++)

@@ -95,11 +95,11 @@ static int run_images(const nc_processor *p, nc_arena *a, const nc_image *images
     free(small);
     if (code < 0)
         return code;
-    nc_emit(out, "flattened_patches", 3, shape)->f32 = all;
+    nc_features_emit(out, "flattened_patches", 3, shape)->f32 = all;
     float *mask = NC_NEW_ARRAY(a, float, p->max_patches);
     for (int i = 0; i < rows * columns; i++)
         mask[i] = 1;
-    nc_emit(out, "attention_mask", 2, shape)->f32 = mask;
+    nc_features_emit(out, "attention_mask", 2, shape)->f32 = mask;
     return 0;
 }
 

@@ -84,7 +84,7 @@ static int patches(const nc_processor *p, nc_arena *a, const nc_image *frames, i
                             *to++ = f->pixels[((size_t)(y0 + y) * (size_t)f->width + (size_t)(x0 + x)) * 3 + (size_t)c];
                 }
         }
-    nc_emit(out, name, 2, (int64_t[]){ rows, row })->f32 = nc_emit_floats(p, a, u8, (size_t)(rows * row), (size_t)(T * P * P));
+    nc_features_emit(out, name, 2, (int64_t[]){ rows, row })->f32 = nc_emit_floats(p, a, u8, (size_t)(rows * row), (size_t)(T * P * P));
     out->u8 = u8;
     int64_t *grid = nc_emit_ints(a, out, grid_name, 2, (int64_t[]){ 1, 3 });
     grid[0] = gt;

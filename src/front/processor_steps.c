@@ -61,7 +61,7 @@ int nc_step_size(const nc_processor *p, nc_image *im, nc_error *e)
     return 0;
 }
 
-nc_feature *nc_emit(nc_features *out, const char *name, int rank, const int64_t *shape)
+nc_feature *nc_features_emit(nc_features *out, const char *name, int rank, const int64_t *shape)
 {
     nc_feature *f = &out->item[out->count++];
     *f = (nc_feature){ .name = name, .rank = rank };
@@ -71,7 +71,7 @@ nc_feature *nc_emit(nc_features *out, const char *name, int rank, const int64_t 
 
 int64_t *nc_emit_ints(nc_arena *a, nc_features *out, const char *name, int rank, const int64_t *shape)
 {
-    nc_feature *f = nc_emit(out, name, rank, shape);
+    nc_feature *f = nc_features_emit(out, name, rank, shape);
     int64_t n = 1;
     for (int i = 0; i < rank; i++)
         n *= shape[i];
@@ -120,7 +120,7 @@ int nc_emit_pictures(const nc_processor *p, nc_arena *a, const nc_image *tiles, 
     shape[rank] = 3;
     shape[rank + 1] = h;
     shape[rank + 2] = w;
-    nc_emit(out, name, rank + 3, shape)->f32 = nc_emit_floats(p, a, u8, bytes, plane);
+    nc_features_emit(out, name, rank + 3, shape)->f32 = nc_emit_floats(p, a, u8, bytes, plane);
     if (!out->u8)
         out->u8 = u8;
     return 0;
