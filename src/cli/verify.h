@@ -50,4 +50,5 @@ int nc_verify_pair(nc_verify *v, nc_error *e);
 int nc_verify_train(nc_verify *v, nc_program *p, nc_batch *batch, nc_error *e);
 /* Greedy continuation with the cache, and without. media: of the prompt. */
 int nc_verify_generate(nc_verify *v, const int32_t *ids, int count, const nc_media *media, int media_count, nc_error *e);
+int nc_verify_generate_batch(nc_verify *v, nc_error *e);  /* batch.*, where it is there */
 #endif

@@ -92,19 +92,12 @@ static int whole(nc_verify *v, const int32_t *prompt, int count, const nc_media 
     return 0;
 }
 
-int nc_verify_generate(nc_verify *v, const int32_t *prompt, int count, const nc_media *media, int media_count, nc_error *e)
+/* steps greedy tokens and their logits from one prompt with a fresh cache. */
+static int greedy(nc_verify *v, const int32_t *prompt, int count, const nc_media *media, int media_count, int pictures, int steps, float *logits, int32_t *ids, nc_error *e)
 {
-    nc_model *m = v->f32->model;
-    const nc_stored *want = nc_verify_tensor(v, "generate.new_ids"), *want_logits = nc_verify_tensor(v, "generate.cached_logits");
-    int steps = (int)nc_shape_count(&want->shape);
-    float *logits = NC_NEW_ARRAY(v->arena, float, (int64_t)steps * m->vocab_size);
-    int32_t *ids = NC_NEW_ARRAY(v->arena, int32_t, steps);
-    struct run r = { .batch = nc_batch_new() };
+    struct run r = { .batch = nc_batch_new(), .pictures = pictures };
     nc_cache_need need;
-    m->family->cache(m->self, &need);
-    for (int i = 0; i < media_count; i++)
-        r.pictures += media[i].count;
-    int pictures = r.pictures;
+    v->f32->model->family->cache(v->f32->model->self, &need);
     nc_kv_shape shape = { need.layers, need.kv_heads, need.key_dim, need.value_dim, false };
     int status = nc_kv_new(&shape, nc_kv_pages_for(count + steps), 1, &r.cache, e);
     if (status == 0)
@@ -113,14 +106,43 @@ int nc_verify_generate(nc_verify *v, const int32_t *prompt, int count, const nc_
         status = build_cached(v, &r, count, e);
     if (status == 0)
         status = cached(v, &r, prompt, count, media, media_count, steps, logits, ids, e);
-    if (status == 0) {
-        nc_verify_ids(v, "generate.new_ids", want, ids, steps);
-        if (want_logits)
-            nc_verify_compare(v, "generate.cached_logits", want_logits, logits, (int64_t)steps * m->vocab_size, 2e-5, NULL, 1);
-        status = whole(v, prompt, count, media, media_count, pictures, steps, logits, ids, e);
-    }
     nc_program_free(r.p);
     nc_kv_free(r.cache);
     nc_batch_free(r.batch);
     return status;
+}
+
+int nc_verify_generate(nc_verify *v, const int32_t *prompt, int count, const nc_media *media, int media_count, nc_error *e)
+{
+    nc_model *m = v->f32->model;
+    const nc_stored *want = nc_verify_tensor(v, "generate.new_ids"), *want_logits = nc_verify_tensor(v, "generate.cached_logits");
+    int steps = (int)nc_shape_count(&want->shape), pictures = 0;
+    float *logits = NC_NEW_ARRAY(v->arena, float, (int64_t)steps * m->vocab_size);
+    int32_t *ids = NC_NEW_ARRAY(v->arena, int32_t, steps);
+    for (int i = 0; i < media_count; i++)
+        pictures += media[i].count;
+    NC_TRY(greedy(v, prompt, count, media, media_count, pictures, steps, logits, ids, e));
+    nc_verify_ids(v, "generate.new_ids", want, ids, steps);
+    if (want_logits)
+        nc_verify_compare(v, "generate.cached_logits", want_logits, logits, (int64_t)steps * m->vocab_size, 2e-5, NULL, 1);
+    return whole(v, prompt, count, media, media_count, pictures, steps, logits, ids, e);
+}
+
+/* Sequences padded on the left and generated together by the reference: here each alone. */
+int nc_verify_generate_batch(nc_verify *v, nc_error *e)
+{
+    const nc_stored *in = nc_verify_tensor(v, "batch.input_ids"), *mask = nc_verify_tensor(v, "batch.attention_mask"), *want = nc_verify_tensor(v, "batch.new_ids");
+    if (!in || !mask || !want)
+        return 0;
+    int rows = (int)in->shape.dim[0], width = (int)in->shape.dim[1], steps = (int)want->shape.dim[1];
+    int32_t *ids = nc_verify_ints(v->arena, in), *out = NC_NEW_ARRAY(v->arena, int32_t, rows * steps);
+    float *logits = NC_NEW_ARRAY(v->arena, float, (int64_t)steps * v->f32->model->vocab_size);
+    for (int i = 0; i < rows; i++) {
+        int first = 0;
+        while (first < width && nc_dtype_load(mask->dtype, mask->data, i * width + first) == 0)
+            first++;
+        NC_TRY(greedy(v, ids + i * width + first, width - first, NULL, 0, 0, steps, logits, out + i * steps, e));
+    }
+    nc_verify_ids(v, "batch.new_ids", want, out, rows * steps);
+    return 0;
 }

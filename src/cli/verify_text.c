@@ -104,5 +104,6 @@ int nc_verify_text(nc_verify *v, nc_error *e)
         const nc_stored *in = nc_verify_tensor(v, "in.input_ids.1");
         NC_TRY(nc_verify_generate(v, nc_verify_ints(v->arena, in), (int)nc_shape_count(&in->shape), NULL, 0, e));
     }
+    NC_TRY(nc_verify_generate_batch(v, e));
     return nc_verify_has(v, "loss") ? check_training(v, 2, e) : 0;
 }

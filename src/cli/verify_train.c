@@ -113,14 +113,22 @@ static void update(nc_verify *v, struct adam *state, double norm, int step)
 static void compare_series(nc_verify *v, const char *name, const double *ours, int n, double limit)
 {
     const nc_stored *want = nc_verify_has(v, name) ? nc_verify_tensor(v, "%s", name) : NULL;
-    double worst = 0, absolute = 0;
+    double worst = 0, absolute = 0, spread = nc_verify_output_limit(v);
     for (int i = 0; want && i < n; i++) {
         double w = nc_dtype_load(want->dtype, want->data, i), d = fabs(w - ours[i]);
         absolute = fmax(absolute, d);
-        worst = fmax(worst, d / fmax(fabs(w), 1e-30));
+        if (d > spread)                          /* a loss near zero is no nearer than the reference is to itself */
+            worst = fmax(worst, d / fmax(fabs(w), 1e-30));
     }
     if (want)
         nc_verify_add(v, name, absolute, worst, limit, NULL);
+}
+
+/* The first norm is a sum over one gradient; later ones carry the updates' rounding, which ill-conditioned weights magnify. */
+static void compare_norms(nc_verify *v, const double *norms)
+{
+    compare_series(v, "adamw.grad_norms", norms, 1, 1e-4);
+    compare_series(v, "adamw.grad_norms", norms, 10, 5e-3);
 }
 
 static void compare_final(nc_verify *v)
@@ -170,7 +178,7 @@ int nc_verify_train(nc_verify *v, nc_program *p, nc_batch *batch, nc_error *e)
         NC_TRY(one_step(v, p, batch, &losses[step], e));
     }
     compare_series(v, "adamw.losses", losses, 11, nc_verify_spread(v, "adamw_losses_float64", 2e-5));
-    compare_series(v, "adamw.grad_norms", norms, 10, 1e-4);
+    compare_norms(v, norms);
     compare_final(v);
     return 0;
 }

@@ -245,7 +245,7 @@ int nc_processor_open(nc_arena *a, const char *folder, int kind, nc_processor **
         return nc_fail(e, NC_ENOTFOUND, "%s: holds no preprocessor_config.json", folder);
     NC_TRY(nc_processor_parse(a, v, NULL, file, out, e));
     if (kind == NC_PROCESS_VIDEO && !(*out)->family->video)
-        return nc_fail(e, NC_EUNSUPPORTED, "%s: class %s takes no videos", file, (*out)->row->name);
+        return nc_fail(e, NC_ENOTFOUND, "%s: class %s takes no videos", file, (*out)->row->name);
     return 0;
 }
 
