@@ -54,6 +54,65 @@ static void test_soft_cap(void **state)
     check("log-sum-exp", &(rule){ .span = { { 0, 21, 0, 21, 0, -1, 0, NC_SIGHT_CAUSAL } }, .spans = 1, .soft_cap = 3.0, .lse = true }, 21, 21, 2, 2, 8, 8);
 }
 
+/* ---- the cached op: rows come in chunks, the cache is two arrays; the same bits as the whole, and no gradient ---- */
+enum { LAYERS = 2, BLOCKS = 3, ROWS = 130, HEADS = 4, GROUPS = 2, A = 6, V = 8 };
+typedef struct store { nc_cache cache; _Alignas(64) char keys[LAYERS][BLOCKS][GROUPS * A * 64 * 4]; _Alignas(64) char values[LAYERS][BLOCKS][GROUPS * V * 64 * 4]; } store;
+static void *keys_at(nc_cache *c, int slot, int layer, int block) { return ((store *)c)->keys[layer][block + slot]; }
+static void *values_at(nc_cache *c, int slot, int layer, int block) { return ((store *)c)->values[layer][block + slot]; }
+
+/* Runs rows [from, to) of random q, k, v through a graph with or without the cache; out [to - from][HEADS * V]. */
+static void run_rows(nc_dtype t, store *cache, int64_t from, int64_t to, void *out)
+{
+    nc_graph *g = nc_graph_new(t);
+    int64_t n = to - from, width[3] = { HEADS * A, GROUPS * A, GROUPS * V };
+    nc_shape shape[3] = { NC_SHAPE(n, HEADS, A), NC_SHAPE(n, GROUPS, A), NC_SHAPE(n, GROUPS, V) };
+    nc_span span = { 0, (int32_t)n, 0, (int32_t)n, (int32_t)from, 0, 0, NC_SIGHT_CAUSAL };
+    nc_spans spans = { &span, 1 };
+    nc_value *in[3];
+    nc_error e = { 0 };
+    nc_plan *p;
+
+    for (int i = 0; i < 3; i++) {
+        nc_rng r = nc_rng_new(3, (uint64_t)i);
+        in[i] = nc_input(g, "x", t, shape[i], -1);
+        in[i]->data = nc_arena_alloc(nc_graph_arena(g), nc_dtype_bytes(t, n * width[i]));
+        for (int64_t k = 0; k < to * width[i]; k++) {
+            double v = nc_rng_normal(&r);
+            if (k >= from * width[i])
+                nc_dtype_store(t, in[i]->data, k - from * width[i], v);
+        }
+    }
+    nc_value *y = nc_attention(g, in[0], in[1], in[2], &(nc_attention_attr){ .spans = &spans, .cache = cache ? &cache->cache : NULL, .layer = 1 });
+    nc_keep(g, y);
+    if (nc_plan_new(g, 1, &p, &e) < 0 || nc_plan_bind(p, NULL, &e) < 0 || nc_plan_run(p, &(nc_run_options){ 0 }, &e) < 0)
+        fail_msg("%s", e.message);
+    memcpy(out, y->data, nc_dtype_bytes(t, n * HEADS * V));
+    nc_plan_free(p);
+    nc_graph_free(g);
+}
+
+static void test_cached(void **state)
+{
+    static const int64_t cuts[] = { 0, 50, 51, 64, 129, ROWS };
+    static char whole[ROWS * HEADS * V * 4], part[ROWS * HEADS * V * 4];
+    static store cache;
+
+    (void)state;
+    for (int t = 0; t < 2; t++) {
+        nc_dtype type = t ? NC_BF16 : NC_F32;
+        size_t row = nc_dtype_bytes(type, HEADS * V);
+        memset(&cache, 0, sizeof cache);
+        cache.cache = (nc_cache){ type == NC_BF16, keys_at, values_at };
+        run_rows(type, NULL, 0, ROWS, whole);
+        for (int i = 0; i + 1 < NC_COUNT(cuts); i++) {
+            run_rows(type, &cache, cuts[i], cuts[i + 1], part);
+            assert_memory_equal(part, whole + row * (size_t)cuts[i], row * (size_t)(cuts[i + 1] - cuts[i]));
+        }
+        for (size_t i = 0; i < sizeof cache.keys[0]; i++)
+            assert_int_equal(((char *)cache.keys[0])[i], 0); /* the other layer is untouched */
+    }
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -65,7 +124,7 @@ static void test_refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_causal), cmocka_unit_test(test_full), cmocka_unit_test(test_prefix), cmocka_unit_test(test_soft_cap),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_causal), cmocka_unit_test(test_full), cmocka_unit_test(test_prefix), cmocka_unit_test(test_soft_cap), cmocka_unit_test(test_cached),
                                         cmocka_unit_test(test_refused) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
