@@ -65,6 +65,12 @@ bool nc_char_is_other(uint32_t c)
     return category(c) >= UTF8PROC_CATEGORY_CC;
 }
 
+bool nc_char_is_unprintable(uint32_t c)
+{
+    utf8proc_category_t k = category(c);
+    return k == UTF8PROC_CATEGORY_CN || (k >= UTF8PROC_CATEGORY_ZS && c != ' ');
+}
+
 bool nc_char_is_control(uint32_t c)
 {
     return c < 0x20 || (c >= 0x7f && c < 0xa0);

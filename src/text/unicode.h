@@ -12,6 +12,7 @@ bool nc_char_is_word(uint32_t c);          /* regex \w: letters, marks, decimal 
 bool nc_char_is_mark(uint32_t c);          /* category Mn */
 bool nc_char_is_any_mark(uint32_t c);      /* categories Mn, Mc, Me */
 bool nc_char_is_other(uint32_t c);         /* categories Cc, Cf, Co, Cs */
+bool nc_char_is_unprintable(uint32_t c);   /* what Python's repr() escapes: C* and Z* but the blank */
 bool nc_char_is_control(uint32_t c);       /* category Cc */
 bool nc_char_is_chinese(uint32_t c);       /* the CJK ideograph blocks of BERT's tokenizer */
 bool nc_char_is_upper(uint32_t c);
