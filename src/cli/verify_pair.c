@@ -29,14 +29,16 @@ static int gather(nc_verify *v, const char *ids_name, struct pairs *out, nc_erro
     return 0;
 }
 
-static int build(nc_verify *v, const struct pairs *s, bool train, nc_program **out, nc_batch *batch, nc_error *e)
+/* The program over a batch already prepared. */
+static int run(nc_verify *v, const struct pairs *s, bool train, bool any_size, nc_program **out, nc_batch *batch, nc_error *e)
 {
     nc_model *m = v->f32->model;
-    NC_TRY(nc_model_prepare(m, batch, s->seq, s->count, e));
-    nc_program *p = nc_program_new(&(nc_program_options){ .compute = NC_F32, .training = train, .probes = true });
+    nc_program *p = nc_program_new(&(nc_program_options){ .compute = NC_F32, .training = train, .probes = true, .any_size = any_size });
     nc_build *b = nc_program_build(p);
     nc_build_capacity(b, "tokens", nc_batch_count(batch, "tokens"));
-    m->family->capacity(m->self, b, s->count);
+    nc_build_capacity(b, "patches", nc_batch_count(batch, "patches"));
+    nc_build_capacity(b, "vision", nc_batch_count(batch, "vision"));
+    nc_build_fixed(b, "pictures", s->count);
     nc_value *loss = nc_probe(b, m->family->outputs(m, m->self, b), "loss");
     int status = nc_program_finish(p, train ? loss : NULL, nc_pool_threads(v->pool), e);
     if (status == 0)
@@ -80,6 +82,58 @@ static void compare(nc_verify *v, nc_program *p, const struct pairs *s)
     }
 }
 
+/* Text pooled at the largest id, as files whose config says eos_token_id 2 mean it. */
+static int check_legacy(nc_verify *v, nc_batch *batch, nc_error *e)
+{
+    struct pairs s;
+    nc_program *p = NULL;
+    NC_TRY(gather(v, "legacy.input_ids", &s, e));
+    nc_model *m = v->f32->model;
+    NC_TRY(nc_model_prepare(m, batch, s.seq, s.count, e));
+    int32_t *pooled = nc_batch_find(batch, "pool.text")->data, row = 0;
+    for (int i = 0; i < s.count; i++) {
+        int best = 0;
+        for (int j = 0; j < s.seq[i].count; j++)
+            best = s.seq[i].ids[j] > s.seq[i].ids[best] ? j : best;
+        pooled[i] = row + best;
+        row += s.seq[i].count;
+    }
+    NC_TRY(run(v, &s, false, false, &p, batch, e));
+    int64_t n = 0;
+    float *ours = nc_verify_probe(v->arena, p, "out.text.pooled", &n);
+    nc_verify_compare(v, "legacy.text.pooled", nc_verify_tensor(v, "legacy.text.pooled"), ours, n, 2e-5, NULL, 1);
+    nc_program_free(p);
+    return 0;
+}
+
+/* One picture of another size, with any text beside it. */
+static int check_interpolated(nc_verify *v, const struct pairs *all, nc_batch *batch, nc_error *e)
+{
+    const nc_stored *pixels = nc_verify_tensor(v, "interp.pixel_values");
+    static const char *const names[][2] = { { "out.last_hidden_state", "interp.last_hidden_state" }, { "out.pooled", "interp.pooled" } };
+    nc_program *p = NULL;
+    nc_pixels picture = { pixels->data, (int)pixels->shape.dim[1], (int)pixels->shape.dim[2], (int)pixels->shape.dim[3] };
+    nc_media media = { .kind = NC_MEDIA_IMAGE, .frames = &picture, .count = 1 };
+    nc_seq seq = { .ids = all->seq[0].ids, .count = all->seq[0].count, .slot = -1, .media = &media, .media_count = 1 };
+    struct pairs one = { &seq, &media, &picture, NULL, 1, seq.count };
+    NC_TRY(nc_model_prepare(v->f32->model, batch, one.seq, 1, e));
+    NC_TRY(run(v, &one, false, true, &p, batch, e));
+    for (int i = 0; i < NC_COUNT(names); i++) {
+        int64_t n = 0;
+        float *ours = nc_verify_probe(v->arena, p, names[i][0], &n);
+        if (nc_verify_has(v, names[i][1]))
+            nc_verify_compare(v, names[i][1], nc_verify_tensor(v, "%s", names[i][1]), ours, n, 2e-5, NULL, 1);
+    }
+    nc_program_free(p);
+    return 0;
+}
+
+static int build(nc_verify *v, const struct pairs *s, bool train, nc_program **out, nc_batch *batch, nc_error *e)
+{
+    NC_TRY(nc_model_prepare(v->f32->model, batch, s->seq, s->count, e));
+    return run(v, s, train, false, out, batch, e);
+}
+
 int nc_verify_pair(nc_verify *v, nc_error *e)
 {
     struct pairs s;
@@ -91,6 +145,10 @@ int nc_verify_pair(nc_verify *v, nc_error *e)
     if (status == 0)
         compare(v, p, &s);
     nc_program_free(p);
+    if (status == 0 && nc_verify_has(v, "legacy.input_ids"))
+        status = check_legacy(v, batch, e);
+    if (status == 0 && nc_verify_has(v, "interp.pixel_values"))
+        status = check_interpolated(v, &s, batch, e);
     if (status == 0 && nc_verify_has(v, "loss"))
         status = build(v, &s, true, &v->program, batch, e);
     if (status == 0 && v->program)

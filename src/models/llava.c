@@ -207,17 +207,21 @@ static int prepare_media(const struct llava *c, nc_batch *batch, const nc_seq *s
     nc_pixels *pictures = nc_xcalloc((size_t)g->pictures + 1, sizeof *pictures);
     int32_t *from = nc_batch_i32(batch, "media.from", g->rows, taps);
     float *share = nc_batch_f32(batch, "media.share", g->rows, taps);
-    int picture = 0, row = 0;
+    int picture = 0, row = 0, wrong = -1;
     for (int i = 0; i < count; i++)
         for (int j = 0; j < seqs[i].media_count; j++) {
             const nc_media *media = &seqs[i].media[j];
             for (int f = 0; f < media->count; f++, picture++) {
                 pictures[picture] = media->frames[f];
+                if (media->frames[f].height != c->info.image_size || media->frames[f].width != c->info.image_size)
+                    wrong = picture;
                 fill_rows(c, (int)media->kind, picture * per_picture + c->info.class_rows, from + row * taps, share + row * taps);
                 row += rows_of(c, (int)media->kind);
             }
         }
-    int status = nc_prepare_pictures(batch, &c->info, pictures, picture, e);
+    int status = wrong < 0 ? nc_prepare_pictures(batch, &c->info, pictures, picture, e)
+                           : nc_fail(e, NC_ESHAPE, "picture %d is %d x %d, the tower takes %d x %d", wrong, pictures[wrong].height, pictures[wrong].width, c->info.image_size,
+                                     c->info.image_size);
     free(pictures);
     return status;
 }

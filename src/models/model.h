@@ -86,6 +86,8 @@ void nc_submodel_weights(nc_model *part);    /* lists the part's sites here in t
 
 /* Tables of a tower for equal pictures: "vision.patches" f32 [patches, channels*patch*patch], "vision.rows" (patch of each row or -1), "vision.class" (0 at class
  * rows, else -1), "vision.pos" and the spans "vision"; counts "patches", "vision". */
+/* Pictures of another size than the tower's (multiples of patch_size) fill "vision.taps" and "vision.share" [vision, 16]: bicubic weights over the position
+ * table as torch's interpolate gives them (a = -0.75, no antialias, corners not aligned), for programs built with any_size. */
 int nc_prepare_pictures(nc_batch *batch, const nc_vision_info *info, const nc_pixels *pictures, int count, nc_error *e);
 void nc_capacity_pictures(nc_build *b, const nc_vision_info *info, int64_t pictures);
 

@@ -91,7 +91,10 @@ static nc_value *embed(const nc_vision *c, nc_build *b)
         x = nc_gather_rows(b->g, x, nc_in(b, "vision.rows", NC_I32, "vision", 0));
         x = nc_splice_rows(b->g, x, nc_site_value(b, c->class_embedding), nc_in(b, "vision.class", NC_I32, "vision", 0));
     }
-    x = nc_add(b->g, x, nc_embed(b, c->position, nc_in(b, "vision.pos", NC_I32, c->is_clip ? "vision" : "patches", 0)));
+    const char *rows = c->is_clip ? "vision" : "patches";
+    nc_value *position = b->any_size ? nc_gather_weighted(b->g, nc_site_value(b, c->position), nc_in(b, "vision.taps", NC_I32, rows, 16), nc_in(b, "vision.share", NC_F32, rows, 16))
+                                     : nc_embed(b, c->position, nc_in(b, "vision.pos", NC_I32, rows, 0));
+    x = nc_add(b->g, x, position);
     return c->is_clip ? nc_ln(b, x, c->pre, c->pre_b, c->encoder.eps) : x;
 }
 
@@ -157,13 +160,14 @@ nc_value *nc_vision_pooled(const nc_model *m, nc_build *b, const char *probe_pre
 
 void nc_prepare_pool(nc_batch *batch, const nc_vision *c, int pictures)
 {
-    int side = c->info.image_size / c->info.patch_size, rows = side * side + c->info.class_rows;
     int32_t *at = nc_batch_i32(batch, "pool.rows", pictures, 1);
+    nc_spans spans = nc_batch_spans(batch, "vision");
     nc_batch_set_count(batch, "pictures", pictures);
-    for (int i = 0; i < pictures; i++) {
-        at[i] = c->is_clip ? i * rows : 0;
+    for (int i = 0; i < pictures && i < spans.count; i++) {
+        const nc_span *s = &spans.span[i];
+        at[i] = c->is_clip ? s->k_row : 0;
         if (!c->is_clip)
-            nc_batch_add_span(batch, "pool", (nc_span){ .q_row = i, .q_rows = 1, .k_row = i * rows, .k_rows = rows, .slot = -1, .sight = NC_SIGHT_FULL });
+            nc_batch_add_span(batch, "pool", (nc_span){ .q_row = i, .q_rows = 1, .k_row = s->k_row, .k_rows = s->k_rows, .slot = -1, .sight = NC_SIGHT_FULL });
     }
 }
 

@@ -31,7 +31,7 @@ nc_program *nc_program_new(const nc_program_options *o)
 {
     nc_program *p = nc_xcalloc(1, sizeof *p);
     p->g = nc_graph_new(o->compute);
-    p->build = (nc_build){ .g = p->g, .program = p, .cache = o->cache, .training = o->training, .recompute = o->recompute, .probes = o->probes };
+    p->build = (nc_build){ .g = p->g, .program = p, .cache = o->cache, .training = o->training, .any_size = o->any_size, .recompute = o->recompute, .probes = o->probes };
     if (o->point)
         nc_build_point(&p->build, o->point, o->point_context);
     return p;

@@ -18,7 +18,7 @@ struct nc_build {
     nc_graph *g;
     nc_program *program;
     nc_cache *cache;             /* NULL: no cache, keys are the rows at hand */
-    bool training;
+    bool training, any_size;
     int layer;                   /* cache layer of the attention being built; models count it up */
     bool recompute;              /* blocks are made again in the backward pass */
     bool probes;                 /* golden checks: keep what nc_probe names */
@@ -30,6 +30,7 @@ struct nc_build {
 typedef struct nc_program_options {
     nc_dtype compute;            /* NC_F32, NC_BF16, NC_F64 */
     bool training, recompute, probes;
+    bool any_size;               /* towers take pictures of any size: position tables are interpolated */
     nc_cache *cache;
     nc_point_fn *point; void *point_context;
 } nc_program_options;
