@@ -1,0 +1,190 @@
+/* example.c - samples to ids and targets: target[i] = id[i + 1] where the mask says that the assistant speaks, else -1. */
+#include "data/example.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+
+struct making {
+    const nc_conversation *c;
+    const nc_tokenizer *t;
+    nc_media_store *store;
+    const nc_example_options *o;
+    nc_examples *x;
+    int capacity;
+    int32_t eos;
+};
+
+void nc_examples_add_media(const nc_dataset *d, nc_example_kind kind, nc_media_store *store)
+{
+    for (int i = 0; i < d->count && kind != NC_EXAMPLE_TEXT; i++)
+        for (int k = 0; k < d->samples[i].media_count; k++)
+            nc_media_store_add(store, d->samples[i].media[k].path, d->samples[i].media[k].is_video);
+}
+
+/* ids and targets are the arena's. */
+static void add_example(struct making *w, const int32_t *ids, int32_t *targets, int count, const int *media, int media_count)
+{
+    nc_examples *x = w->x;
+    nc_example one = { .ids = ids, .targets = targets, .count = count, .media = media, .media_count = media_count };
+    for (int i = 0; i < count; i++)
+        one.scored += targets[i] >= 0;
+    for (int k = 0; k < media_count; k++)
+        one.pictures += nc_media_store_shape(w->store, media[k])->frames;
+    if (one.scored == 0 && w->o->kind != NC_EXAMPLE_PAIR) {
+        x->left_out++;
+        return;
+    }
+    if (x->count == w->capacity) {
+        w->capacity = w->capacity ? 2 * w->capacity : 1024;
+        x->item = nc_xrealloc(x->item, sizeof *x->item * (size_t)w->capacity);
+    }
+    x->item[x->count++] = one;
+    x->tokens += count;
+    x->scored += one.scored;
+    if (count > x->longest)
+        x->longest = count;
+    x->hash = nc_hash64(ids, sizeof *ids * (size_t)count, x->hash);
+    x->hash = nc_hash64(targets, sizeof *targets * (size_t)count, x->hash);
+}
+
+static int32_t *next_targets(nc_arena *a, const int32_t *ids, const uint8_t *mask, int count)
+{
+    int32_t *targets = NC_NEW_ARRAY(a, int32_t, count + 1);
+    for (int i = 0; i < count; i++)
+        targets[i] = i + 1 < count && (!mask || mask[i + 1]) ? ids[i + 1] : -1;
+    return targets;
+}
+
+static int plain_ids(struct making *w, nc_str text, int most, nc_ids *ids, nc_error *e)
+{
+    NC_TRY(nc_tokenizer_encode(w->t, text, NC_ENCODE_SPECIAL, ids, e));
+    if (most > 0 && ids->n > (size_t)most - 1)
+        ids->n = (size_t)most - 1;
+    if (w->eos >= 0 && (ids->n == 0 || ids->p[ids->n - 1] != w->eos))
+        nc_ids_add(ids, w->eos);
+    return 0;
+}
+
+static int make_text(struct making *w, const nc_sample *s, nc_error *e)
+{
+    nc_arena *a = w->x->arena;
+    nc_ids ids = { 0 };
+    int status = plain_ids(w, nc_sample_answer(s), 0, &ids, e);
+    for (size_t at = 0; status == 0 && at + 1 < ids.n; at += (size_t)w->o->cutoff) {
+        size_t n = ids.n - at < (size_t)w->o->cutoff ? ids.n - at : (size_t)w->o->cutoff;
+        int32_t *piece = nc_arena_copy(a, ids.p + at, sizeof *piece * n);
+        add_example(w, piece, next_targets(a, piece, NULL, (int)n), (int)n, NULL, 0);
+    }
+    nc_ids_free(&ids);
+    return status;
+}
+
+static int *media_of(struct making *w, const nc_sample *s)
+{
+    int *media = NC_NEW_ARRAY(w->x->arena, int, s->media_count + 1);
+    for (int k = 0; k < s->media_count; k++)
+        media[k] = nc_media_store_add(w->store, s->media[k].path, s->media[k].is_video);
+    return media;
+}
+
+static int make_pair(struct making *w, const nc_sample *s, nc_error *e)
+{
+    nc_arena *a = w->x->arena;
+    nc_ids ids = { 0 };
+    if (s->media_count < 1)
+        return nc_fail(e, NC_EINVAL, "a contrastive pair needs a picture or a video beside its text");
+    int status = plain_ids(w, nc_sample_answer(s), w->o->cutoff, &ids, e);
+    if (status == 0) {
+        int32_t *copy = nc_arena_copy(a, ids.p, sizeof *copy * ids.n);
+        add_example(w, copy, next_targets(a, copy, NULL, (int)ids.n), (int)ids.n, media_of(w, s), 1);
+    }
+    nc_ids_free(&ids);
+    return status;
+}
+
+/* Only the last run of ones stays. */
+static void keep_last_answer(uint8_t *mask, int count)
+{
+    int end = count;
+    while (end > 0 && !mask[end - 1])
+        end--;
+    int begin = end;
+    while (begin > 0 && mask[begin - 1])
+        begin--;
+    memset(mask, 0, (size_t)begin);
+}
+
+static bool cut_hits_media(const struct making *w, const nc_conversation_ids *ids, const int *rows, int media)
+{
+    int total = 0, before = 0;
+    for (int k = 0; k < media; k++)
+        total += rows[k];
+    if (!total)
+        return false;
+    int32_t holders[2] = { nc_tokenizer_id(w->t, NC_STR("<image>")), nc_tokenizer_id(w->t, NC_STR("<video>")) };
+    for (int i = 0; i < w->o->cutoff; i++)
+        before += ids->ids[i] == holders[0] || ids->ids[i] == holders[1];
+    return before < total;
+}
+
+static int make_chat(struct making *w, const nc_sample *s, nc_error *e)
+{
+    nc_arena *a = w->x->arena;
+    int *media = media_of(w, s), *rows = NC_NEW_ARRAY(a, int, s->media_count + 1);
+    for (int k = 0; k < s->media_count; k++) {
+        rows[k] = w->o->rows ? w->o->rows(w->o->rows_context, nc_media_store_shape(w->store, media[k])) : 0;
+        if (rows[k] <= 0)
+            return nc_fail(e, NC_EUNSUPPORTED, "the model takes no %s", s->media[k].is_video ? "videos" : "pictures");
+    }
+    nc_conversation_request r = { .messages = s->messages, .tools = s->tools, .media_rows = rows, .media_count = s->media_count, .train = true };
+    nc_conversation_ids ids;
+    NC_TRY(nc_conversation_encode(w->c, a, &r, &ids, e));
+    if (ids.count > w->o->cutoff) {
+        if (cut_hits_media(w, &ids, rows, s->media_count)) {
+            w->x->left_out++;
+            return 0;
+        }
+        w->x->cut++;
+        ids.count = w->o->cutoff;
+    }
+    if (w->o->mask_history)
+        keep_last_answer(ids.mask, ids.count);
+    add_example(w, ids.ids, next_targets(a, ids.ids, w->o->train_on_prompt ? NULL : ids.mask, ids.count), ids.count, media, s->media_count);
+    return 0;
+}
+
+int nc_examples_make(const nc_dataset *d, const nc_conversation *c, const nc_tokenizer *t, nc_media_store *store, const nc_example_options *o, nc_examples **out, nc_error *e)
+{
+    nc_arena *a = nc_arena_new();
+    nc_examples *x = NC_NEW(a, nc_examples);
+    x->arena = a;
+    struct making w = { c, t, store, o, x, 0, nc_tokenizer_special_id(t, "eos") };
+    int status = 0;
+    for (int i = 0; i < d->count && status == 0; i++) {
+        const nc_sample *s = &d->samples[i];
+        if (o->kind == NC_EXAMPLE_CHAT && !s->messages)
+            status = nc_fail(e, NC_EINVAL, "the sample is a running text, not a conversation; train it with stage: pt");
+        else
+            status = o->kind == NC_EXAMPLE_TEXT ? make_text(&w, s, e) : o->kind == NC_EXAMPLE_PAIR ? make_pair(&w, s, e) : make_chat(&w, s, e);
+        if (status < 0)
+            nc_fail_in(e, "%s:%d", s->file, s->line);
+    }
+    if (status == 0 && x->count == 0)
+        status = nc_fail(e, NC_EINVAL, "none of %d samples carries a token with loss within cutoff_len %d", d->count, o->cutoff);
+    if (status < 0) {
+        nc_examples_free(x);
+        return status;
+    }
+    *out = x;
+    return 0;
+}
+
+void nc_examples_free(nc_examples *x)
+{
+    if (!x)
+        return;
+    free(x->item);
+    nc_arena_free(x->arena);
+}

@@ -1,0 +1,56 @@
+/* recipe.h - what a training run is told: YAML with LLaMA-Factory's keys, `key=value` overrides, and `stages:`, a list of overrides run one after another.
+ *
+ * An unknown key is refused with the nearest known one; keys of LLaMA-Factory without meaning here are accepted with a warning. A command line's value holds in
+ * every stage; `stages.<index or name>.key=value` in one. Keys that LLaMA-Factory lacks: stages, name, train_from_scratch, model_config, compose, tokenizer_name_or_path,
+ * tokenizer_vocab_size, image_processor, merge_adapter, memory_limit_gb, stage: contrastive.
+ */
+#ifndef NC_TRAIN_RECIPE_H
+#define NC_TRAIN_RECIPE_H
+#include "base/json.h"
+
+typedef enum nc_stage_kind { NC_STAGE_PT, NC_STAGE_SFT, NC_STAGE_CONTRASTIVE } nc_stage_kind;
+
+typedef struct nc_recipe_stage {
+    nc_stage_kind kind;
+    const char *name, *stage, *finetuning_type;
+    /* the model */
+    const char *model_name_or_path, *adapter_name_or_path, *tokenizer_name_or_path;
+    bool train_from_scratch, freeze_vision_tower, freeze_multi_modal_projector, freeze_language_model;
+    const nc_json *model_config, *image_processor, *compose;     /* inline maps, or a path */
+    int64_t tokenizer_vocab_size;
+    /* LoRA */
+    int64_t lora_rank, lora_alpha;
+    double lora_dropout;
+    const nc_json *lora_target;
+    bool use_rslora, merge_adapter;
+    /* data */
+    const char *dataset, *eval_dataset, *dataset_dir, *media_dir, *template;
+    int64_t cutoff_len, max_samples, video_maxlen;
+    double val_size, media_memory_gb;
+    bool packing, packing_given, train_on_prompt, mask_history;
+    /* the run */
+    const char *output_dir, *save_strategy, *eval_strategy;
+    bool overwrite_output_dir;
+    int64_t logging_steps, save_steps, save_total_limit, eval_steps;
+    int64_t per_device_train_batch_size, per_device_eval_batch_size, gradient_accumulation_steps, max_steps, warmup_steps, seed, data_seed;
+    double learning_rate, num_train_epochs, warmup_ratio, weight_decay, adam_beta1, adam_beta2, adam_epsilon, max_grad_norm, memory_limit_gb;
+    const char *lr_scheduler_type, *optim;
+    const nc_json *lr_scheduler_kwargs;
+    bool bf16, gradient_checkpointing, do_train;
+    uint64_t hash;                   /* of everything that changes the result */
+} nc_recipe_stage;
+
+typedef struct nc_recipe {
+    nc_arena *arena;
+    const char *path, *output_dir;
+    bool overwrite_output_dir, staged;   /* staged: the recipe has a list `stages` */
+    nc_recipe_stage *stages;
+    int count;
+    nc_buf warnings;                 /* a line each */
+} nc_recipe;
+
+/* overrides: n strings "key=value". The caller frees. */
+int nc_recipe_load(const char *path, char *const *overrides, int n, nc_recipe **out, nc_error *e);
+int nc_recipe_parse(nc_str text, const char *path, char *const *overrides, int n, nc_recipe **out, nc_error *e);
+void nc_recipe_free(nc_recipe *r);   /* NULL is allowed */
+#endif
