@@ -31,6 +31,7 @@ typedef struct jcycler { jlist *items; int at; } jcycler;
 
 struct jvalue {
     jtype type;
+    bool markup;            /* a string marked as safe: what is added to it is escaped */
     union {
         bool b;
         nc_int i;
@@ -134,6 +135,7 @@ double jas_double(jvalue v);
 jvalue jmissing_of(jstate *s, const char *error, const char *format, ...) NC_PRINTF(3, 4);
 jvalue jundefined_fail(jstate *s, jvalue v);     /* raises what using an undefined value raises */
 jvalue jcopy(jstate *s, const char *p, size_t n);            /* a new string */
+jvalue jescaped(jstate *s, jvalue v);           /* & < > ' " escaped unless it is markup; the result is */
 jvalue jbuf(jstate *s, nc_buf *b);               /* the buffer's text as a string; frees the buffer */
 jvalue jlist_new(jstate *s, jtype type, const char *kind);
 void jlist_add(jstate *s, jlist *l, jvalue v);

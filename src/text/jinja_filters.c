@@ -9,7 +9,7 @@
 
 static jvalue text_method(jstate *s, jvalue v, const char *name, const jcall *c)
 {
-    return jmethod_call(s, jstr(jtext(s, v)), nc_str_of(name), c);
+    return jmethod_call(s, v.type == J_STRING ? v : jstr(jtext(s, v)), nc_str_of(name), c);
 }
 
 static jvalue f_trim(jstate *s, jvalue v, const jcall *c) { return text_method(s, v, "strip", c); }
@@ -17,8 +17,15 @@ static jvalue f_upper(jstate *s, jvalue v, const jcall *c) { return text_method(
 static jvalue f_lower(jstate *s, jvalue v, const jcall *c) { return text_method(s, v, "lower", c); }
 static jvalue f_capitalize(jstate *s, jvalue v, const jcall *c) { return text_method(s, v, "capitalize", c); }
 static jvalue f_title(jstate *s, jvalue v, const jcall *c) { (void)c; return jcase(s, jtext(s, v), 'w'); }
-static jvalue f_string(jstate *s, jvalue v, const jcall *c) { (void)c; return jstr(jtext(s, v)); }
-static jvalue f_safe(jstate *s, jvalue v, const jcall *c) { (void)c; return jstr(jtext(s, v)); }
+static jvalue f_string(jstate *s, jvalue v, const jcall *c) { (void)c; return v.type == J_STRING ? v : jstr(jtext(s, v)); }
+
+static jvalue f_safe(jstate *s, jvalue v, const jcall *c)
+{
+    (void)c;
+    v = jstr(jtext(s, v));
+    v.markup = true;
+    return v;
+}
 
 static jvalue f_center(jstate *s, jvalue v, const jcall *c)
 {
@@ -45,19 +52,12 @@ static jvalue f_default(jstate *s, jvalue v, const jcall *c)
     return !missing ? v : other ? *other : jstr(NC_STR(""));
 }
 
-static jvalue f_escape(jstate *s, jvalue v, const jcall *c)
+static jvalue f_escape(jstate *s, jvalue v, const jcall *c) { (void)c; return jescaped(s, v); }
+
+static jvalue f_forceescape(jstate *s, jvalue v, const jcall *c)
 {
-    nc_str t = jtext(s, v);
-    nc_buf out = { 0 };
     (void)c;
-    for (size_t i = 0; i < t.n; i++) {
-        char x = t.p[i];
-        if (x == '&' || x == '<' || x == '>' || x == '\'' || x == '"')
-            nc_buf_adds(&out, x == '&' ? "&amp;" : x == '<' ? "&lt;" : x == '>' ? "&gt;" : x == '\'' ? "&#39;" : "&#34;");
-        else
-            nc_buf_addc(&out, x);
-    }
-    return jbuf(s, &out);
+    return jescaped(s, jstr(jtext(s, v)));
 }
 
 static bool parse_number(nc_str t, double *out)
@@ -400,7 +400,7 @@ jfilter_fn *jfilter_find(nc_str name)
     static const struct { const char *name; jfilter_fn *run; } table[] = {
         { "trim", f_trim }, { "upper", f_upper }, { "lower", f_lower }, { "capitalize", f_capitalize }, { "title", f_title }, { "string", f_string },
         { "safe", f_safe }, { "center", f_center }, { "replace", f_replace }, { "default", f_default }, { "d", f_default }, { "escape", f_escape },
-        { "e", f_escape }, { "forceescape", f_escape }, { "int", f_int }, { "float", f_float }, { "round", f_round }, { "abs", f_abs },
+        { "e", f_escape }, { "forceescape", f_forceescape }, { "int", f_int }, { "float", f_float }, { "round", f_round }, { "abs", f_abs },
         { "format", f_format }, { "indent", f_indent }, { "truncate", f_truncate }, { "wordcount", f_wordcount }, { "wordwrap", f_wordwrap },
         { "urlencode", f_urlencode }, { "striptags", f_striptags }, { "filesizeformat", f_filesizeformat }, { "pprint", f_pprint },
         { "attr", f_attr }, { "tojson", jfilter_tojson },

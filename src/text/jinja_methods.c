@@ -495,5 +495,7 @@ bool jmethod_is_unsafe(jvalue self, nc_str name)
 jvalue jmethod_call(jstate *s, jvalue self, nc_str name, const jcall *c)
 {
     method_fn *f = find_method(self, name);
-    return s->failed || !f ? jundefined() : f(s, self, c);
+    jvalue out = s->failed || !f ? jundefined() : f(s, self, c);
+    out.markup = self.markup && out.type == J_STRING;
+    return out;
 }

@@ -95,10 +95,17 @@ static jvalue joined(jstate *s, jvalue a, jvalue b)
 {
     if (a.type == J_STRING) {
         nc_buf buf = { 0 };
+        bool markup = a.markup || b.markup;
+        a = markup ? jescaped(s, a) : a;
+        b = markup ? jescaped(s, b) : b;
+        if (s->failed)
+            return jundefined();
         nc_buf_reserve(&buf, a.s.n + b.s.n);
         nc_buf_add(&buf, a.s.p, a.s.n);
         nc_buf_add(&buf, b.s.p, b.s.n);
-        return jbuf(s, &buf);
+        a = jbuf(s, &buf);
+        a.markup = markup;
+        return a;
     }
     jvalue out = jlist_new(s, a.type, a.list->kind);
     for (int i = 0; i < a.list->n; i++)
@@ -341,7 +348,7 @@ static bool slice_bounds(jstate *s, jvalue start, jvalue stop, jvalue step, int6
     return true;
 }
 
-jvalue jslice(jstate *s, jvalue v, jvalue start, jvalue stop, jvalue step)
+static jvalue slice_of(jstate *s, jvalue v, jvalue start, jvalue stop, jvalue step)
 {
     int64_t b[3];
     if (s->failed)
@@ -369,5 +376,12 @@ jvalue jslice(jstate *s, jvalue v, jvalue start, jvalue stop, jvalue step)
     jvalue out = jlist_new(s, v.type == J_RANGE ? J_LIST : v.type, "list");
     for (int64_t i = b[0]; (b[2] > 0 ? i < b[1] : i > b[1]) && !s->failed; i += b[2])
         jlist_add(s, out.list, items->p[i]);
+    return out;
+}
+
+jvalue jslice(jstate *s, jvalue v, jvalue start, jvalue stop, jvalue step)
+{
+    jvalue out = slice_of(s, v, start, stop, step);
+    out.markup = v.markup && out.type == J_STRING;
     return out;
 }

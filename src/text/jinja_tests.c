@@ -12,7 +12,7 @@ static bool t_float(jstate *s, jvalue v, const jcall *c) { (void)s; (void)c; ret
 static bool t_number(jstate *s, jvalue v, const jcall *c) { (void)s; (void)c; return jis_number(v) || v.type == J_BIG; }
 static bool t_string(jstate *s, jvalue v, const jcall *c) { (void)s; (void)c; return v.type == J_STRING; }
 static bool t_mapping(jstate *s, jvalue v, const jcall *c) { (void)s; (void)c; return v.type == J_DICT; }
-static bool t_escaped(jstate *s, jvalue v, const jcall *c) { (void)s; (void)v; (void)c; return false; }
+static bool t_escaped(jstate *s, jvalue v, const jcall *c) { (void)s; (void)c; return v.markup; }
 
 static bool t_sequence(jstate *s, jvalue v, const jcall *c)
 {

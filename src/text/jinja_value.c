@@ -67,6 +67,24 @@ jvalue jbuf(jstate *s, nc_buf *b)
     return v;
 }
 
+jvalue jescaped(jstate *s, jvalue v)
+{
+    nc_str t = jtext(s, v);
+    nc_buf out = { 0 };
+    if (v.type == J_STRING && v.markup)
+        return v;
+    for (size_t i = 0; i < t.n; i++) {
+        char x = t.p[i];
+        if (x == '&' || x == '<' || x == '>' || x == '\'' || x == '"')
+            nc_buf_adds(&out, x == '&' ? "&amp;" : x == '<' ? "&lt;" : x == '>' ? "&gt;" : x == '\'' ? "&#39;" : "&#34;");
+        else
+            nc_buf_addc(&out, x);
+    }
+    v = jbuf(s, &out);
+    v.markup = true;
+    return v;
+}
+
 jvalue jmissing_of(jstate *s, const char *error, const char *format, ...)
 {
     nc_error e;
