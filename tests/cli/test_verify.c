@@ -1,0 +1,102 @@
+/* test_verify.c - every checkpoint of tests/golden/models against the reference outputs beside it; a planted fault is seen; wrong folders are refused. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "cli/verify.h"
+
+static void say(const nc_verify *v)
+{
+    for (int i = 0; i < v->count; i++) {
+        const nc_quantity *q = &v->quantity[i];
+        if (!q->pass || (q->note && !strcmp(q->note, "unchecked")))
+            print_message("%s: %s abs %g rel %g limit %g %s\n", v->folder, q->name, q->abs, q->rel, q->limit, q->note ? q->note : "");
+    }
+}
+
+static void every_golden_model_is_within_its_limits(void **state)
+{
+    nc_arena *a = nc_arena_new();
+    nc_pool *pool = nc_pool_new(2);
+    char **names;
+    int count = 0, failed = 0;
+    nc_error e = { 0 };
+    (void)state;
+    assert_int_equal(nc_list_dir(a, "tests/golden/models", &names, &count, &e), 0);
+    assert_true(count >= 8);
+    for (int i = 0; i < count; i++) {
+        nc_verify v;
+        int status = nc_verify_run(nc_arena_printf(a, "tests/golden/models/%s", names[i]), NULL, pool, &v, &e);
+        print_message("%-24s %s, worst %.3f of its limit\n", names[i], status < 0 ? e.message : v.passed ? "ok" : "over", status < 0 ? 0 : nc_verify_worst(&v));
+        failed += status < 0 || !v.passed;
+        if (status == 0)
+            say(&v);
+        nc_verify_free(&v);
+    }
+    nc_pool_free(pool);
+    nc_arena_free(a);
+    assert_int_equal(failed, 0);
+}
+
+/* A copy of a folder with one weight changed by 1 % must be seen. */
+static void a_planted_fault_is_seen(void **state)
+{
+    static const char *const files[] = { "config.json", "model.safetensors", "golden.json", "golden.safetensors" };
+    char folder[] = "/tmp/nunchi-verify-XXXXXX";
+    nc_arena *a = nc_arena_new();
+    nc_error e = { 0 };
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    for (int i = 0; i < NC_COUNT(files); i++)
+        assert_int_equal(nc_file_copy(nc_path_join(a, "tests/golden/models/gpt2_prefixed", files[i]), nc_path_join(a, folder, files[i]), &e), 0);
+    const char *path = nc_path_join(a, folder, "model.safetensors");
+    nc_buf bytes = { 0 };
+    assert_int_equal(nc_file_read(path, 1 << 26, &bytes, &e), 0);
+    nc_safetensors *s;
+    assert_int_equal(nc_safetensors_open(path, &s, &e), 0);
+    const nc_stored *t = nc_safetensors_find(s, "transformer.h.0.mlp.c_fc.weight");
+    assert_non_null(t);
+    size_t at = bytes.n - 4;
+    for (size_t i = 0; i + t->bytes <= bytes.n; i += 4)
+        if (!memcmp(bytes.p + i, t->data, t->bytes))
+            at = i;
+    nc_safetensors_close(s);
+    float w;
+    memcpy(&w, bytes.p + at, 4);
+    w += 0.5f;
+    memcpy(bytes.p + at, &w, 4);
+    assert_int_equal(nc_file_write(path, bytes.p, bytes.n, &e), 0);
+    nc_verify v;
+    assert_int_equal(nc_verify_run(folder, NULL, NULL, &v, &e), 0);
+    assert_false(v.passed);
+    nc_verify_free(&v);
+    nc_buf_free(&bytes);
+    nc_remove_tree(folder, &e);
+    nc_arena_free(a);
+}
+
+static void a_folder_that_is_no_model_is_refused(void **state)
+{
+    nc_verify v;
+    nc_error e = { 0 };
+    (void)state;
+    assert_int_equal(nc_verify_run("tests/golden", NULL, NULL, &v, &e), NC_ENOTFOUND);
+    assert_non_null(strstr(e.message, "golden.safetensors"));
+    nc_verify_free(&v);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_golden_model_is_within_its_limits),
+        cmocka_unit_test(a_planted_fault_is_seen),
+        cmocka_unit_test(a_folder_that_is_no_model_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
