@@ -64,7 +64,8 @@ static void job_shape(job *j, const struct nc_gemm_kernels *t, nc_gemm_kind kind
     j->block = up((whole + j->blocks - 1) / j->blocks, j->rows);
     j->blocks = (whole + j->block - 1) / j->block;
     j->tiles = (nc_gemm_panels(n) + j->panels - 1) / j->panels;
-    int64_t wanted = (8 * threads + j->blocks - 1) / j->blocks;
+    /* Few rows read W once at memory's speed: long runs, so that what is fetched ahead is used by the same thread. */
+    int64_t wanted = j->blocks == 1 && m <= j->rows ? 8 * threads : (8 * threads + j->blocks - 1) / j->blocks;
     j->groups = least(j->tiles, wanted);
 }
 

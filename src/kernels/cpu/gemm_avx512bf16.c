@@ -74,13 +74,41 @@ NC_INLINE __m512i widen_q8(const uint8_t *q, __m512 d0, __m512 d1)
     return join(_mm512_mul_ps(low, d0), _mm512_mul_ps(high, d1));
 }
 
-/* The table's index is the low four bits of each word, so a shift alone selects the nibble. */
-NC_INLINE __m512i widen_q4(__m512i words, const int p, __m512 d0, __m512 d1)
+/* Four-bit values without conversion or table: a nibble at bits 4p of a word, under the exponent of 2^(23-4p), is the float 2^(23-4p) + q, and one
+ * fused multiply-add by the scale d with -(2^(23-4p) + 8) d makes d (q - 8). Exact: d has 11 bits, the constant 13 or fewer for p = 2, 3, 4; the other
+ * nibbles are shifted there. */
+typedef struct q4_scale { __m512 d[2], c2[2], c3[2], c4[2]; } q4_scale;   /* [columns 0-7, columns 8-15] */
+
+NC_INLINE q4_scale q4_scales(const uint16_t *scale)
 {
-    const __m512 table = _mm512_setr_ps(-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7);
-    __m512 low = _mm512_permutexvar_ps(p ? _mm512_srli_epi32(words, (unsigned)(8 * p)) : words, table);
-    __m512 high = _mm512_permutexvar_ps(_mm512_srli_epi32(words, (unsigned)(8 * p + 4)), table);
-    return join(_mm512_mul_ps(low, d0), _mm512_mul_ps(high, d1));
+    q4_scale s;
+    scales(scale, &s.d[0], &s.d[1]);
+    NC_UNROLL
+    for (int h = 0; h < 2; h++) {
+        s.c2[h] = _mm512_mul_ps(s.d[h], _mm512_set1_ps(-(32768.0f + 8)));
+        s.c3[h] = _mm512_mul_ps(s.d[h], _mm512_set1_ps(-(2048.0f + 8)));
+        s.c4[h] = _mm512_mul_ps(s.d[h], _mm512_set1_ps(-(128.0f + 8)));
+    }
+    return s;
+}
+
+/* (words & mask) | exponent */
+NC_INLINE __m512 nibble(__m512i words, int mask, int exponent)
+{
+    return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(words, _mm512_set1_epi32(mask), _mm512_set1_epi32(exponent), 0xea));
+}
+NC_INLINE __m512 nibble2(__m512i w, __m512 d, __m512 c) { return _mm512_fmadd_ps(nibble(w, 0xf00, 0x47000000), d, c); }
+NC_INLINE __m512 nibble3(__m512i w, __m512 d, __m512 c) { return _mm512_fmadd_ps(nibble(w, 0xf000, 0x45000000), d, c); }
+NC_INLINE __m512 nibble4(__m512i w, __m512 d, __m512 c) { return _mm512_fmadd_ps(nibble(w, 0xf0000, 0x43000000), d, c); }
+
+/* The four pairs of k of a group of words. */
+NC_INLINE void widen_q4(__m512i out[4], __m512i w, const q4_scale *s)
+{
+    __m512i up = _mm512_slli_epi32(w, 8), down = _mm512_srli_epi32(w, 12);
+    out[0] = join(nibble2(up, s->d[0], s->c2[0]), nibble3(up, s->d[1], s->c3[1]));
+    out[1] = join(nibble2(w, s->d[0], s->c2[0]), nibble3(w, s->d[1], s->c3[1]));
+    out[2] = join(nibble4(w, s->d[0], s->c4[0]), nibble2(down, s->d[1], s->c2[1]));
+    out[3] = join(nibble3(down, s->d[0], s->c3[0]), nibble4(down, s->d[1], s->c4[1]));
 }
 
 static void panel_bf16(uint16_t *out, nc_gemm_kind kind, const void *panel, int64_t k)
@@ -88,53 +116,60 @@ static void panel_bf16(uint16_t *out, nc_gemm_kind kind, const void *panel, int6
     const uint16_t *scale = panel;
     const uint8_t *q = (const uint8_t *)panel + nc_gemm_scale_bytes(k);
     for (int64_t i = 0; i < k; i += 32, scale += 16) {
-        __m512 d0, d1;
-        scales(scale, &d0, &d1);
-        if (kind == NC_GEMM_Q8_0)
+        if (kind == NC_GEMM_Q8_0) {
+            __m512 d0, d1;
+            scales(scale, &d0, &d1);
             for (int p = 0; p < 16; p++, q += 32, out += 32)
                 _mm512_store_si512(out, widen_q8(q, d0, d1));
-        else
-            for (int g = 0; g < 4; g++, q += 64, out += 128) {
-                __m512i w = _mm512_loadu_si512(q);
-                _mm512_store_si512(out, widen_q4(w, 0, d0, d1));
-                _mm512_store_si512(out + 32, widen_q4(w, 1, d0, d1));
-                _mm512_store_si512(out + 64, widen_q4(w, 2, d0, d1));
-                _mm512_store_si512(out + 96, widen_q4(w, 3, d0, d1));
-            }
+            continue;
+        }
+        q4_scale s = q4_scales(scale);
+        for (int g = 0; g < 4; g++, q += 64, out += 128) {
+            __m512i v[4];
+            widen_q4(v, _mm512_loadu_si512(q), &s);
+            NC_UNROLL
+            for (int p = 0; p < 4; p++)
+                _mm512_store_si512(out + 32 * p, v[p]);
+        }
     }
 }
 
 enum { QUANT_ROWS = 8, QUANT_PANELS = 4 };
 
-/* One block of 32 k of P panels for R rows. */
-NC_INLINE void quant_block(__m512 s[][QUANT_PANELS], const uint16_t *a, const uint16_t *scale, const uint8_t *q, size_t panel, bool four,
-                           const int R, const int P)
+/* One block of 32 k of P panels for R rows. `ahead` runs through the bytes of the next P panels, line by line, as these are used up. */
+NC_INLINE void q4_block(__m512 s[][QUANT_PANELS], const uint16_t *a, const uint16_t *scale, const uint8_t *q, size_t panel, const char *ahead,
+                        const int R, const int P)
+{
+    q4_scale d[QUANT_PANELS];
+    NC_UNROLL
+    for (int j = 0; j < P; j++)
+        d[j] = q4_scales((const uint16_t *)((const char *)scale + (size_t)j * panel));
+    for (int g = 0; g < 4; g++, q += 64, a += 8 * R, ahead += 64 * P) {
+        NC_UNROLL
+        for (int j = 0; j < P; j++) {
+            __m512i v[4];
+            _mm_prefetch(ahead + 64 * j, _MM_HINT_T0);
+            widen_q4(v, _mm512_loadu_si512(q + (size_t)j * panel), &d[j]);
+            NC_UNROLL
+            for (int p = 0; p < 4; p++)
+                NC_UNROLL
+                for (int r = 0; r < R; r++)
+                    s[r][j] = dot(s[r][j], pair(a + 2 * (p * R + r)), v[p]);
+        }
+    }
+}
+
+NC_INLINE void q8_block(__m512 s[][QUANT_PANELS], const uint16_t *a, const uint16_t *scale, const uint8_t *q, size_t panel, const char *ahead,
+                        const int R, const int P)
 {
     __m512 d[QUANT_PANELS][2];
     NC_UNROLL
     for (int j = 0; j < P; j++)
         scales((const uint16_t *)((const char *)scale + (size_t)j * panel), &d[j][0], &d[j][1]);
-    if (four) {
-        for (int g = 0; g < 4; g++, q += 64, a += 8 * R) {
-            NC_UNROLL
-            for (int j = 0; j < P; j++) {
-                __m512i w = _mm512_loadu_si512(q + (size_t)j * panel);
-                _mm_prefetch((const char *)q + (size_t)j * panel + 1536, _MM_HINT_T0);
-                NC_UNROLL
-                for (int p = 0; p < 4; p++) {
-                    __m512i b = widen_q4(w, p, d[j][0], d[j][1]);
-                    NC_UNROLL
-                    for (int r = 0; r < R; r++)
-                        s[r][j] = dot(s[r][j], pair(a + 2 * (p * R + r)), b);
-                }
-            }
-        }
-        return;
-    }
-    for (int g = 0; g < 8; g++, q += 64, a += 4 * R) {
+    for (int g = 0; g < 8; g++, q += 64, a += 4 * R, ahead += 64 * P) {
         NC_UNROLL
         for (int j = 0; j < P; j++) {
-            _mm_prefetch((const char *)q + (size_t)j * panel + 1536, _MM_HINT_T0);
+            _mm_prefetch(ahead + 64 * j, _MM_HINT_T0);
             NC_UNROLL
             for (int p = 0; p < 2; p++) {
                 __m512i b = widen_q8(q + (size_t)j * panel + 32 * p, d[j][0], d[j][1]);
@@ -165,8 +200,18 @@ NC_INLINE void quant_rows(const nc_gemm_out *o, const uint16_t *a, const void *b
             s[r][j] = _mm512_load_ps(sums + (r * P + j) * 16);
     const uint16_t *scale = (const uint16_t *)((const char *)b + (size_t)first * panel);
     const uint8_t *q = (const uint8_t *)scale + nc_gemm_scale_bytes(k);
-    for (int64_t i = 0; i < k; i += 32, scale += 16, q += four ? 256 : 512, a += 32 * R)
-        quant_block(s, a, scale, q, panel, four, R, P);
+    /* A block's lines and its share of the scales: 64-byte lines of the next panels. */
+    const char *ahead = (const char *)scale + (size_t)P * panel;
+    for (int64_t i = 0; i < k; i += 32, scale += 16, q += four ? 256 : 512, a += 32 * R) {
+        if (four)
+            q4_block(s, a, scale, q, panel, ahead, R, P);
+        else
+            q8_block(s, a, scale, q, panel, ahead, R, P);
+        ahead += (four ? 256 : 512) * P;
+        NC_UNROLL
+        for (int j = 0; j < (P + 1) / 2; j++, ahead += 64)
+            _mm_prefetch(ahead, _MM_HINT_T0);
+    }
     NC_UNROLL
     for (int r = 0; r < R; r++)
         NC_UNROLL
