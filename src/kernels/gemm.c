@@ -24,7 +24,7 @@ void nc_gemm_init(struct nc_gemm_kernels *t, nc_isa isa)
 #endif
 }
 
-enum { A_BLOCK_BYTES = 384 << 10 };          /* packed A of a part: stays in L2 beside two panels of W */
+enum { A_BLOCK_BYTES = 640 << 10 };          /* packed A of a part: stays in L2 beside two panels of W */
 
 typedef struct job {
     const struct nc_gemm_kernels *t;
@@ -48,7 +48,7 @@ static void job_shape(job *j, const struct nc_gemm_kernels *t, nc_gemm_kind kind
     bool wants_bf16 = a_dtype == NC_BF16 && kind != NC_GEMM_F32;
     j->t = t;
     j->bf16 = wants_bf16 && t->bf16;
-    j->direct = j->bf16 && m <= t->quant_rows && ((kind == NC_GEMM_Q8_0 && t->tile_q8_0) || (kind == NC_GEMM_Q4_0 && t->tile_q4_0));
+    j->direct = j->bf16 && ((kind == NC_GEMM_Q8_0 && t->tile_q8_0 && m <= t->quant_rows[0]) || (kind == NC_GEMM_Q4_0 && t->tile_q4_0 && m <= t->quant_rows[1]));
     j->widen = !j->direct && kind != (j->bf16 ? NC_GEMM_BF16 : NC_GEMM_F32);
     j->rows = t->rows[j->bf16];
     j->panels = j->direct ? t->quant_panels : t->panels[j->bf16];
@@ -65,7 +65,7 @@ static void job_shape(job *j, const struct nc_gemm_kernels *t, nc_gemm_kind kind
     j->blocks = (whole + j->block - 1) / j->block;
     j->tiles = (nc_gemm_panels(n) + j->panels - 1) / j->panels;
     /* Few rows read W once at memory's speed: long runs, so that what is fetched ahead is used by the same thread. */
-    int64_t wanted = j->blocks == 1 && m <= j->rows ? 8 * threads : (8 * threads + j->blocks - 1) / j->blocks;
+    int64_t wanted = j->blocks == 1 && m <= j->rows ? 8 * threads : (32 * threads + j->blocks - 1) / j->blocks;
     j->groups = least(j->tiles, wanted);
 }
 
@@ -73,7 +73,7 @@ size_t nc_gemm_workspace(const nc_kernels *kernels, nc_gemm_kind kind, int64_t m
 {
     job j;
     /* Fewer rows may take the path that widens nothing, never the other way round: ask for a row count that widens. */
-    int64_t most = m > kernels->gemm->quant_rows ? m : kernels->gemm->quant_rows + 1;
+    int64_t direct = kernels->gemm->quant_rows[kind == NC_GEMM_Q4_0], most = m > direct ? m : direct + 1;
     job_shape(&j, kernels->gemm, kind, most, n, k, a_dtype, threads);
     size_t bytes = up64((size_t)up(m, j.rows) * (size_t)j.ka * j.element) + (size_t)(threads < 1 ? 1 : threads) * j.scratch_bytes;
     size_t panels = 0;
@@ -151,9 +151,16 @@ static void product_part(void *context, int64_t part, int64_t parts, int worker)
             .columns = (int)least(panels * NC_GEMM_PANEL, j->b->n - column),
             .bias = c->bias ? (const char *)c->bias + (size_t)column * bias_size : NULL,
         };
+        /* While the block's rows use these panels, the next ones come into L2. */
+        size_t bytes = nc_gemm_panel_bytes(j->b->kind, j->b->k);
+        int64_t steps = (row1 - row0 + j->rows - 1) / j->rows * (j->bf16 ? (j->b->k + 1) / 2 : j->b->k);
+        bool more = (tile + 1) * j->panels < nc_gemm_panels(j->b->n);
+        o.ahead = (const char *)j->b->data + (size_t)(more ? panel + panels : panel) * bytes;
+        o.ahead_step = more && steps > 0 ? (int64_t)((size_t)panels * bytes) / steps + 1 : 0;
         for (int64_t row = row0; row < row1; row += j->rows) {
             o.c = (char *)c->c + (size_t)(row * c->ldc + column) * c_size;
             run_tile(j, &o, j->a + (size_t)row * (size_t)j->ka * j->element, (int)least(j->rows, c->m - row), w, panels);
+            o.ahead += o.ahead_step * (j->bf16 ? (j->b->k + 1) / 2 : j->b->k);
         }
     }
     if (j->bf16 && j->t->end)

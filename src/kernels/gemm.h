@@ -94,6 +94,7 @@ typedef struct nc_gemm_out {                 /* where a tile's sums go */
     const void *bias; nc_dtype bias_dtype;   /* at the tile's first column, or NULL */
     bool accumulate;
     int columns;                             /* valid columns of the tile */
+    const char *ahead; int64_t ahead_step;   /* what to fetch into L2 meanwhile: ahead_step bytes on at each step (k, or pair of k); any address is harmless */
 } nc_gemm_out;
 
 struct nc_gemm_kernels {
@@ -110,10 +111,10 @@ struct nc_gemm_kernels {
     void (*tile_bf16)(const nc_gemm_out *o, const uint16_t *a, int rows, const uint16_t *b, int panels, int64_t k);
     void (*begin)(void);                     /* once a worker before its bf16 tiles (AMX configures), or NULL */
     void (*end)(void);
-    /* Few rows straight from quantized panels (bf16 arithmetic), NULL: panels are widened to scratch first. rows <= quant_rows, panels <= quant_panels. */
+    /* Few rows straight from quantized panels (bf16 arithmetic), NULL: panels are widened to scratch first. rows <= quant_rows[0] (Q8_0), [1] (Q4_0), panels <= quant_panels. */
     void (*tile_q8_0)(const nc_gemm_out *o, const uint16_t *a, int rows, const void *b, int panels, int64_t k);
     void (*tile_q4_0)(const nc_gemm_out *o, const uint16_t *a, int rows, const void *b, int panels, int64_t k);
-    int quant_rows, quant_panels;
+    int quant_rows[2], quant_panels;
     /* One panel of any kind to f32 [k][16] (round: quantized values rounded to bf16 first) or to bf16 pairs [ceil(k/2)][16][2]. */
     void (*panel_f32)(float *out, nc_gemm_kind kind, const void *panel, int64_t k, bool round);
     void (*panel_bf16)(uint16_t *out, nc_gemm_kind kind, const void *panel, int64_t k);

@@ -153,5 +153,5 @@ void nc_gemm_amx_table(struct nc_gemm_kernels *t)
     t->begin = begin;
     t->end = end;
     t->tile_q8_0 = t->tile_q4_0 = NULL;      /* VDPBF16PS adds in another order than the tiles: quantized panels are widened */
-    t->quant_rows = 0;
+    t->quant_rows[0] = t->quant_rows[1] = 0;
 }

@@ -10,6 +10,7 @@ NC_INLINE void tile_rows(const nc_gemm_out *o, const float *a, const float *b, i
 {
     _Alignas(64) float sums[14 * 32];
     __m512 s[14][2];
+    const char *ahead = o->ahead;
     NC_UNROLL
     for (int r = 0; r < R; r++)
         s[r][0] = s[r][1] = _mm512_setzero_ps();
@@ -23,7 +24,10 @@ NC_INLINE void tile_rows(const nc_gemm_out *o, const float *a, const float *b, i
     }
     for (int64_t p = 0; p < k; p++, a += R, b += 16) {
         __m512 b0 = _mm512_load_ps(b), b1 = _mm512_load_ps(b + stride);
-        if (R <= 4) {
+        if (R > 4) {
+            _mm_prefetch(ahead, _MM_HINT_T1);
+            ahead += o->ahead_step;
+        } else {
             _mm_prefetch((const char *)(b + 384), _MM_HINT_T0);
             _mm_prefetch((const char *)(b + stride + 384), _MM_HINT_T0);
         }
@@ -84,7 +88,12 @@ static void pack_a_f32(float *out, const void *a, nc_dtype dtype, int64_t lda, b
         __mmask16 mask = nc_mask16(k - i);
         __m512i r[16];
         for (int j = 0; j < 16; j++)
-            r[j] = j < rows ? _mm512_castps_si512(nc_load16(dtype, p + (size_t)((row + j) * lda + i) * size, mask)) : _mm512_setzero_si512();
+            if (j < rows) {
+                const char *from = p + (size_t)((row + j) * lda + i) * size;
+                _mm_prefetch(from + 512, _MM_HINT_T0);
+                r[j] = _mm512_castps_si512(nc_load16(dtype, from, mask));
+            } else
+                r[j] = _mm512_setzero_si512();
         nc_transpose16(r);
         int64_t count = k - i < 16 ? k - i : 16;
         for (int64_t j = 0; j < count; j++, out += rows)
@@ -115,7 +124,12 @@ static void pack_a_bf16(uint16_t *out, const uint16_t *a, int64_t lda, bool tran
         __mmask32 mask = nc_mask32(k - i);
         __m512i r[16];
         for (int j = 0; j < 16; j++)
-            r[j] = j < rows ? _mm512_maskz_loadu_epi16(mask, a + (row + j) * lda + i) : _mm512_setzero_si512();
+            if (j < rows) {
+                const uint16_t *from = a + (row + j) * lda + i;
+                _mm_prefetch((const char *)(from + 256), _MM_HINT_T0);
+                r[j] = _mm512_maskz_loadu_epi16(mask, from);
+            } else
+                r[j] = _mm512_setzero_si512();
         if (rows > 1)
             nc_transpose16(r);
         else {

@@ -14,6 +14,7 @@ NC_INLINE void tile_rows(const nc_gemm_out *o, const uint16_t *a, const uint16_t
 {
     _Alignas(64) float sums[14 * 32];
     __m512 s[14][2];
+    const char *ahead = o->ahead;
     NC_UNROLL
     for (int r = 0; r < R; r++)
         s[r][0] = s[r][1] = _mm512_setzero_ps();
@@ -27,7 +28,10 @@ NC_INLINE void tile_rows(const nc_gemm_out *o, const uint16_t *a, const uint16_t
     }
     for (int64_t p = 0; p < pairs; p++, a += 2 * R, b += 32) {
         __m512i b0 = _mm512_load_si512(b), b1 = _mm512_load_si512(b + stride);
-        if (R <= 8) {
+        if (R > 8) {
+            _mm_prefetch(ahead, _MM_HINT_T1);
+            ahead += o->ahead_step;
+        } else {
             _mm_prefetch((const char *)(b + 1024), _MM_HINT_T0);
             _mm_prefetch((const char *)(b + stride + 1024), _MM_HINT_T0);
         }
@@ -264,7 +268,8 @@ void nc_gemm_avx512bf16_table(struct nc_gemm_kernels *t)
     t->tile_bf16 = tile_bf16;
     t->tile_q8_0 = tile_q8_0;
     t->tile_q4_0 = tile_q4_0;
-    t->quant_rows = QUANT_ROWS;
+    t->quant_rows[0] = QUANT_ROWS;
+    t->quant_rows[1] = QUANT_ROWS;
     t->quant_panels = QUANT_PANELS;
     t->panel_bf16 = panel_bf16;
 }
