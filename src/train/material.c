@@ -1,0 +1,197 @@
+/* material.c - a stage's material: the model as a list of sites without memory, tokenizer and template, datasets, media, examples. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/progress.h"
+#include "train/run.h"
+
+int nc_train_folder(nc_train_run *r, const char *name, const char **folder, nc_error *e)
+{
+    for (int k = 0; k < r->index; k++) {
+        char number[24];
+        snprintf(number, sizeof number, "stage%d", k);
+        if (!strcmp(name, number) || (r->recipe->stages[k].name && !strcmp(name, r->recipe->stages[k].name))) {
+            *folder = r->results[k];
+            return 0;
+        }
+    }
+    return nc_load_resolve(r->arena, name, folder, e);
+}
+
+/* Where files in front of the model lie, and where its weights come from. */
+static int find_source(nc_train_run *r, nc_error *e)
+{
+    if (r->s->train_from_scratch) {
+        r->front = nc_path_join(r->arena, r->folder, "front");
+        r->source = NULL;
+        return nc_train_fresh(r, r->front, e);
+    }
+    if (r->s->model_name_or_path)
+        NC_TRY(nc_train_folder(r, r->s->model_name_or_path, &r->source, e));
+    else if (r->index > 0)
+        r->source = r->results[r->index - 1];
+    else
+        return nc_fail(e, NC_EINVAL, "%s: model_name_or_path is not set, and train_from_scratch is not true", r->recipe->path);
+    r->front = r->source;
+    return 0;
+}
+
+static int rows_of(void *context, const nc_visual *v)
+{
+    const nc_model *m = context;
+    nc_media media = { .kind = v->is_video ? NC_MEDIA_VIDEO : NC_MEDIA_IMAGE, .count = v->frames, .original_height = v->original_height, .original_width = v->original_width };
+    return m->family->media_rows ? m->family->media_rows(m, m->self, &media) : 0;
+}
+
+static nc_example_kind kind_of(const nc_train_run *r)
+{
+    return r->s->kind == NC_STAGE_PT ? NC_EXAMPLE_TEXT : r->s->kind == NC_STAGE_CONTRASTIVE ? NC_EXAMPLE_PAIR : NC_EXAMPLE_CHAT;
+}
+
+static int cutoff_of(const nc_train_run *r)
+{
+    int cutoff = (int)(r->s->cutoff_len < 1 << 20 ? r->s->cutoff_len : 1 << 20), most = r->l->model->max_positions;
+    return most > 0 && most < cutoff ? most : cutoff;
+}
+
+/* val_size takes samples from the end of a fixed shuffle, as a share or a number. */
+static void split_off(nc_train_run *r, nc_examples *all, nc_examples **eval)
+{
+    double v = r->s->val_size;
+    int n = (int)(v < 1 ? v * all->count : v);
+    if (n <= 0 || n >= all->count)
+        return;
+    int64_t *order = nc_xcalloc((size_t)all->count, sizeof *order);
+    for (int i = 0; i < all->count; i++)
+        order[i] = i;
+    nc_rng rng = nc_rng_new((uint64_t)r->s->data_seed, nc_rng_stream(0x76616c, 0, 0, 0));
+    nc_rng_shuffle(&rng, order, (size_t)all->count);
+    nc_example *items = nc_xcalloc((size_t)all->count, sizeof *items);
+    for (int i = 0; i < all->count; i++)
+        items[i] = all->item[order[i]];
+    nc_arena *a = nc_arena_new();
+    nc_examples *x = NC_NEW(a, nc_examples);
+    x->arena = a;
+    x->item = nc_xcalloc((size_t)n, sizeof *x->item);
+    memcpy(x->item, items + all->count - n, sizeof *items * (size_t)n);
+    x->count = n;
+    memcpy(all->item, items, sizeof *items * (size_t)(all->count - n));
+    all->count -= n;
+    free(items);
+    free(order);
+    *eval = x;
+}
+
+static void loading(void *context, int done, int total)
+{
+    nc_progress_set(context, done, "%d of %d", done, total);
+}
+
+static int load_media(nc_train_run *r, nc_error *e)
+{
+    int n = nc_media_store_count(r->store);
+    if (n == 0)
+        return 0;
+    nc_progress *p = nc_progress_new("media", n);
+    int status = nc_media_store_load(r->store, r->pool, loading, p, e);
+    char bytes[32];
+    nc_progress_done(p, "%d files, %s kept", n, nc_human_bytes((double)nc_media_store_bytes(r->store), bytes));
+    return status;
+}
+
+static void report(const char *what, const nc_examples *x)
+{
+    if (x->left_out)
+        nc_warn("%s: %d samples left out (no token with loss within cutoff_len)", what, x->left_out);
+    if (x->cut)
+        nc_warn("%s: %d samples cut at cutoff_len", what, x->cut);
+}
+
+static int open_data(nc_train_run *r, nc_error *e)
+{
+    const nc_recipe_stage *s = r->s;
+    nc_dataset_options d = { .folder = s->dataset_dir, .media_folder = s->media_dir, .plain = s->kind == NC_STAGE_PT, .max_samples = s->max_samples };
+    nc_example_options o = { .kind = kind_of(r), .cutoff = cutoff_of(r), .train_on_prompt = s->train_on_prompt, .mask_history = s->mask_history, .rows = rows_of,
+                             .rows_context = r->l->model };
+    int frames = (int)s->video_maxlen, folder_frames = nc_visual_frames(r->arena, r->front);
+    nc_media_store_options m = { .image = r->l->image, .video = r->l->video, .visual = { .frames = frames > 0 ? frames : folder_frames },
+                                 .memory = (size_t)(s->media_memory_gb * 1e9) };
+    NC_TRY(nc_dataset_load(s->dataset, &d, &r->data, e));
+    if (s->eval_dataset)
+        NC_TRY(nc_dataset_load(s->eval_dataset, &d, &r->eval_data, e));
+    r->store = nc_media_store_new(&m);
+    nc_examples_add_media(r->data, o.kind, r->store);
+    if (r->eval_data)
+        nc_examples_add_media(r->eval_data, o.kind, r->store);
+    NC_TRY(load_media(r, e));
+    NC_TRY(nc_examples_make(r->data, r->conversation, r->l->tokenizer, r->store, &o, &r->train, e));
+    report("dataset", r->train);
+    if (r->eval_data) {
+        NC_TRY(nc_examples_make(r->eval_data, r->conversation, r->l->tokenizer, r->store, &o, &r->eval, e));
+        report("eval_dataset", r->eval);
+    }
+    uint64_t parts[3] = { r->data->hash, r->train->hash, nc_media_store_hash(r->store) };
+    r->data_hash = nc_hash64(parts, sizeof parts, 0);
+    if (s->val_size > 0 && !r->eval)
+        split_off(r, r->train, &r->eval);
+    return 0;
+}
+
+static int check_family(const nc_train_run *r, nc_error *e)
+{
+    const nc_family *f = r->l->model->family;
+    if (r->s->kind == NC_STAGE_CONTRASTIVE && !f->outputs)
+        return nc_fail(e, NC_EUNSUPPORTED, "stage: contrastive needs a pair of towers (clip, siglip), not %s", f->name);
+    if (r->s->kind != NC_STAGE_CONTRASTIVE && !f->decoder)
+        return nc_fail(e, NC_EUNSUPPORTED, "stage: %s needs a decoder, which %s is not", r->s->stage, f->name);
+    if (!r->l->tokenizer)
+        return nc_fail(e, NC_ENOTFOUND, "%s holds no tokenizer", r->front);
+    return 0;
+}
+
+int nc_train_open(nc_train_run *r, nc_error *e)
+{
+    NC_TRY(find_source(r, e));
+    r->weights = (nc_weights_options){ .compute = r->s->bf16 ? NC_BF16 : NC_F32, .pool = r->pool, .kernels = r->kernels };
+    NC_TRY(nc_load(r->front, &(nc_load_options){ .weights = r->weights, .config_only = true }, &r->l, e));
+    NC_TRY(check_family(r, e));
+    const nc_model *m = r->l->model;
+    bool own = r->s->train_from_scratch;             /* its front folder was written with the recipe's template */
+    nc_conversation_options c = { .tokenizer = r->l->tokenizer, .template_name = own ? NULL : r->s->template, .image_token_id = m->image_token_id, .video_token_id = m->video_token_id };
+    if (c.template_name && !strcmp(c.template_name, "default") && nc_tokenizer_chat_template(r->l->tokenizer, NULL))
+        c.template_name = NULL;
+    NC_TRY(nc_conversation_new(&c, &r->conversation, e));
+    return open_data(r, e);
+}
+
+void nc_train_close(nc_train_run *r)
+{
+    nc_program_free(r->judge);
+    nc_program_free(r->program);
+    if (r->memory)
+        nc_pages_free(r->memory, r->memory_bytes);
+    nc_optim_free(r->optim);
+    nc_batch_free(r->batch);
+    free(r->pixels);
+    free(r->seqs);
+    free(r->media);
+    free(r->frames);
+    free(r->sizes);
+    free(r->epoch_steps);
+    free(r->trained);
+    nc_epoch_free(&r->epoch);
+    nc_lora_free(r->lora);
+    nc_examples_free(r->train);
+    nc_examples_free(r->eval);
+    nc_media_store_free(r->store);
+    nc_dataset_free(r->data);
+    nc_dataset_free(r->eval_data);
+    nc_conversation_free(r->conversation);
+    nc_loaded_free(r->l);
+    nc_arena_free(r->arena);
+    *r = (nc_train_run){ 0 };
+}

@@ -1,0 +1,93 @@
+/* run.h - what the files of this folder share: one stage's run. Inside src/train only. */
+#ifndef NC_TRAIN_RUN_H
+#define NC_TRAIN_RUN_H
+#include <signal.h>
+
+#include "data/example.h"
+#include "data/pack.h"
+#include "load/load.h"
+#include "load/peft.h"
+#include "optim/optim.h"
+#include "train/recipe.h"
+#include "train/train.h"
+
+extern volatile sig_atomic_t nc_train_cancelled;
+
+typedef struct nc_memory_row { const char *what; size_t bytes; } nc_memory_row;
+enum { NC_MEMORY_ROWS = 12 };
+
+typedef struct nc_train_run {
+    const nc_recipe *recipe;
+    const nc_recipe_stage *s;
+    int index;                       /* of the stage */
+    bool plan_only;
+    nc_arena *arena;
+    nc_pool *pool;
+    const nc_kernels *kernels;
+    const char *folder;              /* the stage's */
+    const char *front;               /* where tokenizer and processor files lie */
+    const char *source;              /* the folder weights come from; NULL: random */
+    const char *const *results;      /* folders with the results of the stages before, by index */
+
+    nc_loaded *l;
+    nc_weights_options weights;
+    nc_conversation *conversation;
+    nc_dataset *data, *eval_data;
+    nc_media_store *store;
+    nc_examples *train, *eval;
+    uint64_t data_hash;
+    nc_lora *lora;                   /* NULL in full training */
+    nc_site **trained;               /* sites that a gradient reaches */
+    int trained_count;
+
+    nc_pack_options pack;
+    int *sizes;                      /* tokens of each training example */
+    nc_epoch epoch;                  /* the one held */
+    int64_t epoch_index;             /* -1: none */
+    int64_t *epoch_steps;            /* steps before epoch k; [epochs + 1] */
+    int64_t epochs, total_steps;
+    int64_t most_tokens, most_scored, most_pictures, most_samples;   /* of any micro-batch, evaluation included */
+
+    nc_program *program, *judge;     /* with gradient; for evaluation, may be NULL */
+    nc_value *loss, *judge_loss;
+    void *memory;
+    size_t memory_bytes;
+    nc_batch *batch;
+    float *pixels;                   /* staging of a micro-batch's pictures */
+    nc_seq *seqs;
+    nc_media *media;
+    nc_pixels *frames;
+    nc_optim *optim;
+    nc_schedule schedule;
+    double flops;                    /* of a micro-batch at capacity, backward included */
+
+    nc_memory_row rows[NC_MEMORY_ROWS];
+    int row_count;
+    size_t planned;
+
+    int64_t step, tokens, samples;   /* done */
+    double seconds, first_loss, last_loss, eval_loss;
+} nc_train_run;
+
+/* fresh.c: the front folder of a model that starts from a config: tokenizer, processors, config.json. */
+int nc_train_fresh(nc_train_run *r, const char *folder, nc_error *e);
+/* material.c: model without memory, tokenizer, data, examples. A stage's name, "stage<k>", a folder or a Hub id to a folder. */
+int nc_train_folder(nc_train_run *r, const char *name, const char **folder, nc_error *e);
+int nc_train_open(nc_train_run *r, nc_error *e);
+void nc_train_close(nc_train_run *r);
+/* weights.c: which sites are trained; values from files, other stages, or at random. */
+int nc_train_choose(nc_train_run *r, nc_error *e);
+int nc_train_fill(nc_train_run *r, nc_error *e);
+/* step.c */
+int nc_train_schedule(nc_train_run *r, nc_error *e);             /* epochs, steps, capacities */
+int nc_train_programs(nc_train_run *r, nc_error *e);
+int nc_train_step(nc_train_run *r, double *loss, double *norm, double *rate, nc_error *e);
+int nc_train_evaluate(nc_train_run *r, double *loss, nc_error *e);
+/* plan.c */
+int nc_train_memory(nc_train_run *r, nc_error *e);               /* fills rows; NC_ELIMIT when it cannot fit */
+void nc_train_table(const nc_train_run *r, nc_buf *out);
+size_t nc_process_peak(void);                                    /* VmHWM in bytes */
+/* loop.c */
+int nc_train_loop(nc_train_run *r, nc_error *e);
+int nc_train_save(nc_train_run *r, nc_error *e);                 /* folder/model */
+#endif
