@@ -93,6 +93,12 @@ static void cost_loss(const nc_node *n, const int64_t *counts, double *flops, do
 
 static bool wanted(const nc_value *v) { return v && (v->has_grad || v->wants_grad); }
 
+/* The seed of a backward pass: scaling by it would only cost a pass over the gradients. */
+static bool is_one(const nc_value *v)
+{
+    return v && v->kind == NC_VALUE_INPUT && v->shape.rank == 0 && v->data && nc_dtype_load(v->dtype, v->data, 0) == 1;
+}
+
 static void take_gradients(nc_graph *g, const nc_node *n, nc_value *node0, int first, nc_value *by, nc_value **dx)
 {
     for (int i = 0; i < 3; i++)
@@ -110,7 +116,7 @@ static void grad_loss(nc_graph *g, nc_node *n, nc_value *const *dy, nc_value **d
     if (wanted(n->in[4]))
         nc_graph_mistake(g, NC_EUNSUPPORTED, "head_loss: weights of rows have no gradient here; build the loss from nc_head_logprob");
     if (dy[0])
-        take_gradients(g, n, n->out[0], 1, dy[0], dx);
+        take_gradients(g, n, n->out[0], 1, is_one(dy[0]) ? NULL : dy[0], dx);
 }
 
 const nc_op nc_op_head_logprob = { .name = "head_logprob", .infer = infer_logprob, .grad = grad_logprob, .run = nc_head_run_logprob,
