@@ -117,9 +117,9 @@ struct jstate {
 #define J_DEPTH 150             /* nesting of syntax, values and calls */
 
 /* errors and limits */
-jvalue jfail(jstate *s, const char *error, const char *format, ...) NC_PRINTF(3, 4);
-bool jstep(jstate *s, int64_t steps);            /* false once failed or out of steps */
-bool jdeeper(jstate *s);                         /* pairs with s->depth-- when true */
+jvalue nc_jfail(jstate *s, const char *error, const char *format, ...) NC_PRINTF(3, 4);
+bool nc_jstep(jstate *s, int64_t steps);            /* false once failed or out of steps */
+bool nc_jdeeper(jstate *s);                         /* pairs with s->depth-- when true */
 
 /* jinja_value.c */
 static inline jvalue jnone(void) { return (jvalue){ .type = J_NONE }; }
@@ -131,69 +131,69 @@ static inline jvalue jundefined(void) { return (jvalue){ .type = J_UNDEFINED }; 
 static inline bool jis_number(jvalue v) { return v.type == J_BOOL || v.type == J_INT || v.type == J_FLOAT; }
 static inline bool jis_integer(jvalue v) { return v.type == J_BOOL || v.type == J_INT; }
 static inline nc_int jas_int(jvalue v) { return v.type == J_BOOL ? v.b : v.i; }
-double jas_double(jvalue v);
-jvalue jmissing_of(jstate *s, const char *error, const char *format, ...) NC_PRINTF(3, 4);
-jvalue jundefined_fail(jstate *s, jvalue v);     /* raises what using an undefined value raises */
-jvalue jcopy(jstate *s, const char *p, size_t n);            /* a new string */
-jvalue jescaped(jstate *s, jvalue v);           /* & < > ' " escaped unless it is markup; the result is */
-jvalue jbuf(jstate *s, nc_buf *b);               /* the buffer's text as a string; frees the buffer */
-jvalue jlist_new(jstate *s, jtype type, const char *kind);
-void jlist_add(jstate *s, jlist *l, jvalue v);
-jvalue jdict_new(jstate *s);
-void jdict_set(jstate *s, jdict *d, jvalue key, jvalue value);
-const jvalue *jdict_get(jstate *s, const jdict *d, jvalue key);
-jvalue jfrom_json(jstate *s, const nc_json *v);
-const char *jtype_name(jvalue v);                /* Python's class name */
-const char *jobject_name(jstate *s, jvalue v);   /* "dict object", "None" */
-bool jtruth(jvalue v);
-void jrepr(jstate *s, nc_buf *b, jvalue v);
-void jprint(jstate *s, nc_buf *b, jvalue v);     /* Python's str() */
-nc_str jtext(jstate *s, jvalue v);
-void jfloat_repr(nc_buf *b, double f);
-void jint_repr(nc_buf *b, nc_int i);
-bool jequal(jstate *s, jvalue a, jvalue b);
-int jcompare(jstate *s, jvalue a, jvalue b, const char *op);    /* -1, 0, 1; fails for types without order; 2 for NaN */
-int64_t jlength(jstate *s, jvalue v);            /* fails for what has none */
+double nc_jas_double(jvalue v);
+jvalue nc_jmissing_of(jstate *s, const char *error, const char *format, ...) NC_PRINTF(3, 4);
+jvalue nc_jundefined_fail(jstate *s, jvalue v);     /* raises what using an undefined value raises */
+jvalue nc_jcopy(jstate *s, const char *p, size_t n);            /* a new string */
+jvalue nc_jescaped(jstate *s, jvalue v);           /* & < > ' " escaped unless it is markup; the result is */
+jvalue nc_jbuf(jstate *s, nc_buf *b);               /* the buffer's text as a string; frees the buffer */
+jvalue nc_jlist_new(jstate *s, jtype type, const char *kind);
+void nc_jlist_add(jstate *s, jlist *l, jvalue v);
+jvalue nc_jdict_new(jstate *s);
+void nc_jdict_set(jstate *s, jdict *d, jvalue key, jvalue value);
+const jvalue *nc_jdict_get(jstate *s, const jdict *d, jvalue key);
+jvalue nc_jfrom_json(jstate *s, const nc_json *v);
+const char *nc_jtype_name(jvalue v);                /* Python's class name */
+const char *nc_jobject_name(jstate *s, jvalue v);   /* "dict object", "None" */
+bool nc_jtruth(jvalue v);
+void nc_jrepr(jstate *s, nc_buf *b, jvalue v);
+void nc_jprint(jstate *s, nc_buf *b, jvalue v);     /* Python's str() */
+nc_str nc_jtext(jstate *s, jvalue v);
+void nc_jfloat_repr(nc_buf *b, double f);
+void nc_jint_repr(nc_buf *b, nc_int i);
+bool nc_jequal(jstate *s, jvalue a, jvalue b);
+int nc_jcompare(jstate *s, jvalue a, jvalue b, const char *op);    /* -1, 0, 1; fails for types without order; 2 for NaN */
+int64_t nc_jlength(jstate *s, jvalue v);            /* fails for what has none */
 /* The items of anything iterable as a list (an iterator is used up); NULL after failing. */
-jlist *jiterate(jstate *s, jvalue v);
-size_t jchar_at(nc_str s, int64_t index);        /* byte where character index starts; s.n at the end */
+jlist *nc_jiterate(jstate *s, jvalue v);
+size_t nc_jchar_at(nc_str s, int64_t index);        /* byte where character index starts; s.n at the end */
 
 /* jinja_operate.c */
-jvalue jbinary(jstate *s, int op, jvalue a, jvalue b);
-jvalue junary(jstate *s, int op, jvalue a);
-bool jcontains(jstate *s, jvalue needle, jvalue hay);
-jvalue jgetattr(jstate *s, jvalue v, nc_str name);
-jvalue jgetitem(jstate *s, jvalue v, jvalue key);
-jvalue jslice(jstate *s, jvalue v, jvalue start, jvalue stop, jvalue step);
+jvalue nc_jbinary(jstate *s, int op, jvalue a, jvalue b);
+jvalue nc_junary(jstate *s, int op, jvalue a);
+bool nc_jcontains(jstate *s, jvalue needle, jvalue hay);
+jvalue nc_jgetattr(jstate *s, jvalue v, nc_str name);
+jvalue nc_jgetitem(jstate *s, jvalue v, jvalue key);
+jvalue nc_jslice(jstate *s, jvalue v, jvalue start, jvalue stop, jvalue step);
 
 /* Arguments: the index-th or the one named so; NULL when not given. */
-const jvalue *jarg(const jcall *c, int index, const char *name);
-nc_str jarg_text(jstate *s, const jcall *c, int index, const char *name, const char *fallback);
-int64_t jarg_int(jstate *s, const jcall *c, int index, const char *name, int64_t fallback);
-bool jarg_bool(const jcall *c, int index, const char *name, bool fallback);
+const jvalue *nc_jarg(const jcall *c, int index, const char *name);
+nc_str nc_jarg_text(jstate *s, const jcall *c, int index, const char *name, const char *fallback);
+int64_t nc_jarg_int(jstate *s, const jcall *c, int index, const char *name, int64_t fallback);
+bool nc_jarg_bool(const jcall *c, int index, const char *name, bool fallback);
 
 /* jinja_filters.c, jinja_filters_list.c, jinja_tests.c: NULL when there is none of that name */
 typedef jvalue jfilter_fn(jstate *s, jvalue v, const jcall *c);
 typedef bool jtest_fn(jstate *s, jvalue v, const jcall *c);
-jfilter_fn *jfilter_find(nc_str name);
-jfilter_fn *jfilter_find_list(nc_str name);
-jtest_fn *jtest_find(nc_str name);
-jvalue jfilter_tojson(jstate *s, jvalue v, const jcall *c);
-bool jmethod_exists(jvalue self, nc_str name);
-bool jmethod_is_unsafe(jvalue self, nc_str name);        /* it would change the object: the sandbox refuses */
-jvalue jmethod_call(jstate *s, jvalue self, nc_str name, const jcall *c);
-jvalue jformat_percent(jstate *s, nc_str format, jvalue args);
-jvalue jformat_braces(jstate *s, nc_str format, const jcall *c);
-jvalue jcase(jstate *s, nc_str text, int mode);          /* 'u' upper, 'l' lower, 'c' capitalize, 't' title, 's' swapcase, 'w' the title filter */
+jfilter_fn *nc_jfilter_find(nc_str name);
+jfilter_fn *nc_jfilter_find_list(nc_str name);
+jtest_fn *nc_jtest_find(nc_str name);
+jvalue nc_jfilter_tojson(jstate *s, jvalue v, const jcall *c);
+bool nc_jmethod_exists(jvalue self, nc_str name);
+bool nc_jmethod_is_unsafe(jvalue self, nc_str name);        /* it would change the object: the sandbox refuses */
+jvalue nc_jmethod_call(jstate *s, jvalue self, nc_str name, const jcall *c);
+jvalue nc_jformat_percent(jstate *s, nc_str format, jvalue args);
+jvalue nc_jformat_braces(jstate *s, nc_str format, const jcall *c);
+jvalue nc_jcase(jstate *s, nc_str text, int mode);          /* 'u' upper, 'l' lower, 'c' capitalize, 't' title, 's' swapcase, 'w' the title filter */
 
 /* jinja_eval.c */
-jvalue jeval(jstate *s, const jnode *n);
-jvalue jcall_value(jstate *s, jvalue callee, const jcall *c);
-const jfunction *jglobal(nc_str name);
-int jinja_parse(nc_arena *a, nc_str source, jnode **body, bool *has_generation, nc_error *e);
+jvalue nc_jeval(jstate *s, const jnode *n);
+jvalue nc_jcall_value(jstate *s, jvalue callee, const jcall *c);
+const jfunction *nc_jglobal(nc_str name);
+int nc_jinja_parse(nc_arena *a, nc_str source, jnode **body, bool *has_generation, nc_error *e);
 
 /* jinja_lex.c */
 typedef enum jtoken_kind { T_END, T_TEXT, T_BLOCK_BEGIN, T_BLOCK_END, T_PRINT_BEGIN, T_PRINT_END, T_NAME, T_STRING, T_INTEGER, T_FLOAT, T_OPERATOR } jtoken_kind;
 typedef struct jtoken { jtoken_kind kind; int line; nc_str text; } jtoken;
-int jinja_lex(nc_arena *a, nc_str source, jtoken **tokens, size_t *count, nc_error *e);
+int nc_jinja_lex(nc_arena *a, nc_str source, jtoken **tokens, size_t *count, nc_error *e);
 #endif

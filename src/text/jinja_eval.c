@@ -53,12 +53,12 @@ static jvalue lookup(jstate *s, nc_str name)
     const jvalue *known = find(s->scope, name);
     if (known)
         return *known;
-    const jfunction *f = jglobal(name);
+    const jfunction *f = nc_jglobal(name);
     if (f)
         return (jvalue){ .type = J_FUNCTION, .function = f };
     if (nc_str_eqz(name, "self"))
         return (jvalue){ .type = J_SELF, .block = s->t->body };
-    return jmissing_of(s, "UndefinedError", "'%.*s' is undefined", (int)(name.n < 200 ? name.n : 200), name.p);
+    return nc_jmissing_of(s, "UndefinedError", "'%.*s' is undefined", (int)(name.n < 200 ? name.n : 200), name.p);
 }
 
 static void add_named(jstate *s, jcall *c, int *capacity, jvalue key, jvalue value)
@@ -77,21 +77,21 @@ static void add_named(jstate *s, jcall *c, int *capacity, jvalue key, jvalue val
 static jcall arguments(jstate *s, const jnode *first)
 {
     jcall c = { 0 };
-    jvalue list = jlist_new(s, J_LIST, "list");
+    jvalue list = nc_jlist_new(s, J_LIST, "list");
     int capacity = 0;
     for (const jnode *n = first; n && !s->failed; n = n->next) {
         if (n->kind == N_KEYWORD) {
-            add_named(s, &c, &capacity, jstr(n->name), jeval(s, n->a));
+            add_named(s, &c, &capacity, jstr(n->name), nc_jeval(s, n->a));
         } else if (n->kind == N_SPREAD) {
-            jlist *items = jiterate(s, jeval(s, n->a));
+            jlist *items = nc_jiterate(s, nc_jeval(s, n->a));
             for (int i = 0; items && i < items->n; i++)
-                jlist_add(s, list.list, items->p[i]);
+                nc_jlist_add(s, list.list, items->p[i]);
         } else if (n->kind == N_SPREAD_NAMED) {
-            jvalue d = jeval(s, n->a);
+            jvalue d = nc_jeval(s, n->a);
             for (int i = 0; d.type == J_DICT && i < d.dict->n; i++)
                 add_named(s, &c, &capacity, d.dict->p[i].key, d.dict->p[i].value);
         } else {
-            jlist_add(s, list.list, jeval(s, n));
+            nc_jlist_add(s, list.list, nc_jeval(s, n));
         }
     }
     c.args = list.list->p;
@@ -107,7 +107,7 @@ static jvalue captured(jstate *s, const jnode *first, jscope *parent)
     run(s, first);
     s->out = out;
     s->scope = old;
-    return jbuf(s, &text);
+    return nc_jbuf(s, &text);
 }
 
 static bool assign(jstate *s, const jnode *target, jvalue v)
@@ -119,20 +119,20 @@ static bool assign(jstate *s, const jnode *target, jvalue v)
         return true;
     }
     if (target->kind == N_GETATTR) {
-        jvalue ns = jeval(s, target->a);
+        jvalue ns = nc_jeval(s, target->a);
         if (ns.type != J_NAMESPACE) {
-            jfail(s, "TemplateRuntimeError", "cannot assign attribute on non-namespace object");
+            nc_jfail(s, "TemplateRuntimeError", "cannot assign attribute on non-namespace object");
             return false;
         }
         if (target->name.n && target->name.p[0] == '_') {
-            jfail(s, "SecurityError", "Chat templates cannot store underscore-prefixed attributes on a namespace, but got '%.*s'. Please rename the attribute.",
+            nc_jfail(s, "SecurityError", "Chat templates cannot store underscore-prefixed attributes on a namespace, but got '%.*s'. Please rename the attribute.",
                   (int)(target->name.n < 200 ? target->name.n : 200), target->name.p);
             return false;
         }
-        jdict_set(s, ns.dict, jstr(target->name), v);
+        nc_jdict_set(s, ns.dict, jstr(target->name), v);
         return true;
     }
-    jlist *items = jiterate(s, v);
+    jlist *items = nc_jiterate(s, v);
     int count = 0, at = 0;
     for (const jnode *n = target->first; n; n = n->next)
         count++;
@@ -140,9 +140,9 @@ static bool assign(jstate *s, const jnode *target, jvalue v)
         return false;
     if (items->n != count) {
         if (items->n > count)
-            jfail(s, "ValueError", "too many values to unpack (expected %d)", count);
+            nc_jfail(s, "ValueError", "too many values to unpack (expected %d)", count);
         else
-            jfail(s, "ValueError", "not enough values to unpack (expected %d, got %d)", count, items->n);
+            nc_jfail(s, "ValueError", "not enough values to unpack (expected %d, got %d)", count, items->n);
         return false;
     }
     for (const jnode *n = target->first; n; n = n->next)
@@ -157,32 +157,32 @@ static jvalue call_macro(jstate *s, const jmacro *m, const jcall *c)
     const jnode *params = m->node->b;
     int at = 0, taken = 0;
     jloop *loop = s->loop;
-    if (!jdeeper(s))
+    if (!nc_jdeeper(s))
         return jundefined();
     jscope *old = push_scope(s, m->scope), *inner = s->scope;
     for (const jnode *p = params; p && !s->failed; p = p->next, at++) {
-        const jvalue *v = jarg(c, at, nc_arena_strndup(s->arena, p->name.p, p->name.n));
+        const jvalue *v = nc_jarg(c, at, nc_arena_strndup(s->arena, p->name.p, p->name.n));
         taken += at >= c->n && v != NULL;
         if (v)
             set_in(s, inner, p->name, *v);
         else
-            set_in(s, inner, p->name, p->a ? jeval(s, p->a) : jmissing_of(s, "UndefinedError", "parameter '%.*s' was not provided", (int)p->name.n, p->name.p));
+            set_in(s, inner, p->name, p->a ? nc_jeval(s, p->a) : nc_jmissing_of(s, "UndefinedError", "parameter '%.*s' was not provided", (int)p->name.n, p->name.p));
     }
-    const jvalue *caller = jarg(c, INT32_MAX, "caller");
+    const jvalue *caller = nc_jarg(c, INT32_MAX, "caller");
     if (caller) {
         set_in(s, inner, NC_STR("caller"), *caller);
         taken++;
     }
     if (c->n > at && !s->failed) {
-        jvalue rest = jlist_new(s, J_TUPLE, "tuple");
+        jvalue rest = nc_jlist_new(s, J_TUPLE, "tuple");
         for (int i = at; i < c->n; i++)
-            jlist_add(s, rest.list, c->args[i]);
+            nc_jlist_add(s, rest.list, c->args[i]);
         set_in(s, inner, NC_STR("varargs"), rest);
     }
     if (c->named_n > taken && !s->failed) {
-        jvalue rest = jdict_new(s);
+        jvalue rest = nc_jdict_new(s);
         for (int i = 0; i < c->named_n; i++)
-            jdict_set(s, rest.dict, c->named[i].key, c->named[i].value);
+            nc_jdict_set(s, rest.dict, c->named[i].key, c->named[i].value);
         set_in(s, inner, NC_STR("kwargs"), rest);
     }
     s->loop = NULL;
@@ -199,27 +199,27 @@ static jvalue call_loop(jstate *s, jloop *l, const jcall *c)
 {
     nc_buf text = { 0 }, *out = s->out;
     if (!l->node->flag)
-        return jfail(s, "TypeError", "The loop must have the 'recursive' marker to be called recursively.");
-    jlist *items = c->n ? jiterate(s, c->args[0]) : NULL;
-    if (!items || !jdeeper(s))
+        return nc_jfail(s, "TypeError", "The loop must have the 'recursive' marker to be called recursively.");
+    jlist *items = c->n ? nc_jiterate(s, c->args[0]) : NULL;
+    if (!items || !nc_jdeeper(s))
         return jundefined();
     s->out = &text;
     loop_over(s, l->node, items, l->depth + 1, l->scope);
     s->out = out;
     s->depth--;
-    return jbuf(s, &text);
+    return nc_jbuf(s, &text);
 }
 
 static jvalue call_method_of(jstate *s, const jmethod *m, const jcall *c)
 {
     jloop *l = m->self.type == J_LOOP ? m->self.loop : NULL;
     if (l && nc_str_eqz(m->name, "cycle"))
-        return c->n ? c->args[l->at % c->n] : jfail(s, "TypeError", "no items for cycling given");
+        return c->n ? c->args[l->at % c->n] : nc_jfail(s, "TypeError", "no items for cycling given");
     if (l) {
-        jvalue now = jlist_new(s, J_TUPLE, "tuple");
+        jvalue now = nc_jlist_new(s, J_TUPLE, "tuple");
         for (int i = 0; i < c->n; i++)
-            jlist_add(s, now.list, c->args[i]);
-        bool changed = !l->changed || !jequal(s, *l->changed, now);
+            nc_jlist_add(s, now.list, c->args[i]);
+        bool changed = !l->changed || !nc_jequal(s, *l->changed, now);
         l->changed = NC_NEW(s->arena, jvalue);
         *l->changed = now;
         return jbool(changed);
@@ -230,15 +230,15 @@ static jvalue call_method_of(jstate *s, const jmethod *m, const jcall *c)
         y->at = nc_str_eqz(m->name, "reset") ? 0 : (y->at + 1) % y->items->n;
         return nc_str_eqz(m->name, "reset") ? jnone() : v;
     }
-    return jmethod_call(s, m->self, m->name, c);
+    return nc_jmethod_call(s, m->self, m->name, c);
 }
 
-jvalue jcall_value(jstate *s, jvalue callee, const jcall *c)
+jvalue nc_jcall_value(jstate *s, jvalue callee, const jcall *c)
 {
-    if (s->failed || !jstep(s, 1))
+    if (s->failed || !nc_jstep(s, 1))
         return jundefined();
     switch (callee.type) {
-    case J_UNDEFINED: return jundefined_fail(s, callee);
+    case J_UNDEFINED: return nc_jundefined_fail(s, callee);
     case J_FUNCTION: return callee.function->run(s, c);
     case J_METHOD: return call_method_of(s, callee.method, c);
     case J_MACRO: return call_macro(s, callee.macro, c);
@@ -248,7 +248,7 @@ jvalue jcall_value(jstate *s, jvalue callee, const jcall *c)
         if (callee.cycler->at++)
             return callee.cycler->items->p[0];
         return jstr(NC_STR(""));
-    default: return jfail(s, "TypeError", "'%s' object is not callable", jtype_name(callee));
+    default: return nc_jfail(s, "TypeError", "'%s' object is not callable", nc_jtype_name(callee));
     }
 }
 
@@ -256,29 +256,29 @@ static jvalue filtered(jstate *s, const jnode *n, jvalue v)
 {
     if (n->a)
         v = filtered(s, n->a, v);
-    jfilter_fn *f = jfilter_find(n->name);
+    jfilter_fn *f = nc_jfilter_find(n->name);
     if (!f)
-        return jfail(s, "TemplateRuntimeError", "No filter named '%.*s' found.", (int)n->name.n, n->name.p);
+        return nc_jfail(s, "TemplateRuntimeError", "No filter named '%.*s' found.", (int)n->name.n, n->name.p);
     jcall c = arguments(s, n->first);
-    return s->failed || !jstep(s, 1) ? jundefined() : f(s, v, &c);
+    return s->failed || !nc_jstep(s, 1) ? jundefined() : f(s, v, &c);
 }
 
 static jvalue eval_filter(jstate *s, const jnode *n)
 {
-    jvalue v = jeval(s, n->a);
-    jfilter_fn *f = jfilter_find(n->name);
+    jvalue v = nc_jeval(s, n->a);
+    jfilter_fn *f = nc_jfilter_find(n->name);
     if (!f)
-        return jfail(s, "TemplateRuntimeError", "No filter named '%.*s' found.", (int)n->name.n, n->name.p);
+        return nc_jfail(s, "TemplateRuntimeError", "No filter named '%.*s' found.", (int)n->name.n, n->name.p);
     jcall c = arguments(s, n->first);
     return s->failed ? jundefined() : f(s, v, &c);
 }
 
 static jvalue eval_test(jstate *s, const jnode *n)
 {
-    jvalue v = jeval(s, n->a);
-    jtest_fn *f = jtest_find(n->name);
+    jvalue v = nc_jeval(s, n->a);
+    jtest_fn *f = nc_jtest_find(n->name);
     if (!f)
-        return jfail(s, "TemplateRuntimeError", "No test named '%.*s' found.", (int)n->name.n, n->name.p);
+        return nc_jfail(s, "TemplateRuntimeError", "No test named '%.*s' found.", (int)n->name.n, n->name.p);
     jcall c = arguments(s, n->first);
     return s->failed ? jundefined() : jbool(f(s, v, &c) != n->flag);
 }
@@ -287,10 +287,10 @@ static bool compared(jstate *s, int op, jvalue a, jvalue b)
 {
     static const char *const names[] = { "<", "<=", ">", ">=" };
     if (op == OP_EQ || op == OP_NE)
-        return jequal(s, a, b) == (op == OP_EQ);
+        return nc_jequal(s, a, b) == (op == OP_EQ);
     if (op == OP_IN || op == OP_NOT_IN)
-        return jcontains(s, a, b) == (op == OP_IN);
-    int order = jcompare(s, a, b, names[op - OP_LT]);
+        return nc_jcontains(s, a, b) == (op == OP_IN);
+    int order = nc_jcompare(s, a, b, names[op - OP_LT]);
     if (order == 2)
         return false;
     return op == OP_LT ? order < 0 : op == OP_LE ? order <= 0 : op == OP_GT ? order > 0 : order >= 0;
@@ -298,9 +298,9 @@ static bool compared(jstate *s, int op, jvalue a, jvalue b)
 
 static jvalue eval_compare(jstate *s, const jnode *n)
 {
-    jvalue left = jeval(s, n->a);
+    jvalue left = nc_jeval(s, n->a);
     for (const jnode *o = n->first; o && !s->failed; o = o->next) {
-        jvalue right = jeval(s, o->a);
+        jvalue right = nc_jeval(s, o->a);
         if (s->failed || !compared(s, o->op, left, right))
             return jbool(false);
         left = right;
@@ -310,12 +310,12 @@ static jvalue eval_compare(jstate *s, const jnode *n)
 
 static jvalue eval_dict(jstate *s, const jnode *n)
 {
-    jvalue out = jdict_new(s);
+    jvalue out = nc_jdict_new(s);
     for (const jnode *p = n->first; p && !s->failed; p = p->next) {
-        jvalue key = jeval(s, p->a);
+        jvalue key = nc_jeval(s, p->a);
         if (key.type == J_LIST || key.type == J_DICT)
-            return jfail(s, "TypeError", "unhashable type: '%s'", jtype_name(key));
-        jdict_set(s, out.dict, key, jeval(s, p->b));
+            return nc_jfail(s, "TypeError", "unhashable type: '%s'", nc_jtype_name(key));
+        nc_jdict_set(s, out.dict, key, nc_jeval(s, p->b));
     }
     return out;
 }
@@ -324,15 +324,15 @@ static jvalue eval_concat(jstate *s, const jnode *n)
 {
     nc_buf b = { 0 };
     for (const jnode *p = n->first; p && !s->failed; p = p->next)
-        jprint(s, &b, jeval(s, p));
-    return jbuf(s, &b);
+        nc_jprint(s, &b, nc_jeval(s, p));
+    return nc_jbuf(s, &b);
 }
 
 static jvalue eval_list(jstate *s, const jnode *n)
 {
-    jvalue out = jlist_new(s, n->kind == N_LIST ? J_LIST : J_TUPLE, n->kind == N_LIST ? "list" : "tuple");
+    jvalue out = nc_jlist_new(s, n->kind == N_LIST ? J_LIST : J_TUPLE, n->kind == N_LIST ? "list" : "tuple");
     for (const jnode *p = n->first; p && !s->failed; p = p->next)
-        jlist_add(s, out.list, jeval(s, p));
+        nc_jlist_add(s, out.list, nc_jeval(s, p));
     return out;
 }
 
@@ -346,42 +346,42 @@ static jvalue evaluate(jstate *s, const jnode *n)
     case N_LIST:
     case N_TUPLE: return eval_list(s, n);
     case N_DICT: return eval_dict(s, n);
-    case N_GETATTR: return jgetattr(s, jeval(s, n->a), n->name);
+    case N_GETATTR: return nc_jgetattr(s, nc_jeval(s, n->a), n->name);
     case N_GETITEM:
-        v = jeval(s, n->a);
+        v = nc_jeval(s, n->a);
         if (n->b->kind == N_SLICE)
-            return jslice(s, v, n->b->a ? jeval(s, n->b->a) : jnone(), n->b->b ? jeval(s, n->b->b) : jnone(), n->b->c ? jeval(s, n->b->c) : jnone());
-        return jgetitem(s, v, jeval(s, n->b));
+            return nc_jslice(s, v, n->b->a ? nc_jeval(s, n->b->a) : jnone(), n->b->b ? nc_jeval(s, n->b->b) : jnone(), n->b->c ? nc_jeval(s, n->b->c) : jnone());
+        return nc_jgetitem(s, v, nc_jeval(s, n->b));
     case N_CALL:
-        v = jeval(s, n->a);
+        v = nc_jeval(s, n->a);
         c = arguments(s, n->first);
-        return jcall_value(s, v, &c);
+        return nc_jcall_value(s, v, &c);
     case N_FILTER: return eval_filter(s, n);
     case N_TEST: return eval_test(s, n);
-    case N_UNARY: return junary(s, n->op, jeval(s, n->a));
+    case N_UNARY: return nc_junary(s, n->op, nc_jeval(s, n->a));
     case N_BINARY:
-        v = jeval(s, n->a);
-        return jbinary(s, n->op, v, jeval(s, n->b));
+        v = nc_jeval(s, n->a);
+        return nc_jbinary(s, n->op, v, nc_jeval(s, n->b));
     case N_AND:
-        v = jeval(s, n->a);
-        return jtruth(v) ? jeval(s, n->b) : v;
+        v = nc_jeval(s, n->a);
+        return nc_jtruth(v) ? nc_jeval(s, n->b) : v;
     case N_OR:
-        v = jeval(s, n->a);
-        return jtruth(v) ? v : jeval(s, n->b);
-    case N_NOT: return jbool(!jtruth(jeval(s, n->a)));
+        v = nc_jeval(s, n->a);
+        return nc_jtruth(v) ? v : nc_jeval(s, n->b);
+    case N_NOT: return jbool(!nc_jtruth(nc_jeval(s, n->a)));
     case N_COMPARE: return eval_compare(s, n);
     case N_CONCAT: return eval_concat(s, n);
     case N_IF_EXPRESSION:
-        if (jtruth(jeval(s, n->a)))
-            return jeval(s, n->b);
-        return n->c ? jeval(s, n->c) : jmissing_of(s, "UndefinedError", "the inline if-expression on line %d evaluated to false and no else section was defined.", n->line);
-    default: return jfail(s, "TypeError", "a slice stands where none can");
+        if (nc_jtruth(nc_jeval(s, n->a)))
+            return nc_jeval(s, n->b);
+        return n->c ? nc_jeval(s, n->c) : nc_jmissing_of(s, "UndefinedError", "the inline if-expression on line %d evaluated to false and no else section was defined.", n->line);
+    default: return nc_jfail(s, "TypeError", "a slice stands where none can");
     }
 }
 
-jvalue jeval(jstate *s, const jnode *n)
+jvalue nc_jeval(jstate *s, const jnode *n)
 {
-    if (s->failed || !jstep(s, 1) || !jdeeper(s))
+    if (s->failed || !nc_jstep(s, 1) || !nc_jdeeper(s))
         return jundefined();
     jvalue v = evaluate(s, n);
     s->depth--;
@@ -393,11 +393,11 @@ static enum flow loop_over(jstate *s, const jnode *n, jlist *items, int depth, j
     jscope *old = s->scope;
     jloop *outer = s->loop, *l = NC_NEW(s->arena, jloop);
     if (n->c) {
-        jvalue kept = jlist_new(s, J_LIST, "list");
+        jvalue kept = nc_jlist_new(s, J_LIST, "list");
         for (int i = 0; i < items->n && !s->failed; i++) {
             push_scope(s, parent);
-            if (assign(s, n->a, items->p[i]) && jtruth(jeval(s, n->c)))
-                jlist_add(s, kept.list, items->p[i]);
+            if (assign(s, n->a, items->p[i]) && nc_jtruth(nc_jeval(s, n->c)))
+                nc_jlist_add(s, kept.list, items->p[i]);
         }
         items = kept.list;
     }
@@ -425,7 +425,7 @@ static enum flow loop_over(jstate *s, const jnode *n, jlist *items, int depth, j
 static void check_output(jstate *s)
 {
     if (s->out->n > s->limits.output)
-        jfail(s, "LimitError", "the output is longer than %zu bytes", s->limits.output);
+        nc_jfail(s, "LimitError", "the output is longer than %zu bytes", s->limits.output);
 }
 
 static void note_span(jstate *s, size_t begin)
@@ -449,11 +449,11 @@ static jmacro *new_macro(jstate *s, const jnode *n, nc_str name, bool caller)
 
 static void run_call_block(jstate *s, const jnode *n)
 {
-    jvalue callee = jeval(s, n->a->a);
+    jvalue callee = nc_jeval(s, n->a->a);
     jcall c = arguments(s, n->a->first);
     int capacity = c.named_n;
     add_named(s, &c, &capacity, jstr(NC_STR("caller")), (jvalue){ .type = J_MACRO, .macro = new_macro(s, n, NC_STR("caller"), true) });
-    jprint(s, s->out, jcall_value(s, callee, &c));
+    nc_jprint(s, s->out, nc_jcall_value(s, callee, &c));
 }
 
 static enum flow run_with(jstate *s, const jnode *n)
@@ -461,7 +461,7 @@ static enum flow run_with(jstate *s, const jnode *n)
     jscope *old = push_scope(s, s->scope), *inner = s->scope;
     for (const jnode *set = n->a; set && !s->failed; set = set->next) {
         s->scope = old;
-        jvalue v = jeval(s, set->b);
+        jvalue v = nc_jeval(s, set->b);
         s->scope = inner;
         assign(s, set->a, v);
     }
@@ -472,15 +472,15 @@ static enum flow run_with(jstate *s, const jnode *n)
 
 static enum flow run_if(jstate *s, const jnode *n)
 {
-    return jtruth(jeval(s, n->a)) ? run(s, n->first) : n->d ? run(s, n->d) : GO_ON;
+    return nc_jtruth(nc_jeval(s, n->a)) ? run(s, n->first) : n->d ? run(s, n->d) : GO_ON;
 }
 
 static void run_print(jstate *s, const jnode *n)
 {
     for (const jnode *p = n->first; p && !s->failed; p = p->next) {
-        jvalue v = jeval(s, p);
+        jvalue v = nc_jeval(s, p);
         if (!s->failed)
-            jprint(s, s->out, v);
+            nc_jprint(s, s->out, v);
     }
 }
 
@@ -494,12 +494,12 @@ static enum flow run_one(jstate *s, const jnode *n)
     case N_TEXT: nc_buf_add(s->out, n->name.p, n->name.n); break;
     case N_PRINT: run_print(s, n); break;
     case N_FOR:
-        items = jiterate(s, jeval(s, n->b));
+        items = nc_jiterate(s, nc_jeval(s, n->b));
         if (items && !s->failed)
             flow = loop_over(s, n, items, 0, s->scope);
         break;
     case N_IF: return run_if(s, n);
-    case N_SET: assign(s, n->a, jeval(s, n->b)); break;
+    case N_SET: assign(s, n->a, nc_jeval(s, n->b)); break;
     case N_SET_BLOCK: {
         jvalue text = captured(s, n->first, s->scope);
         assign(s, n->a, n->b ? filtered(s, n->b, text) : text);
@@ -507,7 +507,7 @@ static enum flow run_one(jstate *s, const jnode *n)
     }
     case N_MACRO: set_in(s, s->scope, n->name, (jvalue){ .type = J_MACRO, .macro = new_macro(s, n, n->name, false) }); break;
     case N_CALL_BLOCK: run_call_block(s, n); break;
-    case N_FILTER_BLOCK: jprint(s, s->out, filtered(s, n->b, captured(s, n->first, s->scope))); break;
+    case N_FILTER_BLOCK: nc_jprint(s, s->out, filtered(s, n->b, captured(s, n->first, s->scope))); break;
     case N_WITH: return run_with(s, n);
     case N_BLOCK:
         old = push_scope(s, s->globals);
@@ -520,7 +520,7 @@ static enum flow run_one(jstate *s, const jnode *n)
         break;
     case N_BREAK: return BREAK;
     case N_CONTINUE: return CONTINUE;
-    case N_NO_LOADER: jfail(s, "TypeError", "no loader for this environment specified"); break;
+    case N_NO_LOADER: nc_jfail(s, "TypeError", "no loader for this environment specified"); break;
     default: break;
     }
     return flow;
@@ -529,9 +529,9 @@ static enum flow run_one(jstate *s, const jnode *n)
 static enum flow run(jstate *s, const jnode *first)
 {
     enum flow flow = GO_ON;
-    if (!jdeeper(s))
+    if (!nc_jdeeper(s))
         return GO_ON;
-    for (const jnode *n = first; n && flow == GO_ON && jstep(s, 1); n = n->next) {
+    for (const jnode *n = first; n && flow == GO_ON && nc_jstep(s, 1); n = n->next) {
         flow = run_one(s, n);
         check_output(s);
     }
@@ -552,7 +552,7 @@ int nc_template_render(const nc_template *t, const nc_json *context, const nc_te
     push_scope(&s, NULL);
     s.globals = s.scope;
     NC_JSON_EACH(item, nc_json_is(context, NC_JSON_OBJECT) ? context : NULL)
-        set_in(&s, s.scope, item->key, jfrom_json(&s, item));
+        set_in(&s, s.scope, item->key, nc_jfrom_json(&s, item));
     run(&s, t->body);
     if (s.failed && spans)
         spans->n = span_count;

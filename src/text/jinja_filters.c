@@ -9,55 +9,55 @@
 
 static jvalue text_method(jstate *s, jvalue v, const char *name, const jcall *c)
 {
-    return jmethod_call(s, v.type == J_STRING ? v : jstr(jtext(s, v)), nc_str_of(name), c);
+    return nc_jmethod_call(s, v.type == J_STRING ? v : jstr(nc_jtext(s, v)), nc_str_of(name), c);
 }
 
 static jvalue f_trim(jstate *s, jvalue v, const jcall *c) { return text_method(s, v, "strip", c); }
 static jvalue f_upper(jstate *s, jvalue v, const jcall *c) { return text_method(s, v, "upper", c); }
 static jvalue f_lower(jstate *s, jvalue v, const jcall *c) { return text_method(s, v, "lower", c); }
 static jvalue f_capitalize(jstate *s, jvalue v, const jcall *c) { return text_method(s, v, "capitalize", c); }
-static jvalue f_title(jstate *s, jvalue v, const jcall *c) { (void)c; return jcase(s, jtext(s, v), 'w'); }
-static jvalue f_string(jstate *s, jvalue v, const jcall *c) { (void)c; return v.type == J_STRING ? v : jstr(jtext(s, v)); }
+static jvalue f_title(jstate *s, jvalue v, const jcall *c) { (void)c; return nc_jcase(s, nc_jtext(s, v), 'w'); }
+static jvalue f_string(jstate *s, jvalue v, const jcall *c) { (void)c; return v.type == J_STRING ? v : jstr(nc_jtext(s, v)); }
 
 static jvalue f_safe(jstate *s, jvalue v, const jcall *c)
 {
     (void)c;
-    v = jstr(jtext(s, v));
+    v = jstr(nc_jtext(s, v));
     v.markup = true;
     return v;
 }
 
 static jvalue f_center(jstate *s, jvalue v, const jcall *c)
 {
-    jvalue width = jint(jarg_int(s, c, 0, "width", 80));
+    jvalue width = jint(nc_jarg_int(s, c, 0, "width", 80));
     jcall one = { &width, 1, NULL, 0 };
     return text_method(s, v, "center", &one);
 }
 
 static jvalue f_replace(jstate *s, jvalue v, const jcall *c)
 {
-    const jvalue *old = jarg(c, 0, "old"), *new = jarg(c, 1, "new"), *count = jarg(c, 2, "count");
+    const jvalue *old = nc_jarg(c, 0, "old"), *new = nc_jarg(c, 1, "new"), *count = nc_jarg(c, 2, "count");
     if (!old || !new)
-        return jfail(s, "TypeError", "do_replace() missing a required argument: 'old' or 'new'");
-    jvalue args[3] = { jstr(jtext(s, *old)), jstr(jtext(s, *new)), count ? *count : jnone() };
+        return nc_jfail(s, "TypeError", "do_replace() missing a required argument: 'old' or 'new'");
+    jvalue args[3] = { jstr(nc_jtext(s, *old)), jstr(nc_jtext(s, *new)), count ? *count : jnone() };
     jcall call = { args, count && count->type != J_NONE ? 3 : 2, NULL, 0 };
     return text_method(s, v, "replace", &call);
 }
 
 static jvalue f_default(jstate *s, jvalue v, const jcall *c)
 {
-    const jvalue *other = jarg(c, 0, "default_value");
+    const jvalue *other = nc_jarg(c, 0, "default_value");
     (void)s;
-    bool missing = v.type == J_UNDEFINED || (jarg_bool(c, 1, "boolean", false) && !jtruth(v));
+    bool missing = v.type == J_UNDEFINED || (nc_jarg_bool(c, 1, "boolean", false) && !nc_jtruth(v));
     return !missing ? v : other ? *other : jstr(NC_STR(""));
 }
 
-static jvalue f_escape(jstate *s, jvalue v, const jcall *c) { (void)c; return jescaped(s, v); }
+static jvalue f_escape(jstate *s, jvalue v, const jcall *c) { (void)c; return nc_jescaped(s, v); }
 
 static jvalue f_forceescape(jstate *s, jvalue v, const jcall *c)
 {
     (void)c;
-    return jescaped(s, jstr(jtext(s, v)));
+    return nc_jescaped(s, jstr(nc_jtext(s, v)));
 }
 
 static bool parse_number(nc_str t, double *out)
@@ -81,16 +81,16 @@ static bool parse_number(nc_str t, double *out)
 
 static jvalue f_int(jstate *s, jvalue v, const jcall *c)
 {
-    const jvalue *given = jarg(c, 0, "default");
+    const jvalue *given = nc_jarg(c, 0, "default");
     jvalue other = given ? *given : jint(0);
-    int64_t base = jarg_int(s, c, 1, "base", 10);
+    int64_t base = nc_jarg_int(s, c, 1, "base", 10);
     double d;
     if (jis_integer(v))
         return jint(jas_int(v));
     if (v.type == J_FLOAT)
         return isnan(v.f) || fabs(v.f) > 1e30 ? other : jint((nc_int)v.f);
     if (v.type == J_UNDEFINED)
-        return jundefined_fail(s, v);
+        return nc_jundefined_fail(s, v);
     if (v.type != J_STRING)
         return other;
     nc_int whole = 0;
@@ -113,12 +113,12 @@ static jvalue f_int(jstate *s, jvalue v, const jcall *c)
 
 static jvalue f_float(jstate *s, jvalue v, const jcall *c)
 {
-    const jvalue *given = jarg(c, 0, "default");
+    const jvalue *given = nc_jarg(c, 0, "default");
     double d;
     if (v.type == J_UNDEFINED)
-        return jundefined_fail(s, v);
+        return nc_jundefined_fail(s, v);
     if (jis_number(v))
-        return jfloat(jas_double(v));
+        return jfloat(nc_jas_double(v));
     if (v.type == J_STRING && parse_number(v.s, &d))
         return jfloat(d);
     return given ? *given : jfloat(0);
@@ -126,22 +126,22 @@ static jvalue f_float(jstate *s, jvalue v, const jcall *c)
 
 static jvalue f_round(jstate *s, jvalue v, const jcall *c)
 {
-    int64_t precision = jarg_int(s, c, 0, "precision", 0);
-    nc_str method = jarg_text(s, c, 1, "method", "common");
+    int64_t precision = nc_jarg_int(s, c, 0, "precision", 0);
+    nc_str method = nc_jarg_text(s, c, 1, "method", "common");
     char text[400];
     if (v.type == J_UNDEFINED)
-        return jundefined_fail(s, v);
+        return nc_jundefined_fail(s, v);
     if (!jis_number(v))
-        return jfail(s, "TypeError", "type %s doesn't define __round__ method", jtype_name(v));
+        return nc_jfail(s, "TypeError", "type %s doesn't define __round__ method", nc_jtype_name(v));
     if (precision < -300 || precision > 300)
-        return jfail(s, "OverflowError", "round: a precision of %lld", (long long)precision);
-    double d = jas_double(v), scale = pow(10, (double)precision);
+        return nc_jfail(s, "OverflowError", "round: a precision of %lld", (long long)precision);
+    double d = nc_jas_double(v), scale = pow(10, (double)precision);
     if (nc_str_eqz(method, "ceil"))
         return jfloat(ceil(d * scale) / scale);
     if (nc_str_eqz(method, "floor"))
         return jfloat(floor(d * scale) / scale);
     if (!nc_str_eqz(method, "common"))
-        return jfail(s, "FilterArgumentError", "method must be common, ceil or floor");
+        return nc_jfail(s, "FilterArgumentError", "method must be common, ceil or floor");
     if (jis_integer(v) && precision >= 0)
         return jint(jas_int(v));
     if (precision < 0)
@@ -156,36 +156,36 @@ static jvalue f_abs(jstate *s, jvalue v, const jcall *c)
     if (v.type == J_FLOAT)
         return jfloat(fabs(v.f));
     if (jis_integer(v))
-        return jas_int(v) < 0 ? junary(s, OP_NEG, v) : jint(jas_int(v));
+        return jas_int(v) < 0 ? nc_junary(s, OP_NEG, v) : jint(jas_int(v));
     if (v.type == J_UNDEFINED)
-        return jundefined_fail(s, v);
-    return jfail(s, "TypeError", "bad operand type for abs(): '%s'", jtype_name(v));
+        return nc_jundefined_fail(s, v);
+    return nc_jfail(s, "TypeError", "bad operand type for abs(): '%s'", nc_jtype_name(v));
 }
 
 static jvalue f_format(jstate *s, jvalue v, const jcall *c)
 {
-    jvalue args = jlist_new(s, J_TUPLE, "tuple");
+    jvalue args = nc_jlist_new(s, J_TUPLE, "tuple");
     for (int i = 0; i < c->n; i++)
-        jlist_add(s, args.list, c->args[i]);
+        nc_jlist_add(s, args.list, c->args[i]);
     if (!c->n && c->named_n) {
-        args = jdict_new(s);
+        args = nc_jdict_new(s);
         for (int i = 0; i < c->named_n; i++)
-            jdict_set(s, args.dict, c->named[i].key, c->named[i].value);
+            nc_jdict_set(s, args.dict, c->named[i].key, c->named[i].value);
     }
-    return jformat_percent(s, jtext(s, v), args);
+    return nc_jformat_percent(s, nc_jtext(s, v), args);
 }
 
 /* indent: lines but the first (unless first) and blank ones (unless blank) move right. */
 static jvalue f_indent(jstate *s, jvalue v, const jcall *c)
 {
-    const jvalue *width = jarg(c, 0, "width");
-    bool first = jarg_bool(c, 1, "first", false), blank = jarg_bool(c, 2, "blank", false);
+    const jvalue *width = nc_jarg(c, 0, "width");
+    bool first = nc_jarg_bool(c, 1, "first", false), blank = nc_jarg_bool(c, 2, "blank", false);
     nc_buf by = { 0 }, out = { 0 };
-    nc_str t = jtext(s, v);
+    nc_str t = nc_jtext(s, v);
     if (width && width->type == J_STRING) {
         nc_buf_add(&by, width->s.p, width->s.n);
     } else {
-        int64_t n = jarg_int(s, c, 0, "width", 4);
+        int64_t n = nc_jarg_int(s, c, 0, "width", 4);
         for (int64_t i = 0; i < n && i < 10000; i++)
             nc_buf_addc(&by, ' ');
     }
@@ -200,20 +200,20 @@ static jvalue f_indent(jstate *s, jvalue v, const jcall *c)
             break;
     }
     nc_buf_free(&by);
-    return jbuf(s, &out);
+    return nc_jbuf(s, &out);
 }
 
 static jvalue f_truncate(jstate *s, jvalue v, const jcall *c)
 {
-    nc_str t = jtext(s, v), end = jarg_text(s, c, 2, "end", "...");
-    int64_t length = jarg_int(s, c, 0, "length", 255), leeway = jarg_int(s, c, 3, "leeway", 5), n = (int64_t)nc_utf8_count(t);
+    nc_str t = nc_jtext(s, v), end = nc_jarg_text(s, c, 2, "end", "...");
+    int64_t length = nc_jarg_int(s, c, 0, "length", 255), leeway = nc_jarg_int(s, c, 3, "leeway", 5), n = (int64_t)nc_utf8_count(t);
     if (n <= length + leeway)
         return jstr(t);
     int64_t keep = length - (int64_t)nc_utf8_count(end);
     if (keep < 0)
-        return jfail(s, "AssertionError", "expected length >= %zu, got %lld", nc_utf8_count(end), (long long)length);
-    nc_str head = { t.p, jchar_at(t, keep) };
-    if (!jarg_bool(c, 1, "killwords", false)) {
+        return nc_jfail(s, "AssertionError", "expected length >= %zu, got %lld", nc_utf8_count(end), (long long)length);
+    nc_str head = { t.p, nc_jchar_at(t, keep) };
+    if (!nc_jarg_bool(c, 1, "killwords", false)) {
         size_t cut = head.n;
         while (cut > 0 && head.p[cut - 1] != ' ')
             cut--;
@@ -223,12 +223,12 @@ static jvalue f_truncate(jstate *s, jvalue v, const jcall *c)
     nc_buf out = { 0 };
     nc_buf_add(&out, head.p, head.n);
     nc_buf_add(&out, end.p, end.n);
-    return jbuf(s, &out);
+    return nc_jbuf(s, &out);
 }
 
 static jvalue f_wordcount(jstate *s, jvalue v, const jcall *c)
 {
-    nc_str t = jtext(s, v);
+    nc_str t = nc_jtext(s, v);
     bool inside = false;
     nc_int words = 0;
     (void)c;
@@ -246,13 +246,13 @@ static jvalue f_wordcount(jstate *s, jvalue v, const jcall *c)
 /* Greedy filling of each line by words, as textwrap without hyphens; long words are broken unless told otherwise. */
 static jvalue f_wordwrap(jstate *s, jvalue v, const jcall *c)
 {
-    nc_str t = jtext(s, v), wrap = jarg_text(s, c, 2, "wrapstring", "\n");
-    int64_t width = jarg_int(s, c, 0, "width", 79), used = 0;
-    bool broken = jarg_bool(c, 1, "break_long_words", true);
+    nc_str t = nc_jtext(s, v), wrap = nc_jarg_text(s, c, 2, "wrapstring", "\n");
+    int64_t width = nc_jarg_int(s, c, 0, "width", 79), used = 0;
+    bool broken = nc_jarg_bool(c, 1, "break_long_words", true);
     nc_buf out = { 0 };
     if (width < 1)
-        return jfail(s, "ValueError", "invalid width %lld (must be > 0)", (long long)width);
-    for (size_t i = 0; i < t.n && jstep(s, 1);) {
+        return nc_jfail(s, "ValueError", "invalid width %lld (must be > 0)", (long long)width);
+    for (size_t i = 0; i < t.n && nc_jstep(s, 1);) {
         if (t.p[i] == '\n') {
             nc_buf_add(&out, wrap.p, wrap.n);
             used = 0;
@@ -277,7 +277,7 @@ static jvalue f_wordwrap(jstate *s, jvalue v, const jcall *c)
             used = 0;
         }
         while (!space && broken && n > width) {
-            size_t cut = jchar_at(word, width);
+            size_t cut = nc_jchar_at(word, width);
             nc_buf_add(&out, word.p, cut);
             nc_buf_add(&out, wrap.p, wrap.n);
             word = (nc_str){ word.p + cut, word.n - cut };
@@ -287,7 +287,7 @@ static jvalue f_wordwrap(jstate *s, jvalue v, const jcall *c)
         used += n;
         i = end;
     }
-    return jbuf(s, &out);
+    return nc_jbuf(s, &out);
 }
 
 static void url_quote(nc_buf *out, nc_str t, bool slash)
@@ -307,24 +307,24 @@ static jvalue f_urlencode(jstate *s, jvalue v, const jcall *c)
     nc_buf out = { 0 };
     (void)c;
     if (v.type != J_DICT) {
-        url_quote(&out, jtext(s, v), true);
-        return jbuf(s, &out);
+        url_quote(&out, nc_jtext(s, v), true);
+        return nc_jbuf(s, &out);
     }
     for (int i = 0; i < v.dict->n; i++) {
         if (i)
             nc_buf_addc(&out, '&');
-        url_quote(&out, jtext(s, v.dict->p[i].key), false);
+        url_quote(&out, nc_jtext(s, v.dict->p[i].key), false);
         nc_buf_addc(&out, '=');
-        url_quote(&out, jtext(s, v.dict->p[i].value), false);
+        url_quote(&out, nc_jtext(s, v.dict->p[i].value), false);
     }
-    return jbuf(s, &out);
+    return nc_jbuf(s, &out);
 }
 
 /* Tags and comments go, runs of white space become one blank, the five entities are undone. */
 static jvalue f_striptags(jstate *s, jvalue v, const jcall *c)
 {
     static const char *const entity[][2] = { { "&lt;", "<" }, { "&gt;", ">" }, { "&#39;", "'" }, { "&#34;", "\"" }, { "&quot;", "\"" }, { "&amp;", "&" } };
-    nc_str t = jtext(s, v);
+    nc_str t = nc_jtext(s, v);
     nc_buf out = { 0 };
     bool blank = false;
     (void)c;
@@ -354,15 +354,15 @@ static jvalue f_striptags(jstate *s, jvalue v, const jcall *c)
             nc_buf_addc(&out, t.p[i]);
         i += hit >= 0 ? strlen(entity[hit][0]) : 1;
     }
-    return jbuf(s, &out);
+    return nc_jbuf(s, &out);
 }
 
 static jvalue f_filesizeformat(jstate *s, jvalue v, const jcall *c)
 {
     static const char *const decimal[] = { "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB" };
     static const char *const binary[] = { "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB" };
-    bool is_binary = jarg_bool(c, 0, "binary", false);
-    double bytes = jas_double(f_float(s, v, &(jcall){ 0 })), base = is_binary ? 1024 : 1000, unit = base;
+    bool is_binary = nc_jarg_bool(c, 0, "binary", false);
+    double bytes = nc_jas_double(f_float(s, v, &(jcall){ 0 })), base = is_binary ? 1024 : 1000, unit = base;
     nc_buf out = { 0 };
     if (bytes == 1)
         nc_buf_adds(&out, "1 Byte");
@@ -376,26 +376,26 @@ static jvalue f_filesizeformat(jstate *s, jvalue v, const jcall *c)
         }
         nc_buf_printf(&out, "%.1f %s", bytes / unit, is_binary ? binary[i] : decimal[i]);
     }
-    return jbuf(s, &out);
+    return nc_jbuf(s, &out);
 }
 
 static jvalue f_pprint(jstate *s, jvalue v, const jcall *c)
 {
     nc_buf out = { 0 };
     (void)c;
-    jrepr(s, &out, v);
-    return jbuf(s, &out);
+    nc_jrepr(s, &out, v);
+    return nc_jbuf(s, &out);
 }
 
 static jvalue f_attr(jstate *s, jvalue v, const jcall *c)
 {
-    nc_str name = jarg_text(s, c, 0, "name", "");
-    if (v.type == J_DICT && !jmethod_exists(v, name))
-        return jmissing_of(s, "UndefinedError", "'dict object' has no attribute '%.*s'", (int)(name.n < 200 ? name.n : 200), name.p);
-    return jgetattr(s, v, name);
+    nc_str name = nc_jarg_text(s, c, 0, "name", "");
+    if (v.type == J_DICT && !nc_jmethod_exists(v, name))
+        return nc_jmissing_of(s, "UndefinedError", "'dict object' has no attribute '%.*s'", (int)(name.n < 200 ? name.n : 200), name.p);
+    return nc_jgetattr(s, v, name);
 }
 
-jfilter_fn *jfilter_find(nc_str name)
+jfilter_fn *nc_jfilter_find(nc_str name)
 {
     static const struct { const char *name; jfilter_fn *run; } table[] = {
         { "trim", f_trim }, { "upper", f_upper }, { "lower", f_lower }, { "capitalize", f_capitalize }, { "title", f_title }, { "string", f_string },
@@ -403,10 +403,10 @@ jfilter_fn *jfilter_find(nc_str name)
         { "e", f_escape }, { "forceescape", f_forceescape }, { "int", f_int }, { "float", f_float }, { "round", f_round }, { "abs", f_abs },
         { "format", f_format }, { "indent", f_indent }, { "truncate", f_truncate }, { "wordcount", f_wordcount }, { "wordwrap", f_wordwrap },
         { "urlencode", f_urlencode }, { "striptags", f_striptags }, { "filesizeformat", f_filesizeformat }, { "pprint", f_pprint },
-        { "attr", f_attr }, { "tojson", jfilter_tojson },
+        { "attr", f_attr }, { "tojson", nc_jfilter_tojson },
     };
     for (int i = 0; i < NC_COUNT(table); i++)
         if (nc_str_eqz(name, table[i].name))
             return table[i].run;
-    return jfilter_find_list(name);
+    return nc_jfilter_find_list(name);
 }

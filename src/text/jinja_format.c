@@ -53,7 +53,7 @@ static void number_text(nc_buf *b, const struct spec *f, jvalue v)
         digits(b, jas_int(v), type == 'x' || type == 'X' ? 16 : type == 'o' ? 8 : type == 'b' ? 2 : 10, type == 'X');
         return;
     }
-    double value = fabs(jas_double(v));
+    double value = fabs(nc_jas_double(v));
     int precision = f->precision < 0 ? 6 : f->precision > 100 ? 100 : f->precision;
     char format[8] = { '%', '.', '*', type == '%' ? 'f' : type, 0 };
     snprintf(text, sizeof text, format, precision, type == '%' ? value * 100 : value);
@@ -92,7 +92,7 @@ static void number(nc_buf *out, const struct spec *f, jvalue v)
 
 static nc_str cut(nc_str t, int precision)
 {
-    return precision >= 0 ? (nc_str){ t.p, jchar_at(t, precision) } : t;
+    return precision >= 0 ? (nc_str){ t.p, nc_jchar_at(t, precision) } : t;
 }
 
 static void percent_one(jstate *s, nc_buf *out, const struct spec *f, jvalue v)
@@ -100,17 +100,17 @@ static void percent_one(jstate *s, nc_buf *out, const struct spec *f, jvalue v)
     if (f->type == 's' || f->type == 'r') {
         nc_buf text = { 0 };
         if (f->type == 'r')
-            jrepr(s, &text, v);
+            nc_jrepr(s, &text, v);
         else
-            jprint(s, &text, v);
+            nc_jprint(s, &text, v);
         field(out, f, cut((nc_str){ text.p ? text.p : "", text.n }, f->precision), f->align == '<' ? '<' : '>');
         nc_buf_free(&text);
     } else if (f->type == 'c') {
         field(out, f, v.type == J_STRING ? v.s : NC_STR("?"), '>');
     } else if (!jis_number(v) && strchr("diuoxX", f->type)) {
-        jfail(s, "TypeError", "%%%c format: a real number is required, not %s", f->type, jtype_name(v));
+        nc_jfail(s, "TypeError", "%%%c format: a real number is required, not %s", f->type, nc_jtype_name(v));
     } else if (!jis_number(v)) {
-        jfail(s, "TypeError", "must be real number, not %s", jtype_name(v));
+        nc_jfail(s, "TypeError", "must be real number, not %s", nc_jtype_name(v));
     } else {
         if (strchr("diuoxX", f->type) && v.type == J_FLOAT)
             v = jint((nc_int)v.f);
@@ -127,7 +127,7 @@ static size_t read_number(nc_str t, size_t i, int *out)
     return i;
 }
 
-jvalue jformat_percent(jstate *s, nc_str t, jvalue args)
+jvalue nc_jformat_percent(jstate *s, nc_str t, jvalue args)
 {
     nc_buf out = { 0 };
     int at = 0, n = args.type == J_TUPLE ? args.list->n : 1;
@@ -145,9 +145,9 @@ jvalue jformat_percent(jstate *s, nc_str t, jvalue args)
             while (end < t.n && t.p[end] != ')')
                 end++;
             named = true;
-            const jvalue *known = args.type == J_DICT ? jdict_get(s, args.dict, jstr((nc_str){ t.p + i + 1, end - i - 1 })) : NULL;
+            const jvalue *known = args.type == J_DICT ? nc_jdict_get(s, args.dict, jstr((nc_str){ t.p + i + 1, end - i - 1 })) : NULL;
             if (!known)
-                jfail(s, args.type == J_DICT ? "KeyError" : "TypeError", args.type == J_DICT ? "'%.*s'" : "format requires a mapping", (int)(end - i - 1), t.p + i + 1);
+                nc_jfail(s, args.type == J_DICT ? "KeyError" : "TypeError", args.type == J_DICT ? "'%.*s'" : "format requires a mapping", (int)(end - i - 1), t.p + i + 1);
             else
                 v = *known;
             i = end + 1;
@@ -162,7 +162,7 @@ jvalue jformat_percent(jstate *s, nc_str t, jvalue args)
         if (i < t.n && t.p[i] == '.')
             i = read_number(t, i + 1, &f.precision);
         if (i >= t.n) {
-            jfail(s, "ValueError", "incomplete format");
+            nc_jfail(s, "ValueError", "incomplete format");
             break;
         }
         f.type = t.p[i++];
@@ -171,25 +171,25 @@ jvalue jformat_percent(jstate *s, nc_str t, jvalue args)
             continue;
         }
         if (!strchr("srcdiuoxXeEfFgG", f.type))
-            jfail(s, "ValueError", "unsupported format character '%c' (0x%x) at index %zu", f.type, (unsigned char)f.type, i - 1);
+            nc_jfail(s, "ValueError", "unsupported format character '%c' (0x%x) at index %zu", f.type, (unsigned char)f.type, i - 1);
         else if (!named && at >= n)
-            jfail(s, "TypeError", "not enough arguments for format string");
+            nc_jfail(s, "TypeError", "not enough arguments for format string");
         if (!named && !s->failed)
             v = args.type == J_TUPLE ? args.list->p[at++] : (at++, args);
         if (!s->failed)
             percent_one(s, &out, &f, v);
         if (out.n > s->limits.output)
-            jfail(s, "LimitError", "a text is longer than %zu bytes", s->limits.output);
+            nc_jfail(s, "LimitError", "a text is longer than %zu bytes", s->limits.output);
     }
     if (at < n && args.type != J_DICT && !s->failed)
-        jfail(s, "TypeError", "not all arguments converted during string formatting");
-    return jbuf(s, &out);
+        nc_jfail(s, "TypeError", "not all arguments converted during string formatting");
+    return nc_jbuf(s, &out);
 }
 
 static struct spec read_spec(nc_str t)
 {
     struct spec f = { .precision = -1 };
-    size_t i = 0, first = jchar_at(t, 1);
+    size_t i = 0, first = nc_jchar_at(t, 1);
     if (first < t.n && strchr("<>=^", t.p[first]) && first <= 4) {
         memcpy(f.fill, t.p, first);
         f.align = t.p[first];
@@ -221,18 +221,18 @@ static void braces_one(jstate *s, nc_buf *out, nc_str spec, jvalue v)
         if (!plain_float) {
             f.type = f.type ? f.type : v.type == J_FLOAT ? 'g' : 'd';
             if (strchr("dxXob", f.type) && v.type == J_FLOAT)
-                jfail(s, "ValueError", "Unknown format code '%c' for object of type 'float'", f.type);
+                nc_jfail(s, "ValueError", "Unknown format code '%c' for object of type 'float'", f.type);
             else if (!strchr("dxXobeEfFgG%", f.type))
-                jfail(s, "ValueError", "Unknown format code '%c' for object of type '%s'", f.type, jtype_name(v));
+                nc_jfail(s, "ValueError", "Unknown format code '%c' for object of type '%s'", f.type, nc_jtype_name(v));
             else
                 number(out, &f, v);
             return;
         }
     } else if (f.type && f.type != 's' && v.type == J_STRING) {
-        jfail(s, "ValueError", "Unknown format code '%c' for object of type 'str'", f.type);
+        nc_jfail(s, "ValueError", "Unknown format code '%c' for object of type 'str'", f.type);
         return;
     }
-    jprint(s, &text, v);
+    nc_jprint(s, &text, v);
     field(out, &f, cut((nc_str){ text.p ? text.p : "", text.n }, v.type == J_STRING ? f.precision : -1), f.align ? f.align : jis_number(v) ? '>' : '<');
     nc_buf_free(&text);
 }
@@ -248,11 +248,11 @@ static jvalue braces_value(jstate *s, nc_str name, const jcall *c, int *automati
     bool numeric = head.n > 0 && read_number(head, 0, &index) == head.n;
     if (!head.n)
         index = (*automatic)++;
-    const jvalue *v = jarg(c, !head.n || numeric ? index : INT32_MAX, numeric || !head.n ? NULL : nc_arena_strndup(s->arena, head.p, head.n));
+    const jvalue *v = nc_jarg(c, !head.n || numeric ? index : INT32_MAX, numeric || !head.n ? NULL : nc_arena_strndup(s->arena, head.p, head.n));
     if (!v) {
         if (!head.n || numeric)
-            return jfail(s, "IndexError", "Replacement index %d out of range for positional args tuple", index);
-        return jfail(s, "KeyError", "'%.*s'", (int)head.n, head.p);
+            return nc_jfail(s, "IndexError", "Replacement index %d out of range for positional args tuple", index);
+        return nc_jfail(s, "KeyError", "'%.*s'", (int)head.n, head.p);
     }
     jvalue out = *v;
     while (end < name.n && !s->failed) {
@@ -264,15 +264,15 @@ static jvalue braces_value(jstate *s, nc_str name, const jcall *c, int *automati
         nc_str part = { name.p + begin, end - begin };
         int number_key;
         if (item && part.n && read_number(part, 0, &number_key) == part.n)
-            out = jgetitem(s, out, jint(number_key));
+            out = nc_jgetitem(s, out, jint(number_key));
         else
-            out = item ? jgetitem(s, out, jstr(part)) : jgetattr(s, out, part);
+            out = item ? nc_jgetitem(s, out, jstr(part)) : nc_jgetattr(s, out, part);
         end += item;
     }
     return out;
 }
 
-jvalue jformat_braces(jstate *s, nc_str t, const jcall *c)
+jvalue nc_jformat_braces(jstate *s, nc_str t, const jcall *c)
 {
     nc_buf out = { 0 };
     int automatic = 0;
@@ -282,7 +282,7 @@ jvalue jformat_braces(jstate *s, nc_str t, const jcall *c)
             continue;
         }
         if (t.p[i] == '}') {
-            jfail(s, "ValueError", "Single '}' encountered in format string");
+            nc_jfail(s, "ValueError", "Single '}' encountered in format string");
             break;
         }
         if (t.p[i] != '{') {
@@ -291,7 +291,7 @@ jvalue jformat_braces(jstate *s, nc_str t, const jcall *c)
         }
         const char *close = memchr(t.p + i, '}', t.n - i);
         if (!close) {
-            jfail(s, "ValueError", "expected '}' before end of string");
+            nc_jfail(s, "ValueError", "expected '}' before end of string");
             break;
         }
         nc_str inner = { t.p + i + 1, (size_t)(close - t.p) - i - 1 };
@@ -304,19 +304,19 @@ jvalue jformat_braces(jstate *s, nc_str t, const jcall *c)
         jvalue v = braces_value(s, name, c, &automatic);
         if (conversion == 'r' && !s->failed) {
             nc_buf text = { 0 };
-            jrepr(s, &text, v);
-            v = jbuf(s, &text);
+            nc_jrepr(s, &text, v);
+            v = nc_jbuf(s, &text);
         }
         if (!s->failed)
             braces_one(s, &out, spec, v);
         if (out.n > s->limits.output)
-            jfail(s, "LimitError", "a text is longer than %zu bytes", s->limits.output);
+            nc_jfail(s, "LimitError", "a text is longer than %zu bytes", s->limits.output);
         i = (size_t)(close - t.p);
     }
-    return jbuf(s, &out);
+    return nc_jbuf(s, &out);
 }
 
-jvalue jcase(jstate *s, nc_str t, int mode)
+jvalue nc_jcase(jstate *s, nc_str t, int mode)
 {
     nc_buf out = { 0 };
     bool start = true;
@@ -344,7 +344,7 @@ jvalue jcase(jstate *s, nc_str t, int mode)
             start = false;
         i += (size_t)length;
     }
-    return jbuf(s, &out);
+    return nc_jbuf(s, &out);
 }
 
 struct dumps { jstate *s; nc_buf out; bool ascii, sort; int indent; nc_str indent_text, item, key; };
@@ -391,7 +391,7 @@ static void dump_key(struct dumps *d, jvalue key)
         dump(d, key, 0);
         nc_buf_addc(&d->out, '"');
     } else {
-        jfail(d->s, "TypeError", "keys must be str, int, float, bool or None, not %s", jtype_name(key));
+        nc_jfail(d->s, "TypeError", "keys must be str, int, float, bool or None, not %s", nc_jtype_name(key));
     }
 }
 
@@ -401,10 +401,10 @@ static void dump_dict(struct dumps *d, jvalue v, int level)
     int n = v.dict->n;
     if (d->sort && n) {
         p = nc_arena_copy(d->s->arena, p, (size_t)n * sizeof *p);
-        for (int i = 1; i < n && jstep(d->s, 1); i++) {
+        for (int i = 1; i < n && nc_jstep(d->s, 1); i++) {
             jpair x = p[i];
             int k = i;
-            while (k > 0 && jstep(d->s, 1) && jcompare(d->s, x.key, p[k - 1].key, "<") < 0) {
+            while (k > 0 && nc_jstep(d->s, 1) && nc_jcompare(d->s, x.key, p[k - 1].key, "<") < 0) {
                 p[k] = p[k - 1];
                 k--;
             }
@@ -427,20 +427,20 @@ static void dump_dict(struct dumps *d, jvalue v, int level)
 
 static void dump(struct dumps *d, jvalue v, int level)
 {
-    if (!jstep(d->s, 1) || !jdeeper(d->s))
+    if (!nc_jstep(d->s, 1) || !nc_jdeeper(d->s))
         return;
     if (d->out.n > d->s->limits.output)
-        jfail(d->s, "LimitError", "a text is longer than %zu bytes", d->s->limits.output);
+        nc_jfail(d->s, "LimitError", "a text is longer than %zu bytes", d->s->limits.output);
     switch (v.type) {
     case J_NONE: nc_buf_adds(&d->out, "null"); break;
     case J_BOOL: nc_buf_adds(&d->out, v.b ? "true" : "false"); break;
-    case J_INT: jint_repr(&d->out, v.i); break;
+    case J_INT: nc_jint_repr(&d->out, v.i); break;
     case J_BIG: nc_buf_add(&d->out, v.s.p, v.s.n); break;
     case J_FLOAT:
         if (isnan(v.f) || isinf(v.f))
             nc_buf_adds(&d->out, isnan(v.f) ? "NaN" : v.f < 0 ? "-Infinity" : "Infinity");
         else
-            jfloat_repr(&d->out, v.f);
+            nc_jfloat_repr(&d->out, v.f);
         break;
     case J_STRING: dump_string(d, v.s); break;
     case J_LIST:
@@ -457,31 +457,31 @@ static void dump(struct dumps *d, jvalue v, int level)
         nc_buf_addc(&d->out, ']');
         break;
     case J_DICT: dump_dict(d, v, level); break;
-    default: jfail(d->s, "TypeError", "Object of type %s is not JSON serializable", jtype_name(v)); break;
+    default: nc_jfail(d->s, "TypeError", "Object of type %s is not JSON serializable", nc_jtype_name(v)); break;
     }
     d->s->depth--;
 }
 
-jvalue jfilter_tojson(jstate *s, jvalue v, const jcall *c)
+jvalue nc_jfilter_tojson(jstate *s, jvalue v, const jcall *c)
 {
     struct dumps d = { .s = s, .indent = -1, .item = NC_STR(", "), .key = NC_STR(": ") };
-    const jvalue *indent = jarg(c, 1, "indent"), *separators = jarg(c, 2, "separators");
-    d.ascii = jarg_bool(c, 0, "ensure_ascii", false);
-    d.sort = jarg_bool(c, 3, "sort_keys", false);
+    const jvalue *indent = nc_jarg(c, 1, "indent"), *separators = nc_jarg(c, 2, "separators");
+    d.ascii = nc_jarg_bool(c, 0, "ensure_ascii", false);
+    d.sort = nc_jarg_bool(c, 3, "sort_keys", false);
     if (indent && indent->type == J_STRING) {
         d.indent = 1;
         d.indent_text = indent->s;
         d.item = NC_STR(",");
     } else if (indent && indent->type != J_NONE) {
-        int64_t n = jarg_int(s, c, 1, "indent", 0);
+        int64_t n = nc_jarg_int(s, c, 1, "indent", 0);
         d.indent = n < 0 ? 0 : n > 32 ? 32 : (int)n;
         d.indent_text = (nc_str){ "                                ", (size_t)d.indent };
         d.item = NC_STR(",");
     }
     if (separators && (separators->type == J_LIST || separators->type == J_TUPLE) && separators->list->n == 2) {
-        d.item = jtext(s, separators->list->p[0]);
-        d.key = jtext(s, separators->list->p[1]);
+        d.item = nc_jtext(s, separators->list->p[0]);
+        d.key = nc_jtext(s, separators->list->p[1]);
     }
     dump(&d, v, 0);
-    return jbuf(s, &d.out);
+    return nc_jbuf(s, &d.out);
 }

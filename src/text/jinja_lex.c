@@ -327,7 +327,7 @@ static int raw(struct lexer *x, size_t word, bool *is_raw)
     return syntax(x, "Missing end of raw directive");
 }
 
-int jinja_lex(nc_arena *a, nc_str source, jtoken **tokens, size_t *count, nc_error *e)
+int nc_jinja_lex(nc_arena *a, nc_str source, jtoken **tokens, size_t *count, nc_error *e)
 {
     struct lexer x = { .arena = a, .s = normalized(a, source), .line = 1, .line_start = true, .e = e };
     while (x.at < x.s.n) {

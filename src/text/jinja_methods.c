@@ -31,10 +31,10 @@ static nc_str trimmed(nc_str t, const nc_str *set, bool left, bool right)
 
 static jvalue strip(jstate *s, jvalue self, const jcall *c, bool left, bool right)
 {
-    const jvalue *chars = jarg(c, 0, "chars");
+    const jvalue *chars = nc_jarg(c, 0, "chars");
     nc_str set = { "", 0 };
     if (chars && chars->type != J_NONE && chars->type != J_STRING)
-        return chars->type == J_UNDEFINED ? jundefined_fail(s, *chars) : jfail(s, "TypeError", "strip arg must be None or str");
+        return chars->type == J_UNDEFINED ? nc_jundefined_fail(s, *chars) : nc_jfail(s, "TypeError", "strip arg must be None or str");
     if (chars && chars->type == J_STRING)
         set = chars->s;
     return jstr(trimmed(self.s, chars && chars->type == J_STRING ? &set : NULL, left, right));
@@ -44,7 +44,7 @@ static jvalue m_strip(jstate *s, jvalue self, const jcall *c) { return strip(s, 
 static jvalue m_lstrip(jstate *s, jvalue self, const jcall *c) { return strip(s, self, c, true, false); }
 static jvalue m_rstrip(jstate *s, jvalue self, const jcall *c) { return strip(s, self, c, false, true); }
 
-static jvalue cased(jstate *s, jvalue self, int mode) { return jcase(s, self.s, mode); }
+static jvalue cased(jstate *s, jvalue self, int mode) { return nc_jcase(s, self.s, mode); }
 static jvalue m_upper(jstate *s, jvalue self, const jcall *c) { (void)c; return cased(s, self, 'u'); }
 static jvalue m_lower(jstate *s, jvalue self, const jcall *c) { (void)c; return cased(s, self, 'l'); }
 static jvalue m_title(jstate *s, jvalue self, const jcall *c) { (void)c; return cased(s, self, 't'); }
@@ -53,7 +53,7 @@ static jvalue m_swapcase(jstate *s, jvalue self, const jcall *c) { (void)c; retu
 
 static jvalue split_blanks(jstate *s, nc_str t, int64_t limit, bool from_right)
 {
-    jvalue out = jlist_new(s, J_LIST, "list");
+    jvalue out = nc_jlist_new(s, J_LIST, "list");
     jlist *l = out.list;
     t = trimmed(t, NULL, true, true);
     while (t.n && !s->failed) {
@@ -77,7 +77,7 @@ static jvalue split_blanks(jstate *s, nc_str t, int64_t limit, bool from_right)
                 break;
             cut = at;
         }
-        jlist_add(s, l, jstr(from_right ? (nc_str){ t.p + cut, t.n - cut } : (nc_str){ t.p, cut }));
+        nc_jlist_add(s, l, jstr(from_right ? (nc_str){ t.p + cut, t.n - cut } : (nc_str){ t.p, cut }));
         t = from_right ? trimmed((nc_str){ t.p, cut }, NULL, false, true) : trimmed((nc_str){ t.p + cut, t.n - cut }, NULL, true, false);
     }
     for (int i = 0; from_right && i < l->n / 2; i++) {
@@ -98,26 +98,26 @@ static const char *find_last(nc_str t, nc_str what)
 
 static jvalue split(jstate *s, jvalue self, const jcall *c, bool from_right)
 {
-    const jvalue *by = jarg(c, 0, "sep");
-    int64_t limit = jarg_int(s, c, 1, "maxsplit", -1);
+    const jvalue *by = nc_jarg(c, 0, "sep");
+    int64_t limit = nc_jarg_int(s, c, 1, "maxsplit", -1);
     nc_str t = self.s;
     if (!by || by->type == J_NONE)
         return split_blanks(s, t, limit, from_right);
     if (by->type != J_STRING)
-        return by->type == J_UNDEFINED ? jundefined_fail(s, *by) : jfail(s, "TypeError", "must be str or None, not %s", jtype_name(*by));
+        return by->type == J_UNDEFINED ? nc_jundefined_fail(s, *by) : nc_jfail(s, "TypeError", "must be str or None, not %s", nc_jtype_name(*by));
     if (!by->s.n)
-        return jfail(s, "ValueError", "empty separator");
-    jvalue out = jlist_new(s, J_LIST, "list");
+        return nc_jfail(s, "ValueError", "empty separator");
+    jvalue out = nc_jlist_new(s, J_LIST, "list");
     jlist *l = out.list;
     for (const char *hit; !s->failed && (limit < 0 || l->n < limit);) {
         hit = from_right ? find_last(t, by->s) : memmem(t.p, t.n, by->s.p, by->s.n);
         if (!hit)
             break;
         size_t at = (size_t)(hit - t.p), behind = at + by->s.n;
-        jlist_add(s, l, jstr(from_right ? (nc_str){ t.p + behind, t.n - behind } : (nc_str){ t.p, at }));
+        nc_jlist_add(s, l, jstr(from_right ? (nc_str){ t.p + behind, t.n - behind } : (nc_str){ t.p, at }));
         t = from_right ? (nc_str){ t.p, at } : (nc_str){ t.p + behind, t.n - behind };
     }
-    jlist_add(s, l, jstr(t));
+    nc_jlist_add(s, l, jstr(t));
     for (int i = 0; from_right && i < l->n / 2; i++) {
         jvalue v = l->p[i];
         l->p[i] = l->p[l->n - 1 - i];
@@ -131,8 +131,8 @@ static jvalue m_rsplit(jstate *s, jvalue self, const jcall *c) { return split(s,
 
 static jvalue m_splitlines(jstate *s, jvalue self, const jcall *c)
 {
-    bool keep = jarg_bool(c, 0, "keepends", false);
-    jvalue out = jlist_new(s, J_LIST, "list");
+    bool keep = nc_jarg_bool(c, 0, "keepends", false);
+    jvalue out = nc_jlist_new(s, J_LIST, "list");
     nc_str t = self.s;
     size_t start = 0;
     for (size_t i = 0; i < t.n && !s->failed;) {
@@ -144,26 +144,26 @@ static jvalue m_splitlines(jstate *s, jvalue self, const jcall *c)
             continue;
         if (code == '\r' && i < t.n && t.p[i] == '\n')
             i++;
-        jlist_add(s, out.list, jstr((nc_str){ t.p + start, (keep ? i : end) - start }));
+        nc_jlist_add(s, out.list, jstr((nc_str){ t.p + start, (keep ? i : end) - start }));
         start = i;
     }
     if (start < t.n)
-        jlist_add(s, out.list, jstr((nc_str){ t.p + start, t.n - start }));
+        nc_jlist_add(s, out.list, jstr((nc_str){ t.p + start, t.n - start }));
     return out;
 }
 
 static jvalue ends(jstate *s, jvalue self, const jcall *c, bool at_end)
 {
-    const jvalue *what = jarg(c, 0, NULL);
+    const jvalue *what = nc_jarg(c, 0, NULL);
     jlist one = { .p = (jvalue *)what, .n = 1 }, *list = what && what->type == J_TUPLE ? what->list : &one;
     const char *name = at_end ? "endswith" : "startswith";
     if (!what)
-        return jfail(s, "TypeError", "%s() takes at least 1 argument (0 given)", name);
-    int64_t start = jarg_int(s, c, 1, NULL, 0);
-    nc_str t = start > 0 ? (nc_str){ self.s.p + jchar_at(self.s, start), self.s.n - jchar_at(self.s, start) } : self.s;
+        return nc_jfail(s, "TypeError", "%s() takes at least 1 argument (0 given)", name);
+    int64_t start = nc_jarg_int(s, c, 1, NULL, 0);
+    nc_str t = start > 0 ? (nc_str){ self.s.p + nc_jchar_at(self.s, start), self.s.n - nc_jchar_at(self.s, start) } : self.s;
     for (int i = 0; i < list->n; i++) {
         if (list->p[i].type != J_STRING)
-            return jfail(s, "TypeError", "%s first arg must be str or a tuple of str, not %s", name, jtype_name(list->p[i]));
+            return nc_jfail(s, "TypeError", "%s first arg must be str or a tuple of str, not %s", name, nc_jtype_name(list->p[i]));
         nc_str w = list->p[i].s;
         if (w.n <= t.n && !memcmp(at_end ? t.p + t.n - w.n : t.p, w.p, w.n))
             return jbool(true);
@@ -176,13 +176,13 @@ static jvalue m_endswith(jstate *s, jvalue self, const jcall *c) { return ends(s
 
 static bool text_arg(jstate *s, const jcall *c, int index, nc_str *out)
 {
-    const jvalue *v = jarg(c, index, NULL);
+    const jvalue *v = nc_jarg(c, index, NULL);
     if (!v)
-        jfail(s, "TypeError", "a method of str needs at least %d argument%s", index + 1, index ? "s" : "");
+        nc_jfail(s, "TypeError", "a method of str needs at least %d argument%s", index + 1, index ? "s" : "");
     else if (v->type == J_UNDEFINED)
-        jundefined_fail(s, *v);
+        nc_jundefined_fail(s, *v);
     else if (v->type != J_STRING)
-        jfail(s, "TypeError", "must be str, not %s", jtype_name(*v));
+        nc_jfail(s, "TypeError", "must be str, not %s", nc_jtype_name(*v));
     else
         *out = v->s;
     return !s->failed;
@@ -193,12 +193,12 @@ static jvalue find(jstate *s, jvalue self, const jcall *c, bool last, bool must)
     nc_str what;
     if (!text_arg(s, c, 0, &what))
         return jundefined();
-    size_t from = jchar_at(self.s, jarg_int(s, c, 1, NULL, 0)), to = jchar_at(self.s, jarg_int(s, c, 2, NULL, INT32_MAX));
+    size_t from = nc_jchar_at(self.s, nc_jarg_int(s, c, 1, NULL, 0)), to = nc_jchar_at(self.s, nc_jarg_int(s, c, 2, NULL, INT32_MAX));
     nc_str t = { self.s.p + from, to > from ? to - from : 0 };
     const char *hit = last ? find_last(t, what) : what.n ? memmem(t.p, t.n, what.p, what.n) : t.p;
     if (hit)
         return jint((nc_int)nc_utf8_count((nc_str){ self.s.p, (size_t)(hit - self.s.p) }));
-    return must ? jfail(s, "ValueError", "substring not found") : jint(-1);
+    return must ? nc_jfail(s, "ValueError", "substring not found") : jint(-1);
 }
 
 static jvalue m_find(jstate *s, jvalue self, const jcall *c) { return find(s, self, c, false, false); }
@@ -210,9 +210,9 @@ static jvalue m_index(jstate *s, jvalue self, const jcall *c)
     if (self.type == J_STRING)
         return find(s, self, c, false, true);
     for (int i = 0; c->n && i < self.list->n && !s->failed; i++)
-        if (jequal(s, self.list->p[i], c->args[0]))
+        if (nc_jequal(s, self.list->p[i], c->args[0]))
             return jint(i);
-    return jfail(s, "ValueError", "value is not in list");
+    return nc_jfail(s, "ValueError", "value is not in list");
 }
 
 static jvalue m_count(jstate *s, jvalue self, const jcall *c)
@@ -220,7 +220,7 @@ static jvalue m_count(jstate *s, jvalue self, const jcall *c)
     nc_int n = 0;
     if (self.type != J_STRING) {
         for (int i = 0; c->n && i < self.list->n && !s->failed; i++)
-            n += jequal(s, self.list->p[i], c->args[0]);
+            n += nc_jequal(s, self.list->p[i], c->args[0]);
         return jint(n);
     }
     nc_str what, t = self.s;
@@ -239,18 +239,18 @@ static jvalue m_replace(jstate *s, jvalue self, const jcall *c)
 {
     nc_str old, new, t = self.s;
     nc_buf out = { 0 };
-    int64_t limit = jarg_int(s, c, 2, "count", -1);
+    int64_t limit = nc_jarg_int(s, c, 2, "count", -1);
     if (!text_arg(s, c, 0, &old) || !text_arg(s, c, 1, &new))
         return jundefined();
     for (int64_t done = 0; limit < 0 || done < limit; done++) {
-        if (!jstep(s, 1) || out.n > s->limits.output)
-            return nc_buf_free(&out), jfail(s, "LimitError", "a text is longer than %zu bytes", s->limits.output);
+        if (!nc_jstep(s, 1) || out.n > s->limits.output)
+            return nc_buf_free(&out), nc_jfail(s, "LimitError", "a text is longer than %zu bytes", s->limits.output);
         size_t at, used;
         if (!old.n) {                   /* before every character and at the end */
             nc_buf_add(&out, new.p, new.n);
             if (!t.n)
-                return jbuf(s, &out);
-            at = jchar_at(t, 1);
+                return nc_jbuf(s, &out);
+            at = nc_jchar_at(t, 1);
             used = at;
         } else {
             const char *hit = memmem(t.p, t.n, old.p, old.n);
@@ -265,25 +265,25 @@ static jvalue m_replace(jstate *s, jvalue self, const jcall *c)
         t = (nc_str){ t.p + used, t.n - used };
     }
     nc_buf_add(&out, t.p, t.n);
-    return jbuf(s, &out);
+    return nc_jbuf(s, &out);
 }
 
 static jvalue m_join(jstate *s, jvalue self, const jcall *c)
 {
     nc_buf out = { 0 };
-    jlist *items = c->n ? jiterate(s, c->args[0]) : NULL;
+    jlist *items = c->n ? nc_jiterate(s, c->args[0]) : NULL;
     for (int i = 0; items && i < items->n && !s->failed; i++) {
         if (items->p[i].type != J_STRING) {
-            jfail(s, "TypeError", "sequence item %d: expected str instance, %s found", i, jtype_name(items->p[i]));
+            nc_jfail(s, "TypeError", "sequence item %d: expected str instance, %s found", i, nc_jtype_name(items->p[i]));
             break;
         }
         if (i)
             nc_buf_add(&out, self.s.p, self.s.n);
         nc_buf_add(&out, items->p[i].s.p, items->p[i].s.n);
         if (out.n > s->limits.output)
-            jfail(s, "LimitError", "a text is longer than %zu bytes", s->limits.output);
+            nc_jfail(s, "LimitError", "a text is longer than %zu bytes", s->limits.output);
     }
-    return jbuf(s, &out);
+    return nc_jbuf(s, &out);
 }
 
 static bool is_identifier(uint32_t c) { return c == '_' || nc_char_is_word(c); }
@@ -336,16 +336,16 @@ static jvalue m_isupper(jstate *s, jvalue self, const jcall *c) { (void)s; (void
 static jvalue m_islower(jstate *s, jvalue self, const jcall *c) { (void)s; (void)c; return is_case(self, 'l'); }
 static jvalue m_istitle(jstate *s, jvalue self, const jcall *c) { (void)s; (void)c; return is_case(self, 't'); }
 
-static jvalue m_format(jstate *s, jvalue self, const jcall *c) { return jformat_braces(s, self.s, c); }
+static jvalue m_format(jstate *s, jvalue self, const jcall *c) { return nc_jformat_braces(s, self.s, c); }
 
 /* Padding to a width in characters: left and right shares of it. */
 static jvalue pad(jstate *s, jvalue self, const jcall *c, char side)
 {
-    int64_t width = jarg_int(s, c, 0, "width", 0), n = (int64_t)nc_utf8_count(self.s), more = width > n ? width - n : 0;
-    nc_str fill = jarg_text(s, c, 1, "fillchar", side == '0' ? "0" : " ");
+    int64_t width = nc_jarg_int(s, c, 0, "width", 0), n = (int64_t)nc_utf8_count(self.s), more = width > n ? width - n : 0;
+    nc_str fill = nc_jarg_text(s, c, 1, "fillchar", side == '0' ? "0" : " ");
     nc_buf out = { 0 };
     if ((size_t)more * (fill.n + 1) > s->limits.output)
-        return jfail(s, "LimitError", "a text is longer than %zu bytes", s->limits.output);
+        return nc_jfail(s, "LimitError", "a text is longer than %zu bytes", s->limits.output);
     int64_t left = side == 'r' || side == '0' ? more : side == 'c' ? more / 2 + (more & width & 1) : 0;
     bool sign = side == '0' && self.s.n && (self.s.p[0] == '-' || self.s.p[0] == '+');
     nc_buf_add(&out, self.s.p, sign);
@@ -354,7 +354,7 @@ static jvalue pad(jstate *s, jvalue self, const jcall *c, char side)
     nc_buf_add(&out, self.s.p + sign, self.s.n - sign);
     for (int64_t i = left; i < more; i++)
         nc_buf_add(&out, fill.p, fill.n);
-    return jbuf(s, &out);
+    return nc_jbuf(s, &out);
 }
 
 static jvalue m_center(jstate *s, jvalue self, const jcall *c) { return pad(s, self, c, 'c'); }
@@ -365,16 +365,16 @@ static jvalue m_zfill(jstate *s, jvalue self, const jcall *c) { return pad(s, se
 static jvalue partition(jstate *s, jvalue self, const jcall *c, bool last)
 {
     nc_str what, t = self.s, empty = { "", 0 };
-    jvalue out = jlist_new(s, J_TUPLE, "tuple");
+    jvalue out = nc_jlist_new(s, J_TUPLE, "tuple");
     if (!text_arg(s, c, 0, &what))
         return jundefined();
     if (!what.n)
-        return jfail(s, "ValueError", "empty separator");
+        return nc_jfail(s, "ValueError", "empty separator");
     const char *hit = last ? find_last(t, what) : memmem(t.p, t.n, what.p, what.n);
     size_t at = hit ? (size_t)(hit - t.p) : 0;
-    jlist_add(s, out.list, jstr(hit ? (nc_str){ t.p, at } : last ? empty : t));
-    jlist_add(s, out.list, jstr(hit ? what : empty));
-    jlist_add(s, out.list, jstr(hit ? (nc_str){ hit + what.n, t.n - at - what.n } : last ? t : empty));
+    nc_jlist_add(s, out.list, jstr(hit ? (nc_str){ t.p, at } : last ? empty : t));
+    nc_jlist_add(s, out.list, jstr(hit ? what : empty));
+    nc_jlist_add(s, out.list, jstr(hit ? (nc_str){ hit + what.n, t.n - at - what.n } : last ? t : empty));
     return out;
 }
 
@@ -402,23 +402,23 @@ static jvalue m_removesuffix(jstate *s, jvalue self, const jcall *c)
 static jvalue m_get(jstate *s, jvalue self, const jcall *c)
 {
     if (!c->n)
-        return jfail(s, "TypeError", "get expected at least 1 argument, got 0");
-    const jvalue *known = jdict_get(s, self.dict, c->args[0]), *other = jarg(c, 1, "default");
+        return nc_jfail(s, "TypeError", "get expected at least 1 argument, got 0");
+    const jvalue *known = nc_jdict_get(s, self.dict, c->args[0]), *other = nc_jarg(c, 1, "default");
     return known ? *known : other ? *other : jnone();
 }
 
 static jvalue view(jstate *s, jvalue self, const char *kind)
 {
-    jvalue out = jlist_new(s, J_VIEW, kind);
+    jvalue out = nc_jlist_new(s, J_VIEW, kind);
     for (int i = 0; i < self.dict->n && !s->failed; i++) {
         jpair p = self.dict->p[i];
         jvalue item = kind[5] == 'k' ? p.key : p.value;
         if (kind[5] == 'i') {
-            item = jlist_new(s, J_TUPLE, "tuple");
-            jlist_add(s, item.list, p.key);
-            jlist_add(s, item.list, p.value);
+            item = nc_jlist_new(s, J_TUPLE, "tuple");
+            nc_jlist_add(s, item.list, p.key);
+            nc_jlist_add(s, item.list, p.value);
         }
-        jlist_add(s, out.list, item);
+        nc_jlist_add(s, out.list, item);
     }
     return out;
 }
@@ -466,7 +466,7 @@ static method_fn *find_method(jvalue self, nc_str name)
     return NULL;
 }
 
-bool jmethod_exists(jvalue self, nc_str name)
+bool nc_jmethod_exists(jvalue self, nc_str name)
 {
     if (self.type == J_LOOP)
         return nc_str_eqz(name, "cycle") || nc_str_eqz(name, "changed");
@@ -475,7 +475,7 @@ bool jmethod_exists(jvalue self, nc_str name)
     return find_method(self, name) != NULL;
 }
 
-bool jmethod_is_unsafe(jvalue self, nc_str name)
+bool nc_jmethod_is_unsafe(jvalue self, nc_str name)
 {
     static const char *const list[] = { "append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort" };
     static const char *const dict[] = { "clear", "pop", "popitem", "setdefault", "update" };
@@ -492,7 +492,7 @@ bool jmethod_is_unsafe(jvalue self, nc_str name)
     return false;
 }
 
-jvalue jmethod_call(jstate *s, jvalue self, nc_str name, const jcall *c)
+jvalue nc_jmethod_call(jstate *s, jvalue self, nc_str name, const jcall *c)
 {
     method_fn *f = find_method(self, name);
     jvalue out = s->failed || !f ? jundefined() : f(s, self, c);

@@ -35,16 +35,16 @@ static bool t_callable(jstate *s, jvalue v, const jcall *c)
 
 static const jvalue *other(jstate *s, const jcall *c)
 {
-    const jvalue *v = jarg(c, 0, NULL);
+    const jvalue *v = nc_jarg(c, 0, NULL);
     if (!v)
-        jfail(s, "TypeError", "a test needs one more argument");
+        nc_jfail(s, "TypeError", "a test needs one more argument");
     return v;
 }
 
 static bool remainder_is(jstate *s, jvalue v, nc_int by, nc_int want)
 {
-    jvalue r = jbinary(s, OP_MOD, v, jint(by));
-    return !s->failed && jequal(s, r, jint(want));
+    jvalue r = nc_jbinary(s, OP_MOD, v, jint(by));
+    return !s->failed && nc_jequal(s, r, jint(want));
 }
 
 static bool t_odd(jstate *s, jvalue v, const jcall *c) { (void)c; return remainder_is(s, v, 2, 1); }
@@ -53,25 +53,25 @@ static bool t_even(jstate *s, jvalue v, const jcall *c) { (void)c; return remain
 static bool t_divisibleby(jstate *s, jvalue v, const jcall *c)
 {
     const jvalue *by = other(s, c);
-    return by && jequal(s, jbinary(s, OP_MOD, v, *by), jint(0));
+    return by && nc_jequal(s, nc_jbinary(s, OP_MOD, v, *by), jint(0));
 }
 
 static bool t_eq(jstate *s, jvalue v, const jcall *c)
 {
     const jvalue *o = other(s, c);
-    return o && jequal(s, v, *o);
+    return o && nc_jequal(s, v, *o);
 }
 
 static bool t_ne(jstate *s, jvalue v, const jcall *c)
 {
     const jvalue *o = other(s, c);
-    return o && !jequal(s, v, *o);
+    return o && !nc_jequal(s, v, *o);
 }
 
 static int order(jstate *s, jvalue v, const jcall *c, const char *op)
 {
     const jvalue *o = other(s, c);
-    return o ? jcompare(s, v, *o, op) : 2;
+    return o ? nc_jcompare(s, v, *o, op) : 2;
 }
 
 static bool t_gt(jstate *s, jvalue v, const jcall *c) { return order(s, v, c, ">") == 1; }
@@ -82,7 +82,7 @@ static bool t_le(jstate *s, jvalue v, const jcall *c) { int o = order(s, v, c, "
 static bool t_in(jstate *s, jvalue v, const jcall *c)
 {
     const jvalue *o = other(s, c);
-    return o && jcontains(s, v, *o);
+    return o && nc_jcontains(s, v, *o);
 }
 
 static bool t_sameas(jstate *s, jvalue v, const jcall *c)
@@ -91,20 +91,20 @@ static bool t_sameas(jstate *s, jvalue v, const jcall *c)
     if (!o || o->type != v.type)
         return false;
     bool simple = v.type <= J_STRING;
-    return simple ? jequal(s, v, *o) : v.list == o->list;
+    return simple ? nc_jequal(s, v, *o) : v.list == o->list;
 }
 
 static bool is_case(jstate *s, jvalue v, const char *method)
 {
-    return jmethod_call(s, jstr(jtext(s, v)), nc_str_of(method), &(jcall){ 0 }).b;
+    return nc_jmethod_call(s, jstr(nc_jtext(s, v)), nc_str_of(method), &(jcall){ 0 }).b;
 }
 
 static bool t_lower(jstate *s, jvalue v, const jcall *c) { (void)c; return is_case(s, v, "islower"); }
 static bool t_upper(jstate *s, jvalue v, const jcall *c) { (void)c; return is_case(s, v, "isupper"); }
-static bool t_filter(jstate *s, jvalue v, const jcall *c) { (void)c; return jfilter_find(jtext(s, v)) != NULL; }
-static bool t_test(jstate *s, jvalue v, const jcall *c) { (void)c; return jtest_find(jtext(s, v)) != NULL; }
+static bool t_filter(jstate *s, jvalue v, const jcall *c) { (void)c; return nc_jfilter_find(nc_jtext(s, v)) != NULL; }
+static bool t_test(jstate *s, jvalue v, const jcall *c) { (void)c; return nc_jtest_find(nc_jtext(s, v)) != NULL; }
 
-jtest_fn *jtest_find(nc_str name)
+jtest_fn *nc_jtest_find(nc_str name)
 {
     static const struct { const char *name; jtest_fn *run; } table[] = {
         { "defined", t_defined }, { "undefined", t_undefined }, { "none", t_none }, { "boolean", t_boolean }, { "true", t_true }, { "false", t_false },

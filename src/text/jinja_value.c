@@ -8,38 +8,7 @@
 #include "text/jinja.h"
 #include "text/unicode.h"
 
-jvalue jfail(jstate *s, const char *error, const char *format, ...)
-{
-    if (!s->failed) {
-        va_list args;
-        va_start(args, format);
-        nc_failv(s->error, strcmp(error, "LimitError") ? NC_EINVAL : NC_ELIMIT, format, args);
-        va_end(args);
-        nc_fail_in(s->error, "%s", error);
-    }
-    s->failed = true;
-    return jundefined();
-}
-
-bool jstep(jstate *s, int64_t steps)
-{
-    s->steps += steps;
-    if (s->steps > s->limits.steps)
-        jfail(s, "LimitError", "the template ran more than %lld steps", (long long)s->limits.steps);
-    return !s->failed;
-}
-
-bool jdeeper(jstate *s)
-{
-    if (s->depth >= 4 * J_DEPTH) {
-        jfail(s, "RecursionError", "maximum recursion depth exceeded");
-        return false;
-    }
-    s->depth++;
-    return true;
-}
-
-double jas_double(jvalue v)
+double nc_jas_double(jvalue v)
 {
     return v.type == J_FLOAT ? v.f : (double)jas_int(v);
 }
@@ -48,11 +17,11 @@ static void account(jstate *s, size_t bytes)
 {
     s->made += bytes;
     if (s->made > s->limits.output * 4)
-        jfail(s, "LimitError", "the template made more than %zu bytes of text", s->limits.output * 4);
-    jstep(s, (int64_t)(bytes / 64));
+        nc_jfail(s, "LimitError", "the template made more than %zu bytes of text", s->limits.output * 4);
+    nc_jstep(s, (int64_t)(bytes / 64));
 }
 
-jvalue jcopy(jstate *s, const char *p, size_t n)
+jvalue nc_jcopy(jstate *s, const char *p, size_t n)
 {
     account(s, n);
     if (s->failed)
@@ -60,16 +29,16 @@ jvalue jcopy(jstate *s, const char *p, size_t n)
     return jstr((nc_str){ nc_arena_strndup(s->arena, p ? p : "", n), n });
 }
 
-jvalue jbuf(jstate *s, nc_buf *b)
+jvalue nc_jbuf(jstate *s, nc_buf *b)
 {
-    jvalue v = jcopy(s, b->p, b->n);
+    jvalue v = nc_jcopy(s, b->p, b->n);
     nc_buf_free(b);
     return v;
 }
 
-jvalue jescaped(jstate *s, jvalue v)
+jvalue nc_jescaped(jstate *s, jvalue v)
 {
-    nc_str t = jtext(s, v);
+    nc_str t = nc_jtext(s, v);
     nc_buf out = { 0 };
     if (v.type == J_STRING && v.markup)
         return v;
@@ -80,12 +49,12 @@ jvalue jescaped(jstate *s, jvalue v)
         else
             nc_buf_addc(&out, x);
     }
-    v = jbuf(s, &out);
+    v = nc_jbuf(s, &out);
     v.markup = true;
     return v;
 }
 
-jvalue jmissing_of(jstate *s, const char *error, const char *format, ...)
+jvalue nc_jmissing_of(jstate *s, const char *error, const char *format, ...)
 {
     nc_error e;
     va_list args;
@@ -99,14 +68,14 @@ jvalue jmissing_of(jstate *s, const char *error, const char *format, ...)
     return v;
 }
 
-jvalue jundefined_fail(jstate *s, jvalue v)
+jvalue nc_jundefined_fail(jstate *s, jvalue v)
 {
     if (!v.missing)
-        return jfail(s, "UndefinedError", "the value is undefined");
-    return jfail(s, v.missing->error, "%s", v.missing->message.p);
+        return nc_jfail(s, "UndefinedError", "the value is undefined");
+    return nc_jfail(s, v.missing->error, "%s", v.missing->message.p);
 }
 
-jvalue jlist_new(jstate *s, jtype type, const char *kind)
+jvalue nc_jlist_new(jstate *s, jtype type, const char *kind)
 {
     jvalue v = { .type = type };
     v.list = NC_NEW(s->arena, jlist);
@@ -114,9 +83,9 @@ jvalue jlist_new(jstate *s, jtype type, const char *kind)
     return v;
 }
 
-void jlist_add(jstate *s, jlist *l, jvalue v)
+void nc_jlist_add(jstate *s, jlist *l, jvalue v)
 {
-    if (!jstep(s, 1))
+    if (!nc_jstep(s, 1))
         return;
     if (l->n == l->capacity) {
         int capacity = l->capacity ? l->capacity * 2 : 8;
@@ -130,32 +99,32 @@ void jlist_add(jstate *s, jlist *l, jvalue v)
     l->p[l->n++] = v;
 }
 
-jvalue jdict_new(jstate *s)
+jvalue nc_jdict_new(jstate *s)
 {
     jvalue v = { .type = J_DICT };
     v.dict = NC_NEW(s->arena, jdict);
     return v;
 }
 
-const jvalue *jdict_get(jstate *s, const jdict *d, jvalue key)
+const jvalue *nc_jdict_get(jstate *s, const jdict *d, jvalue key)
 {
-    jstep(s, d->n / 32);
+    nc_jstep(s, d->n / 32);
     for (int i = 0; i < d->n; i++) {
         const jvalue *k = &d->p[i].key;
-        if (key.type == J_STRING && k->type == J_STRING ? nc_str_eq(key.s, k->s) : jequal(s, *k, key))
+        if (key.type == J_STRING && k->type == J_STRING ? nc_str_eq(key.s, k->s) : nc_jequal(s, *k, key))
             return &d->p[i].value;
     }
     return NULL;
 }
 
-void jdict_set(jstate *s, jdict *d, jvalue key, jvalue value)
+void nc_jdict_set(jstate *s, jdict *d, jvalue key, jvalue value)
 {
-    jvalue *known = (jvalue *)jdict_get(s, d, key);
+    jvalue *known = (jvalue *)nc_jdict_get(s, d, key);
     if (known) {
         *known = value;
         return;
     }
-    if (!jstep(s, 1))
+    if (!nc_jstep(s, 1))
         return;
     if (d->n == d->capacity) {
         int capacity = d->capacity ? d->capacity * 2 : 8;
@@ -181,7 +150,7 @@ static jvalue number_from(jstate *s, nc_str t)
     }
     for (size_t i = negative; i < t.n; i++) {
         if (__builtin_mul_overflow(value, (nc_int)10, &value) || __builtin_sub_overflow(value, (nc_int)(t.p[i] - '0'), &value)) {
-            jvalue big = jcopy(s, t.p, t.n);
+            jvalue big = nc_jcopy(s, t.p, t.n);
             big.type = J_BIG;
             return big;
         }
@@ -189,7 +158,7 @@ static jvalue number_from(jstate *s, nc_str t)
     return jint(negative ? value : -value);
 }
 
-jvalue jfrom_json(jstate *s, const nc_json *v)
+jvalue nc_jfrom_json(jstate *s, const nc_json *v)
 {
     jvalue out = jnone();
     if (!v || s->failed)
@@ -200,22 +169,22 @@ jvalue jfrom_json(jstate *s, const nc_json *v)
     case NC_JSON_NUMBER: return number_from(s, v->text);
     case NC_JSON_STRING: return jstr(v->text);
     case NC_JSON_ARRAY:
-        if (!jdeeper(s))
+        if (!nc_jdeeper(s))
             return out;
-        out = jlist_new(s, J_LIST, "list");
+        out = nc_jlist_new(s, J_LIST, "list");
         NC_JSON_EACH(item, v)
-            jlist_add(s, out.list, jfrom_json(s, item));
+            nc_jlist_add(s, out.list, nc_jfrom_json(s, item));
         s->depth--;
         return out;
     case NC_JSON_OBJECT:
-        if (!jdeeper(s))
+        if (!nc_jdeeper(s))
             return out;
-        out = jdict_new(s);
+        out = nc_jdict_new(s);
         out.dict->p = NC_NEW_ARRAY(s->arena, jpair, v->count + 1);
         out.dict->capacity = v->count + 1;
         NC_JSON_EACH(item, v) {
-            jstep(s, 1);
-            out.dict->p[out.dict->n++] = (jpair){ jstr(item->key), jfrom_json(s, item) };
+            nc_jstep(s, 1);
+            out.dict->p[out.dict->n++] = (jpair){ jstr(item->key), nc_jfrom_json(s, item) };
         }
         s->depth--;
         return out;
@@ -223,7 +192,7 @@ jvalue jfrom_json(jstate *s, const nc_json *v)
     return out;
 }
 
-const char *jtype_name(jvalue v)
+const char *nc_jtype_name(jvalue v)
 {
     switch (v.type) {
     case J_UNDEFINED: return "Undefined";
@@ -252,16 +221,16 @@ const char *jtype_name(jvalue v)
     return "object";
 }
 
-const char *jobject_name(jstate *s, jvalue v)
+const char *nc_jobject_name(jstate *s, jvalue v)
 {
     if (v.type == J_NONE)
         return "None";
     const char *module = v.type == J_MACRO || v.type == J_LOOP || v.type == J_BLOCK || v.type == J_SELF ? "jinja2.runtime." :
                          v.type == J_NAMESPACE || v.type == J_CYCLER || v.type == J_JOINER ? "jinja2.utils." : "";
-    return nc_arena_printf(s->arena, "%s%s object", module, jtype_name(v));
+    return nc_arena_printf(s->arena, "%s%s object", module, nc_jtype_name(v));
 }
 
-bool jtruth(jvalue v)
+bool nc_jtruth(jvalue v)
 {
     switch (v.type) {
     case J_UNDEFINED:
@@ -279,7 +248,7 @@ bool jtruth(jvalue v)
     }
 }
 
-void jint_repr(nc_buf *b, nc_int i)
+void nc_jint_repr(nc_buf *b, nc_int i)
 {
     char text[48];
     int at = sizeof text;
@@ -295,7 +264,7 @@ void jint_repr(nc_buf *b, nc_int i)
 }
 
 /* The shortest digits that read back equal; an exponent below -4 or from 16 on. */
-void jfloat_repr(nc_buf *b, double f)
+void nc_jfloat_repr(nc_buf *b, double f)
 {
     char text[40], digits[24];
     if (isnan(f) || isinf(f)) {
@@ -379,7 +348,7 @@ static void list_repr(jstate *s, nc_buf *b, jvalue v)
     for (int i = 0; i < v.list->n && !s->failed; i++) {
         if (i)
             nc_buf_adds(b, ", ");
-        jrepr(s, b, v.list->p[i]);
+        nc_jrepr(s, b, v.list->p[i]);
     }
     nc_buf_adds(b, is_tuple ? v.list->n == 1 ? ",)" : ")" : "]");
     if (v.type == J_VIEW)
@@ -392,26 +361,26 @@ static void dict_repr(jstate *s, nc_buf *b, jvalue v)
     for (int i = 0; i < v.dict->n && !s->failed; i++) {
         if (i)
             nc_buf_adds(b, ", ");
-        jrepr(s, b, v.dict->p[i].key);
+        nc_jrepr(s, b, v.dict->p[i].key);
         nc_buf_adds(b, ": ");
-        jrepr(s, b, v.dict->p[i].value);
+        nc_jrepr(s, b, v.dict->p[i].value);
     }
     nc_buf_adds(b, v.type == J_NAMESPACE ? "}>" : "}");
 }
 
-void jrepr(jstate *s, nc_buf *b, jvalue v)
+void nc_jrepr(jstate *s, nc_buf *b, jvalue v)
 {
-    if (!jstep(s, 1) || !jdeeper(s))
+    if (!nc_jstep(s, 1) || !nc_jdeeper(s))
         return;
     if (b->n > s->limits.output)
-        jfail(s, "LimitError", "a text is longer than %zu bytes", s->limits.output);
+        nc_jfail(s, "LimitError", "a text is longer than %zu bytes", s->limits.output);
     switch (v.type) {
     case J_UNDEFINED: nc_buf_adds(b, "Undefined"); break;
     case J_NONE: nc_buf_adds(b, "None"); break;
     case J_BOOL: nc_buf_adds(b, v.b ? "True" : "False"); break;
-    case J_INT: jint_repr(b, v.i); break;
+    case J_INT: nc_jint_repr(b, v.i); break;
     case J_BIG: nc_buf_add(b, v.s.p, v.s.n); break;
-    case J_FLOAT: jfloat_repr(b, v.f); break;
+    case J_FLOAT: nc_jfloat_repr(b, v.f); break;
     case J_STRING: string_repr(b, v.s); break;
     case J_LIST:
     case J_TUPLE:
@@ -420,36 +389,36 @@ void jrepr(jstate *s, nc_buf *b, jvalue v)
     case J_NAMESPACE: dict_repr(s, b, v); break;
     case J_RANGE:
         nc_buf_adds(b, "range(");
-        jint_repr(b, v.range->start);
+        nc_jint_repr(b, v.range->start);
         nc_buf_adds(b, ", ");
-        jint_repr(b, v.range->stop);
+        nc_jint_repr(b, v.range->stop);
         if (v.range->step != 1) {
             nc_buf_adds(b, ", ");
-            jint_repr(b, v.range->step);
+            nc_jint_repr(b, v.range->step);
         }
         nc_buf_addc(b, ')');
         break;
     case J_MACRO: nc_buf_printf(b, "<Macro '%.*s'>", (int)v.macro->name.n, v.macro->name.p); break;
-    default: nc_buf_printf(b, "<%s object>", jtype_name(v)); break;
+    default: nc_buf_printf(b, "<%s object>", nc_jtype_name(v)); break;
     }
     s->depth--;
 }
 
-void jprint(jstate *s, nc_buf *b, jvalue v)
+void nc_jprint(jstate *s, nc_buf *b, jvalue v)
 {
     if (v.type == J_STRING)
         nc_buf_add(b, v.s.p ? v.s.p : "", v.s.n);
     else if (v.type != J_UNDEFINED)
-        jrepr(s, b, v);
+        nc_jrepr(s, b, v);
 }
 
-nc_str jtext(jstate *s, jvalue v)
+nc_str nc_jtext(jstate *s, jvalue v)
 {
     if (v.type == J_STRING)
         return v.s;
     nc_buf b = { 0 };
-    jprint(s, &b, v);
-    v = jbuf(s, &b);
+    nc_jprint(s, &b, v);
+    v = nc_jbuf(s, &b);
     return v.type == J_STRING ? v.s : (nc_str){ "", 0 };
 }
 
@@ -458,7 +427,7 @@ static bool equal_items(jstate *s, const jlist *a, const jlist *b)
     if (a->n != b->n)
         return false;
     for (int i = 0; i < a->n && !s->failed; i++)
-        if (!jequal(s, a->p[i], b->p[i]))
+        if (!nc_jequal(s, a->p[i], b->p[i]))
             return false;
     return true;
 }
@@ -475,8 +444,8 @@ static bool equal_deep(jstate *s, jvalue a, jvalue b)
         if (a.dict->n != b.dict->n)
             return false;
         for (int i = 0; i < a.dict->n && !s->failed; i++) {
-            const jvalue *other = jdict_get(s, b.dict, a.dict->p[i].key);
-            if (!other || !jequal(s, a.dict->p[i].value, *other))
+            const jvalue *other = nc_jdict_get(s, b.dict, a.dict->p[i].key);
+            if (!other || !nc_jequal(s, a.dict->p[i].value, *other))
                 return false;
         }
         return true;
@@ -485,26 +454,26 @@ static bool equal_deep(jstate *s, jvalue a, jvalue b)
     }
 }
 
-bool jequal(jstate *s, jvalue a, jvalue b)
+bool nc_jequal(jstate *s, jvalue a, jvalue b)
 {
     if (jis_number(a) && jis_number(b))
-        return a.type == J_FLOAT || b.type == J_FLOAT ? jas_double(a) == jas_double(b) : jas_int(a) == jas_int(b);
+        return a.type == J_FLOAT || b.type == J_FLOAT ? nc_jas_double(a) == nc_jas_double(b) : jas_int(a) == jas_int(b);
     if (a.type == J_UNDEFINED || a.type == J_NONE)
         return a.type == b.type;
     if ((a.type == J_STRING || a.type == J_BIG) && a.type == b.type)
         return nc_str_eq(a.s, b.s);
-    if (!jstep(s, 1) || !jdeeper(s))
+    if (!nc_jstep(s, 1) || !nc_jdeeper(s))
         return false;
     bool equal = equal_deep(s, a, b);
     s->depth--;
     return equal;
 }
 
-int jcompare(jstate *s, jvalue a, jvalue b, const char *op)
+int nc_jcompare(jstate *s, jvalue a, jvalue b, const char *op)
 {
     if (jis_number(a) && jis_number(b)) {
         if (a.type == J_FLOAT || b.type == J_FLOAT) {
-            double x = jas_double(a), y = jas_double(b);
+            double x = nc_jas_double(a), y = nc_jas_double(b);
             return isnan(x) || isnan(y) ? 2 : (x > y) - (x < y);
         }
         return (jas_int(a) > jas_int(b)) - (jas_int(a) < jas_int(b));
@@ -515,37 +484,37 @@ int jcompare(jstate *s, jvalue a, jvalue b, const char *op)
         return order ? (order > 0) - (order < 0) : (a.s.n > b.s.n) - (a.s.n < b.s.n);
     }
     if ((a.type == J_LIST || a.type == J_TUPLE) && a.type == b.type) {
-        if (!jdeeper(s))
+        if (!nc_jdeeper(s))
             return 0;
         int order = 0;
-        for (int i = 0; i < a.list->n && i < b.list->n && !order && jstep(s, 1); i++)
-            order = jequal(s, a.list->p[i], b.list->p[i]) ? 0 : jcompare(s, a.list->p[i], b.list->p[i], op);
+        for (int i = 0; i < a.list->n && i < b.list->n && !order && nc_jstep(s, 1); i++)
+            order = nc_jequal(s, a.list->p[i], b.list->p[i]) ? 0 : nc_jcompare(s, a.list->p[i], b.list->p[i], op);
         s->depth--;
         return order ? order : (a.list->n > b.list->n) - (a.list->n < b.list->n);
     }
     if (a.type == J_UNDEFINED || b.type == J_UNDEFINED)
-        jundefined_fail(s, a.type == J_UNDEFINED ? a : b);
+        nc_jundefined_fail(s, a.type == J_UNDEFINED ? a : b);
     else
-        jfail(s, "TypeError", "'%s' not supported between instances of '%s' and '%s'", op, jtype_name(a), jtype_name(b));
+        nc_jfail(s, "TypeError", "'%s' not supported between instances of '%s' and '%s'", op, nc_jtype_name(a), nc_jtype_name(b));
     return 0;
 }
 
-int64_t jlength(jstate *s, jvalue v)
+int64_t nc_jlength(jstate *s, jvalue v)
 {
     switch (v.type) {
     case J_UNDEFINED: return 0;
-    case J_STRING: jstep(s, (int64_t)(v.s.n / 256)); return (int64_t)nc_utf8_count(v.s);
+    case J_STRING: nc_jstep(s, (int64_t)(v.s.n / 256)); return (int64_t)nc_utf8_count(v.s);
     case J_LIST:
     case J_TUPLE:
     case J_VIEW: return v.list->n;
     case J_DICT: return v.dict->n;
     case J_RANGE: return v.range->n;
     case J_LOOP: return v.loop->items->n;
-    default: jfail(s, "TypeError", "object of type '%s' has no len()", jtype_name(v)); return 0;
+    default: nc_jfail(s, "TypeError", "object of type '%s' has no len()", nc_jtype_name(v)); return 0;
     }
 }
 
-jlist *jiterate(jstate *s, jvalue v)
+jlist *nc_jiterate(jstate *s, jvalue v)
 {
     static jlist none = { 0 };
     jvalue out;
@@ -560,33 +529,33 @@ jlist *jiterate(jstate *s, jvalue v)
         v.list->used = true;
         return v.list;
     case J_DICT:
-        out = jlist_new(s, J_LIST, "list");
+        out = nc_jlist_new(s, J_LIST, "list");
         for (int i = 0; i < v.dict->n && !s->failed; i++)
-            jlist_add(s, out.list, v.dict->p[i].key);
+            nc_jlist_add(s, out.list, v.dict->p[i].key);
         return out.list;
     case J_STRING:
-        out = jlist_new(s, J_LIST, "list");
+        out = nc_jlist_new(s, J_LIST, "list");
         for (size_t i = 0; i < v.s.n && !s->failed;) {
             uint32_t c;
             int length = nc_utf8_decode(v.s.p + i, v.s.n - i, &c);
             length = length > 0 ? length : 1;
-            jlist_add(s, out.list, jstr((nc_str){ v.s.p + i, (size_t)length }));
+            nc_jlist_add(s, out.list, jstr((nc_str){ v.s.p + i, (size_t)length }));
             i += (size_t)length;
         }
         return out.list;
     case J_RANGE:
-        out = jlist_new(s, J_LIST, "list");
+        out = nc_jlist_new(s, J_LIST, "list");
         for (int64_t i = 0; i < v.range->n && !s->failed; i++)
-            jlist_add(s, out.list, jint(v.range->start + i * v.range->step));
+            nc_jlist_add(s, out.list, jint(v.range->start + i * v.range->step));
         return out.list;
     case J_LOOP: return v.loop->items;
     default:
-        jfail(s, "TypeError", "'%s' object is not iterable", jtype_name(v));
+        nc_jfail(s, "TypeError", "'%s' object is not iterable", nc_jtype_name(v));
         return NULL;
     }
 }
 
-size_t jchar_at(nc_str t, int64_t index)
+size_t nc_jchar_at(nc_str t, int64_t index)
 {
     size_t i = 0;
     while (i < t.n && index > 0) {

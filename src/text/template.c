@@ -19,7 +19,7 @@ int nc_template_compile(nc_str source, nc_template **out, nc_error *e)
     nc_template *t = NC_NEW(arena, nc_template);
     nc_error local;
     t->arena = arena;
-    int status = jinja_parse(arena, source, &t->body, &t->has_generation, e ? e : &local);
+    int status = nc_jinja_parse(arena, source, &t->body, &t->has_generation, e ? e : &local);
     if (status < 0) {
         nc_arena_free(arena);
         return status;

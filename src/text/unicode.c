@@ -200,6 +200,8 @@ static size_t broken_length(const unsigned char *p, size_t n)
 void nc_utf8_lossy(nc_buf *out, nc_str s)
 {
     size_t i = 0, start = 0;
+    if (!s.n)
+        return;
     while (i < s.n) {
         uint32_t c;
         int length = nc_utf8_decode(s.p + i, s.n - i, &c);

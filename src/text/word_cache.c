@@ -23,6 +23,10 @@ nc_word_cache *nc_word_cache_new(void)
 {
     nc_word_cache *c = nc_xcalloc(1, sizeof *c);
     c->slots = nc_xcalloc(SLOTS, sizeof *c->slots);
+    c->piece_capacity = 16384;
+    c->pieces = nc_xmalloc(c->piece_capacity * sizeof *c->pieces);
+    c->key_capacity = 65536;
+    c->keys = nc_xmalloc(c->key_capacity);
     return c;
 }
 
@@ -58,11 +62,11 @@ void nc_word_cache_put(nc_word_cache *c, nc_str word, uint64_t hash, const nc_pi
         c->used = c->key_bytes = c->piece_count = 0;
     }
     if (c->key_bytes + word.n > c->key_capacity) {
-        c->key_capacity = c->key_capacity ? c->key_capacity * 2 : 65536;
+        c->key_capacity *= 2;
         c->keys = nc_xrealloc(c->keys, c->key_capacity);
     }
     while (c->piece_count + count > c->piece_capacity) {
-        c->piece_capacity = c->piece_capacity ? c->piece_capacity * 2 : 16384;
+        c->piece_capacity *= 2;
         c->pieces = nc_xrealloc(c->pieces, c->piece_capacity * sizeof *c->pieces);
     }
     size_t i = hash & (SLOTS - 1);
