@@ -23,6 +23,8 @@ typedef struct nc_visual {
 typedef struct nc_visual_options {
     int frames;                      /* of a video; 0: what its config says (num_frames), else 8 */
     nc_sampling sampling;
+    int64_t max_pixels;              /* of a picture or frame; 0: the decoders' own bounds */
+    int max_frames;                  /* of a whole video file; 0: the decoder's own bound */
 } nc_visual_options;
 
 /* file: the bytes of a picture or a video in any known format; name is for errors. Scratch pictures are freed before return. */

@@ -33,7 +33,8 @@ static int video_frames(const nc_processor *image, const nc_processor *video, nc
     int want = o && o->frames ? o->frames : default_frames, taken = 0;
     nc_video *v = NULL;
     nc_image *frames = nc_xcalloc((size_t)want, sizeof *frames);
-    int status = nc_video_open_memory(file, n, NULL, &v, e);
+    nc_video_options limits = { .max_pixels = o ? o->max_pixels : 0, .max_frames = o ? o->max_frames : 0 };
+    int status = nc_video_open_memory(file, n, &limits, &v, e);
     if (status == 0) {
         nc_video_info info;
         nc_video_describe(v, &info);
@@ -62,10 +63,10 @@ static int video_frames(const nc_processor *image, const nc_processor *video, nc
     return status;
 }
 
-static int picture(const nc_processor *image, nc_arena *a, const void *file, size_t n, const char *name, nc_visual *out, nc_error *e)
+static int picture(const nc_processor *image, nc_arena *a, const void *file, size_t n, const char *name, const nc_visual_options *o, nc_visual *out, nc_error *e)
 {
     nc_image im = { 0 };
-    NC_TRY(nc_image_decode(file, n, &(nc_image_options){ .rgb = true }, &im, e));
+    NC_TRY(nc_image_decode(file, n, &(nc_image_options){ .rgb = true, .max_pixels = o ? o->max_pixels : 0 }, &im, e));
     nc_features f = { 0 };
     out->original_height = im.height;
     out->original_width = im.width;
@@ -80,7 +81,7 @@ int nc_visual_decode(const nc_processor *image, const nc_processor *video, nc_ar
     *out = (nc_visual){ 0 };
     if (!image && !(is_video && video))
         return nc_fail(e, NC_EUNSUPPORTED, "%s: the model takes no %s (its folder has no preprocessor_config.json)", name, is_video ? "videos" : "pictures");
-    int status = is_video ? video_frames(image, video, a, file, n, name, o, out, e) : picture(image, a, file, n, name, out, e);
+    int status = is_video ? video_frames(image, video, a, file, n, name, o, out, e) : picture(image, a, file, n, name, o, out, e);
     if (status < 0)
         nc_fail_in(e, "%s", name);
     return status;
