@@ -212,17 +212,17 @@ static void test_cancel(void **state)
     char folder[512];
     struct golden g = { 0 };
     nc_engine_stats s;
-    if (!folder_of("llama", folder))
+    if (!folder_of("llama3", folder))
         return;
     open_golden(folder, &g);
-    nc_engine *en = engine(&g, &(nc_engine_options){ .sequences = 2, .threads = 2, .max_length = 4096 });
+    nc_engine *en = engine(&g, &(nc_engine_options){ .sequences = 2, .threads = 2 });
     nc_generation *x[5];
     for (int i = 0; i < 5; i++)
-        x[i] = begin(en, g.prompt[1], g.count[1], 100, 1 + i % 2, 0);
+        x[i] = begin(en, g.prompt[1], g.count[1], 400, 1 + i % 2, 0);
     nc_piece_free(nc_generation_next(x[0], -1));
+    nc_generation_cancel(x[4]);
     for (int i = 0; i < 4; i++)
         nc_generation_free(x[i]);
-    nc_generation_cancel(x[4]);
     nc_piece *last = NULL;
     for (nc_piece *p; (p = nc_generation_next(x[4], -1)); last = p)
         nc_piece_free(last);
@@ -238,7 +238,7 @@ static void test_cancel(void **state)
     }
     assert_int_equal(s.pages_used, 0);
     assert_int_equal(s.waiting, 0);
-    x[0] = begin(en, g.prompt[1], g.count[1], 100, 1, 0);
+    x[0] = begin(en, g.prompt[1], g.count[1], 400, 1, 0);
     nc_engine_free(en);
     last = NULL;
     for (nc_piece *p; (p = nc_generation_next(x[0], -1)); last = p)
