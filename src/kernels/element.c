@@ -15,6 +15,9 @@ void nc_element_init(struct nc_element_kernels *t, nc_isa isa)
     if (isa < NC_ISA_AVX512)
         return;
     nc_element_avx512(t);
+    if (isa < NC_ISA_AVX512BF16)
+        return;
+    nc_element_avx512bf16(t);
 #else
     (void)isa;
 #endif

@@ -43,4 +43,5 @@ struct nc_element_kernels {
 extern const struct nc_element_kernels nc_ref_element;
 void nc_element_avx2(struct nc_element_kernels *t);
 void nc_element_avx512(struct nc_element_kernels *t);
+void nc_element_avx512bf16(struct nc_element_kernels *t);
 #endif

@@ -29,4 +29,5 @@ struct nc_norm_kernels {
 extern const struct nc_norm_kernels nc_ref_norm;
 void nc_norm_avx2(struct nc_norm_kernels *t);
 void nc_norm_avx512(struct nc_norm_kernels *t);
+void nc_norm_avx512bf16(struct nc_norm_kernels *t);
 #endif

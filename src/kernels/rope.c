@@ -13,6 +13,9 @@ void nc_rope_init(struct nc_rope_kernels *t, nc_isa isa)
     if (isa < NC_ISA_AVX512)
         return;
     nc_rope_avx512(t);
+    if (isa < NC_ISA_AVX512BF16)
+        return;
+    nc_rope_avx512bf16(t);
 #else
     (void)isa;
 #endif

@@ -22,4 +22,5 @@ struct nc_rope_kernels {
 extern const struct nc_rope_kernels nc_ref_rope;
 void nc_rope_avx2(struct nc_rope_kernels *t);
 void nc_rope_avx512(struct nc_rope_kernels *t);
+void nc_rope_avx512bf16(struct nc_rope_kernels *t);
 #endif

@@ -1,7 +1,7 @@
 /* element_body.h - element.h over vectors; included by element_avx2.c and element_avx512.c, which define ISA(name).
  *
  * Each loop is an inline function of constants (storage, kind), expanded once for each case of a switch. Dropout runs ten Philox rounds over
- * vectors of counters: four words a lane, then transposed by scattered stores to a small buffer.
+ * vectors of counters, whose words are then transposed into order.
  */
 #include "base/rng.h"
 #include "kernels/cpu/simd_math.h"
@@ -231,12 +231,29 @@ NC_INLINE void mul_wide(vi a, uint32_t m, vi *high, vi *low)         /* 32 x 32 
 #endif
 }
 
-/* Words of counters counter .. counter + NC_VL - 1, in order, to w[4 * NC_VL]. */
-static void philox_many(uint64_t seed, uint64_t stream, uint64_t counter, uint32_t *w)
+/* One step of the transposition of four vectors of words within each quarter of 128 bits. */
+#if defined(__AVX512F__)
+#define UNPACK(a, b, which, size) _mm512_unpack##which##_epi##size(a, b)
+NC_INLINE vm below(vi a, uint32_t limit) { return _mm512_cmplt_epu32_mask(a, vi_set((int)limit)); }
+#else
+#define UNPACK(a, b, which, size) _mm256_unpack##which##_epi##size(a, b)
+NC_INLINE vm below(vi a, uint32_t limit)
 {
-    uint32_t low[NC_VL], high[NC_VL], out[4][NC_VL];
-    for (int i = 0; i < NC_VL; i++)
-        low[i] = (uint32_t)(counter + (uint64_t)i), high[i] = (uint32_t)((counter + (uint64_t)i) >> 32);
+    const vi half = vi_set((int)0x80000000u);
+    return v_float(_mm256_cmpgt_epi32(vi_xor(vi_set((int)limit), half), vi_xor(a, half)));
+}
+#endif
+
+/* Words of counters counter .. counter + NC_VL - 1, in order, as four vectors. Position 4l + i of a vector computes counter (NC_VL/4) i + l, so that
+ * transposing 4 x 4 words in each quarter l leaves the words in order. */
+NC_INLINE void philox_many(uint64_t seed, uint64_t stream, uint64_t counter, vi w[4])
+{
+    uint32_t low[NC_VL], high[NC_VL];
+    for (int l = 0; l < NC_VL / 4; l++)
+        for (int i = 0; i < 4; i++) {
+            uint64_t c = counter + (uint64_t)(NC_VL / 4 * i + l);
+            low[4 * l + i] = (uint32_t)c, high[4 * l + i] = (uint32_t)(c >> 32);
+        }
     vi c0 = v_bits(v_load((const float *)(const void *)low)), c1 = v_bits(v_load((const float *)(const void *)high));
     vi c2 = vi_set((int)(uint32_t)stream), c3 = vi_set((int)(uint32_t)(stream >> 32));
     uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
@@ -249,30 +266,23 @@ static void philox_many(uint64_t seed, uint64_t stream, uint64_t counter, uint32
         c1 = bl, c3 = al, c0 = n0, c2 = n2;
         k0 += 0x9E3779B9u, k1 += 0xBB67AE85u;
     }
-    v_store((float *)(void *)out[0], v_float(c0)), v_store((float *)(void *)out[1], v_float(c1));
-    v_store((float *)(void *)out[2], v_float(c2)), v_store((float *)(void *)out[3], v_float(c3));
-    for (int i = 0; i < NC_VL; i++)
-        for (int j = 0; j < 4; j++)
-            w[4 * i + j] = out[j][i];
+    vi t0 = UNPACK(c0, c1, lo, 32), t1 = UNPACK(c0, c1, hi, 32), t2 = UNPACK(c2, c3, lo, 32), t3 = UNPACK(c2, c3, hi, 32);
+    w[0] = UNPACK(t0, t2, lo, 64), w[1] = UNPACK(t0, t2, hi, 64), w[2] = UNPACK(t1, t3, lo, 64), w[3] = UNPACK(t1, t3, hi, 64);
 }
 
 NC_INLINE void dropout_loop(bool h, void *y, const void *x, int64_t n, const nc_dropout_row *d)
 {
-    uint32_t w[4 * NC_VL];
-    float mask[4 * NC_VL];
-    const float scale = (float)d->scale;
+    const vf scale = v_set((float)d->scale);
+    vi w[4];
 
     for (int64_t i = 0; i < n; i += 4 * NC_VL) {
         philox_many(d->seed, d->stream, d->counter + (uint64_t)i / 4, w);
-        for (int j = 0; j < 4 * NC_VL; j++)
-            mask[j] = w[j] < d->threshold ? 0 : scale;
-        for (int64_t j = 0; j < 4 * NC_VL && i + j < n; j += NC_VL) {
-            vf m = v_load(mask + j);
-            vm dropped = v_eq(m, v_zero());
-            if (i + j + NC_VL <= n)
-                v_put(h, y, i + j, v_select(dropped, v_zero(), v_mul(v_get(h, x, i + j), m)));
-            else
-                v_put_n(h, y, i + j, v_select(dropped, v_zero(), v_mul(v_get_n(h, x, i + j, n - i - j), m)), n - i - j);
+        for (int k = 0; k < 4; k++) {
+            const int64_t at = i + k * NC_VL, left = n - at;
+            if (left >= NC_VL)
+                v_put(h, y, at, v_select(below(w[k], d->threshold), v_zero(), v_mul(v_get(h, x, at), scale)));
+            else if (left > 0)
+                v_put_n(h, y, at, v_select(below(w[k], d->threshold), v_zero(), v_mul(v_get_n(h, x, at, left), scale)), left);
         }
     }
 }

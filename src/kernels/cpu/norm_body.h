@@ -8,14 +8,29 @@
 #include "kernels/cpu/simd_math.h"
 #include "kernels/norm.h"
 
-NC_INLINE vf row_at(bool h, const void *p, int64_t i, int64_t n) { return i + NC_VL <= n ? v_get(h, p, i) : v_get_n(h, p, i, n - i); }
-NC_INLINE void row_set(bool h, void *p, int64_t i, int64_t n, vf v)
+/* Vector i of a row of n; `whole` is a constant where EACH_VECTOR expands its body. */
+NC_INLINE vf row_get(bool whole, bool h, const void *p, int64_t i, int64_t n) { return whole ? v_get(h, p, i) : v_get_n(h, p, i, n - i); }
+NC_INLINE vf row_at(bool h, const void *p, int64_t i, int64_t n) { return row_get(i + NC_VL <= n, h, p, i, n); }
+NC_INLINE void row_set(bool whole, bool h, void *p, int64_t i, int64_t n, vf v)
 {
-    if (i + NC_VL <= n)
+    if (whole)
         v_put(h, p, i, v);
     else
         v_put_n(h, p, i, v, n - i);
 }
+/* The statement for whole vectors, then once for the tail; it sees j and whole. */
+#define EACH_VECTOR(n, ...)                                    \
+    do {                                                       \
+        int64_t j = 0;                                         \
+        for (; j + NC_VL <= (n); j += NC_VL) {                 \
+            enum { whole = true };                             \
+            __VA_ARGS__                                        \
+        }                                                      \
+        if (j < (n)) {                                         \
+            enum { whole = false };                            \
+            __VA_ARGS__                                        \
+        }                                                      \
+    } while (0)
 NC_INLINE const void *shift(bool h, const void *p, int64_t elements) { return (const char *)p + elements * (h ? 2 : 4); }
 NC_INLINE void *shift_out(bool h, void *p, int64_t elements) { return (char *)p + elements * (h ? 2 : 4); }
 
@@ -59,16 +74,17 @@ NC_INLINE void norm_rows(bool h, void *y, int64_t ys, const void *x, int64_t xs,
         float mean, r;
         statistics(h, x, k, &mean, &r);
         const vf m = v_set(mean), rv = v_set(r);
-        for (int64_t j = 0; j < k->n; j += NC_VL) {
-            vf v = v_mul(v_sub(row_at(h, x, j, k->n), m), rv);
-            if (w && b)
-                v = v_fma(v, v_add(row_at(false, w, j, k->n), offset), row_at(false, b, j, k->n));
-            else if (w)
-                v = v_mul(v, v_add(row_at(false, w, j, k->n), offset));
-            else if (b)
-                v = v_add(v, row_at(false, b, j, k->n));
-            row_set(h, y, j, k->n, v);
-        }
+        if (w && b)
+            EACH_VECTOR(k->n, {
+                vf v = v_mul(v_sub(row_get(whole, h, x, j, k->n), m), rv);
+                row_set(whole, h, y, j, k->n, v_fma(v, v_add(row_get(whole, false, w, j, k->n), offset), row_get(whole, false, b, j, k->n)));
+            });
+        else
+            EACH_VECTOR(k->n, {
+                vf v = v_mul(v_sub(row_get(whole, h, x, j, k->n), m), rv);
+                v = w ? v_mul(v, v_add(row_get(whole, false, w, j, k->n), offset)) : v;
+                row_set(whole, h, y, j, k->n, b ? v_add(v, row_get(whole, false, b, j, k->n)) : v);
+            });
     }
 }
 
@@ -83,24 +99,24 @@ NC_INLINE void norm_grad_rows(bool h, void *dx, int64_t ds, float *dw, float *db
         statistics(h, x, k, &mean, &r);
         const vf m = v_set(mean), rv = v_set(r);
         vf su = v_zero(), suh = v_zero();
-        for (int64_t j = 0; j < n; j += NC_VL) {                     /* lanes beyond n have d = 0 */
-            vf d = row_at(h, dy, j, n), v = v_mul(v_sub(row_at(h, x, j, n), m), rv);
-            vf u = w ? v_mul(d, v_add(row_at(false, w, j, n), offset)) : d;
+        EACH_VECTOR(n, {                                             /* lanes beyond n have d = 0 */
+            vf d = row_get(whole, h, dy, j, n), v = v_mul(v_sub(row_get(whole, h, x, j, n), m), rv);
+            vf u = w ? v_mul(d, v_add(row_get(whole, false, w, j, n), offset)) : d;
             su = v_add(su, u);
             suh = v_fma(u, v, suh);
             if (dw)
-                row_set(false, dw, j, n, v_fma(d, v, row_at(false, dw, j, n)));
+                row_set(whole, false, dw, j, n, v_fma(d, v, row_get(whole, false, dw, j, n)));
             if (db)
-                row_set(false, db, j, n, v_add(d, row_at(false, db, j, n)));
-        }
+                row_set(whole, false, db, j, n, v_add(d, row_get(whole, false, db, j, n)));
+        });
         if (!dx)
             continue;
         const vf mu = v_set(k->centered ? v_sum(su) / (float)n : 0), c = v_set(v_sum(suh) * (float)k->scale);
-        for (int64_t j = 0; j < n; j += NC_VL) {
-            vf d = row_at(h, dy, j, n), v = v_mul(v_sub(row_at(h, x, j, n), m), rv);
-            vf u = w ? v_mul(d, v_add(row_at(false, w, j, n), offset)) : d;
-            row_set(h, dx, j, n, v_mul(rv, v_fnma(v, c, v_sub(u, mu))));
-        }
+        EACH_VECTOR(n, {
+            vf d = row_get(whole, h, dy, j, n), v = v_mul(v_sub(row_get(whole, h, x, j, n), m), rv);
+            vf u = w ? v_mul(d, v_add(row_get(whole, false, w, j, n), offset)) : d;
+            row_set(whole, h, dx, j, n, v_mul(rv, v_fnma(v, c, v_sub(u, mu))));
+        });
         dx = shift_out(h, dx, ds);
     }
 }
@@ -111,21 +127,21 @@ NC_INLINE void softmax_rows(bool h, void *y, int64_t ys, const void *x, int64_t 
 
     for (int64_t i = 0; i < rows; i++, x = shift(h, x, xs), y = shift_out(h, y, ys)) {
         vf top = lowest, sum = v_zero();
-        for (int64_t j = 0; j < n; j += NC_VL) {
-            vf v = row_at(h, x, j, n);
-            top = v_max(top, j + NC_VL > n ? v_select(v_head(n - j), v, lowest) : v);
-        }
+        EACH_VECTOR(n, {
+            vf v = row_get(whole, h, x, j, n);
+            top = v_max(top, whole ? v : v_select(v_head(n - j), v, lowest));
+        });
         const vf t = v_set(v_largest(top));
-        for (int64_t j = 0; j < n; j += NC_VL) {
-            vf v = v_exp(v_sub(row_at(h, x, j, n), t));
-            sum = v_add(sum, j + NC_VL > n ? v_select(v_head(n - j), v, v_zero()) : v);
-        }
+        EACH_VECTOR(n, {
+            vf v = v_exp(v_sub(row_get(whole, h, x, j, n), t));
+            sum = v_add(sum, whole ? v : v_select(v_head(n - j), v, v_zero()));
+        });
         const float total = v_sum(sum);
         const vf scale = v_set(1.0f / total), log_total = v_set((float)log((double)total));
-        for (int64_t j = 0; j < n; j += NC_VL) {
-            vf v = v_sub(row_at(h, x, j, n), t);
-            row_set(h, y, j, n, log_form ? v_sub(v, log_total) : v_mul(v_exp(v), scale));
-        }
+        EACH_VECTOR(n, {
+            vf v = v_sub(row_get(whole, h, x, j, n), t);
+            row_set(whole, h, y, j, n, log_form ? v_sub(v, log_total) : v_mul(v_exp(v), scale));
+        });
     }
 }
 
@@ -133,13 +149,15 @@ NC_INLINE void softmax_grad_rows(bool h, void *dx, int64_t ds, const void *y, in
 {
     for (int64_t i = 0; i < rows; i++, y = shift(h, y, ys), dy = shift(h, dy, gs), dx = shift_out(h, dx, ds)) {
         vf sum = v_zero();
-        for (int64_t j = 0; j < n; j += NC_VL)
-            sum = log_form ? v_add(sum, row_at(h, dy, j, n)) : v_fma(row_at(h, dy, j, n), row_at(h, y, j, n), sum);
+        EACH_VECTOR(n, {
+            vf d = row_get(whole, h, dy, j, n);
+            sum = log_form ? v_add(sum, d) : v_fma(d, row_get(whole, h, y, j, n), sum);
+        });
         const vf s = v_set(v_sum(sum));
-        for (int64_t j = 0; j < n; j += NC_VL) {
-            vf d = row_at(h, dy, j, n), v = row_at(h, y, j, n);
-            row_set(h, dx, j, n, log_form ? v_fnma(v_exp(v), s, d) : v_mul(v, v_sub(d, s)));
-        }
+        EACH_VECTOR(n, {
+            vf d = row_get(whole, h, dy, j, n), v = row_get(whole, h, y, j, n);
+            row_set(whole, h, dx, j, n, log_form ? v_fnma(v_exp(v), s, d) : v_mul(v, v_sub(d, s)));
+        });
     }
 }
 

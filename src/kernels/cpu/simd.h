@@ -1,9 +1,9 @@
 /* simd.h - one vector of floats, as wide as the file that includes this was compiled for (AVX2: 8, AVX-512: 16).
  *
  * Kernels are written once over these few calls in <family>_body.h, and <family>_avx2.c and <family>_avx512.c are that text compiled
- * twice. A tail of n < NC_VL elements is loaded with zeros behind and goes through the same arithmetic as whole vectors, so that an
- * element's value does not depend on where in its row it lies. Storage is f32 or bf16 (`h` true); arithmetic is f32. bf16 is rounded with
- * integers, because vcvtneps2bf16 flushes subnormal inputs and would differ from nc_f32_to_bf16.
+ * twice (and <family>_avx512bf16.c where bf16 stores matter). A tail of n < NC_VL elements is loaded with zeros behind and goes through the same arithmetic as whole vectors, so that an
+ * element's value does not depend on where in its row it lies. Storage is f32 or bf16 (`h` true); arithmetic is f32. bf16 is rounded as
+ * nc_f32_to_bf16 does: by vcvtneps2bf16 where there is one and no input is subnormal (it flushes those), else with integers.
  */
 #ifndef NC_KERNELS_CPU_SIMD_H
 #define NC_KERNELS_CPU_SIMD_H
@@ -61,6 +61,10 @@ NC_INLINE vf v_load_h(const uint16_t *p) { return v_float(vi_shl(_mm512_cvtepu16
 NC_INLINE vf v_load_h_n(const uint16_t *p, int64_t n) { return v_float(vi_shl(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(v_head(n), p)), 16)); }
 NC_INLINE __m256i v_narrow(vf a)
 {
+#if defined(__AVX512BF16__)
+    if (__builtin_expect(_mm512_fpclass_ps_mask(a, 0x20) == 0, 1))   /* no subnormal among them */
+        return (__m256i)_mm512_cvtneps_pbh(a);
+#endif
     vi u = v_bits(a);
     vi r = vi_shr(vi_add(u, vi_add(vi_set(0x7fff), vi_and(vi_shr(u, 16), vi_set(1)))), 16);
     return _mm512_cvtepi32_epi16(vi_select(v_isnan(a), vi_or(vi_shr(u, 16), vi_set(0x40)), r));

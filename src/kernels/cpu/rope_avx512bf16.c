@@ -1,0 +1,3 @@
+/* rope_avx512bf16.c - rope.h for AVX512_BF16: cpu/rope_body.h compiled with its flags, which round to bf16 in one instruction. */
+#define ISA(name) name##_avx512bf16
+#include "kernels/cpu/rope_body.h"
