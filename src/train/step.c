@@ -1,0 +1,359 @@
+/* step.c - the programs of a stage and one optimizer step: micro-batches assembled, gradients added up, one update.
+ *
+ *   sft, pt:      loss = -sum_i w log p(target_i), w = 1 / (targets of all micro-batches of the step)
+ *   contrastive:  the family's own loss over the pairs of a micro-batch, divided by the micro-batches of a step
+ *
+ * Which samples a step sees follows from its number alone, so a resumed run sees what an undisturbed one does.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "train/run.h"
+
+/* ---- order and sizes ---- */
+
+static void take_epoch(nc_train_run *r, int64_t k)
+{
+    if (r->epoch_index == k && r->epoch.order)
+        return;
+    nc_epoch_make(&r->pack, k, r->sizes, r->train->count, &r->epoch);
+    r->epoch_index = k;
+}
+
+static void measure(nc_train_run *r, const nc_examples *x, const nc_epoch *p)
+{
+    for (int b = 0; b < p->batches; b++) {
+        int64_t tokens = 0, scored = 0, pictures = 0, samples = p->begin[b + 1] - p->begin[b];
+        for (int i = p->begin[b]; i < p->begin[b + 1]; i++) {
+            const nc_example *one = &x->item[p->order[i]];
+            tokens += one->count;
+            scored += one->scored;
+            pictures += r->s->kind == NC_STAGE_CONTRASTIVE ? 1 : one->pictures;
+        }
+        r->most_tokens = tokens > r->most_tokens ? tokens : r->most_tokens;
+        r->most_scored = scored > r->most_scored ? scored : r->most_scored;
+        r->most_pictures = pictures > r->most_pictures ? pictures : r->most_pictures;
+        r->most_samples = samples > r->most_samples ? samples : r->most_samples;
+    }
+}
+
+static int *sizes_of(const nc_examples *x)
+{
+    int *sizes = nc_xcalloc((size_t)x->count + 1, sizeof *sizes);
+    for (int i = 0; i < x->count; i++)
+        sizes[i] = x->item[i].count;
+    return sizes;
+}
+
+static nc_pack_options judge_pack(const nc_train_run *r)
+{
+    nc_pack_options p = r->pack;
+    p.shuffle = false;
+    p.batch = r->s->kind == NC_STAGE_CONTRASTIVE ? r->pack.batch : (int)r->s->per_device_eval_batch_size;
+    return p;
+}
+
+static int64_t longest(const nc_train_run *r)
+{
+    return r->eval && r->eval->longest > r->train->longest ? r->eval->longest : r->train->longest;
+}
+
+int nc_train_schedule(nc_train_run *r, nc_error *e)
+{
+    const nc_recipe_stage *s = r->s;
+    int64_t cutoff = s->cutoff_len > longest(r) ? s->cutoff_len : longest(r);
+    bool pairs = s->kind == NC_STAGE_CONTRASTIVE;
+    r->sizes = sizes_of(r->train);
+    r->pack = (nc_pack_options){ .batch = (int)s->per_device_train_batch_size, .tokens = s->packing && !pairs ? cutoff * s->per_device_train_batch_size : 0, .exact = pairs,
+                                 .shuffle = true, .seed = (uint64_t)s->data_seed };
+    r->epochs = s->max_steps > 0 ? 0 : (int64_t)ceil(s->num_train_epochs);
+    int64_t capacity = 16, steps = 0;
+    r->epoch_steps = nc_xcalloc((size_t)capacity, sizeof *r->epoch_steps);
+    for (int64_t k = 0; s->max_steps > 0 ? steps < s->max_steps : k < r->epochs; k++) {
+        take_epoch(r, k);
+        if (r->epoch.batches == 0)
+            return nc_fail(e, NC_EINVAL, "%d samples do not make one batch of %lld", r->train->count, (long long)s->per_device_train_batch_size);
+        measure(r, r->train, &r->epoch);
+        int64_t more = (r->epoch.batches + s->gradient_accumulation_steps - 1) / s->gradient_accumulation_steps;
+        if (s->max_steps <= 0 && k == r->epochs - 1 && s->num_train_epochs < (double)r->epochs)
+            more = (int64_t)ceil(((s->num_train_epochs) - (double)k) * (double)more);
+        steps += more;
+        if (k + 2 > capacity) {
+            capacity *= 2;
+            r->epoch_steps = nc_xrealloc(r->epoch_steps, sizeof *r->epoch_steps * (size_t)capacity);
+        }
+        r->epoch_steps[k + 1] = steps;
+        if (s->max_steps > 0)
+            r->epochs = k + 1;
+    }
+    r->total_steps = s->max_steps > 0 ? s->max_steps : steps;
+    if (r->total_steps < 1)
+        return nc_fail(e, NC_EINVAL, "num_train_epochs and max_steps leave nothing to do");
+    if (r->eval) {
+        nc_pack_options p = judge_pack(r);
+        int *sizes = sizes_of(r->eval);
+        nc_epoch x = { 0 };
+        nc_epoch_make(&p, 0, sizes, r->eval->count, &x);
+        measure(r, r->eval, &x);
+        nc_epoch_free(&x);
+        free(sizes);
+    }
+    return 0;
+}
+
+/* ---- programs ---- */
+
+static nc_value *sft_loss(nc_train_run *r, nc_build *b)
+{
+    nc_model *m = r->l->model;
+    nc_build_capacity(b, "tokens", r->most_tokens);
+    nc_build_capacity(b, "scored", r->most_scored);
+    bool media = m->family->tower && r->most_pictures > 0;
+    if (m->family->capacity && media)
+        m->family->capacity(m->self, b, r->most_pictures);
+    nc_head head = { 0 };
+    m->family->head(m->self, &head);
+    nc_value *h = nc_model_decoder(m, b, media ? nc_model_tower(m, b) : NULL);
+    nc_value *rows = nc_gather_rows(b->g, h, nc_in(b, "score.rows", NC_I32, "scored", 0));
+    nc_value *logp = nc_head_logprob(b->g, rows, nc_site_value(b, head.w), nc_site_value(b, head.bias), nc_in(b, "score.targets", NC_I32, "scored", 0), head.scale, head.soft_cap);
+    return nc_nll(b->g, logp, nc_in(b, "score.weights", NC_F32, "scored", 0));
+}
+
+static nc_value *pair_loss(nc_train_run *r, nc_build *b)
+{
+    nc_model *m = r->l->model;
+    nc_build_capacity(b, "tokens", r->most_tokens);
+    m->family->capacity(m->self, b, r->s->per_device_train_batch_size);
+    nc_value *loss = m->family->outputs(m, m->self, b);
+    return b->training && r->s->gradient_accumulation_steps > 1 ? nc_affine(b->g, loss, 1.0 / (double)r->s->gradient_accumulation_steps, 0) : loss;
+}
+
+static int make_program(nc_train_run *r, bool training, nc_program **out, nc_value **loss, nc_error *e)
+{
+    nc_program_options o = { .compute = r->weights.compute, .training = training, .recompute = r->s->gradient_checkpointing };
+    *out = nc_program_new(&o);
+    nc_build *b = nc_program_build(*out);
+    *loss = r->s->kind == NC_STAGE_CONTRASTIVE ? pair_loss(r, b) : sft_loss(r, b);
+    return nc_program_finish(*out, *loss, nc_pool_threads(r->pool), e);
+}
+
+/* A site that no node reads (a tower's blocks behind the chosen layer) is not trained: its weight would only decay. */
+static bool is_read(nc_graph *g, const nc_site *s)
+{
+    for (int i = 0; i < nc_graph_nodes(g); i++) {
+        const nc_node *n = nc_graph_node(g, i);
+        for (int k = 0; k < n->inputs; k++)
+            if (n->in[k] && n->in[k]->kind == NC_VALUE_STATE && n->in[k]->data == s->value.data && n->in[k]->wants_grad)
+                return true;
+    }
+    return false;
+}
+
+static void collect(nc_train_run *r)
+{
+    nc_model *m = r->l->model;
+    nc_graph *g = nc_program_graph(r->program);
+    int pairs = r->lora ? r->lora->count : 0;
+    r->trained = nc_xcalloc((size_t)m->site_count + 2 * (size_t)pairs + 1, sizeof *r->trained);
+    for (int i = 0; i < m->site_count; i++)
+        if (m->sites[i]->trainable && is_read(g, m->sites[i]))
+            r->trained[r->trained_count++] = m->sites[i];
+    for (int i = 0; i < pairs; i++) {
+        r->trained[r->trained_count++] = &r->lora->pair[i]->a;
+        r->trained[r->trained_count++] = &r->lora->pair[i]->b;
+    }
+}
+
+/* transformers decays neither biases nor norms. */
+static bool decays(const nc_site *s)
+{
+    return s->shape.rank >= 2 && !nc_ends_with(s->name, ".bias");
+}
+
+static int make_optimizer(nc_train_run *r, nc_error *e)
+{
+    nc_optim_options o = nc_optim_defaults();
+    o.beta1 = r->s->adam_beta1;
+    o.beta2 = r->s->adam_beta2;
+    o.eps = r->s->adam_epsilon;
+    o.weight_decay = r->s->weight_decay;
+    nc_optim_param *p = nc_xcalloc((size_t)r->trained_count + 1, sizeof *p);
+    for (int i = 0; i < r->trained_count; i++) {
+        nc_site *s = r->trained[i];
+        p[i] = (nc_optim_param){ .name = s->name, .count = nc_site_count(s), .value = s->master, .grad = s->grad,
+                                 .half = s->value.dtype == NC_BF16 ? s->value.data : NULL, .lr_scale = 1, .weight_decay = decays(s) ? -1 : 0 };
+    }
+    int status = nc_optim_new(r->s->optim, &o, p, r->trained_count, &r->optim, e);
+    free(p);
+    return status;
+}
+
+static int64_t warmup_steps(const nc_train_run *r)
+{
+    return r->s->warmup_steps > 0 ? r->s->warmup_steps : (int64_t)ceil(r->s->warmup_ratio * (double)r->total_steps);
+}
+
+static int make_rates(nc_train_run *r, nc_error *e)
+{
+    nc_schedule *c = &r->schedule;
+    *c = nc_schedule_defaults();
+    c->name = r->s->lr_scheduler_type;
+    c->warmup_steps = warmup_steps(r);
+    c->total_steps = r->total_steps;
+    NC_JSON_EACH(v, r->s->lr_scheduler_kwargs) {
+        static const char *const names[] = { "num_cycles", "power", "lr_end", "min_lr", "min_lr_rate", "min_lr_ratio", "warmup_lr_rate" };
+        double *const to[] = { &c->num_cycles, &c->power, &c->lr_end, &c->min_lr, &c->min_lr_rate, &c->min_lr_ratio, &c->warmup_lr_rate };
+        int i = 0;
+        while (i < NC_COUNT(names) && strcmp(names[i], v->key.p))
+            i++;
+        if (i < NC_COUNT(names))
+            *to[i] = nc_json_double(v, *to[i]);
+        else if (!strcmp(v->key.p, "num_decay_steps"))
+            c->decay_steps = nc_json_int(v, 0);
+        else if (!strcmp(v->key.p, "num_stable_steps"))
+            c->stable_steps = nc_json_int(v, -1);
+        else
+            return nc_fail(e, NC_EINVAL, "lr_scheduler_kwargs: unknown key \"%s\"", v->key.p);
+    }
+    return nc_schedule_check(c, e);
+}
+
+static void stage_buffers(nc_train_run *r)
+{
+    size_t frame = 0;
+    int64_t media = 0;
+    for (int i = 0; i < nc_media_store_count(r->store); i++) {
+        const nc_visual *v = nc_media_store_shape(r->store, i);
+        size_t n = (size_t)v->channels * (size_t)v->height * (size_t)v->width;
+        frame = n > frame ? n : frame;
+    }
+    for (int k = 0; k < 2; k++) {
+        const nc_examples *x = k ? r->eval : r->train;
+        for (int i = 0; x && i < x->count; i++)
+            media = x->item[i].media_count > media ? x->item[i].media_count : media;
+    }
+    r->pixels = nc_xcalloc((size_t)r->most_pictures * frame + 16, sizeof *r->pixels);
+    r->seqs = nc_xcalloc((size_t)r->most_samples + 1, sizeof *r->seqs);
+    r->media = nc_xcalloc((size_t)(r->most_samples * media) + 1, sizeof *r->media);
+    r->frames = nc_xcalloc((size_t)r->most_pictures + 1, sizeof *r->frames);
+    r->batch = nc_batch_new();
+}
+
+int nc_train_programs(nc_train_run *r, nc_error *e)
+{
+    NC_TRY(make_program(r, true, &r->program, &r->loss, e));
+    collect(r);
+    if (r->trained_count == 0)
+        return nc_fail(e, NC_EINVAL, "no weight is left to train: the parts that are not frozen take no part in the loss");
+    double bytes;
+    nc_plan_cost(nc_program_plan(r->program), NULL, &r->flops, &bytes);
+    if (r->eval)
+        NC_TRY(make_program(r, false, &r->judge, &r->judge_loss, e));
+    stage_buffers(r);
+    NC_TRY(make_optimizer(r, e));
+    return make_rates(r, e);
+}
+
+/* ---- one micro-batch ---- */
+
+static int add_media(nc_train_run *r, const nc_example *x, uint64_t draw, nc_media *media, int *frames, float **pixels, nc_error *e)
+{
+    bool pair = r->s->kind == NC_STAGE_CONTRASTIVE;
+    for (int k = 0; k < x->media_count; k++) {
+        const nc_visual *v = nc_media_store_shape(r->store, x->media[k]);
+        size_t one = (size_t)v->channels * (size_t)v->height * (size_t)v->width;
+        int first = 0, count = v->frames;
+        if (pair) {                                  /* one frame of a video, another in each epoch */
+            nc_rng rng = nc_rng_new((uint64_t)r->s->seed, draw);
+            first = (int)nc_rng_below(&rng, (uint64_t)v->frames);
+            count = 1;
+        }
+        NC_TRY(nc_media_store_pixels(r->store, x->media[k], first, count, *pixels, e));
+        media[k] = (nc_media){ .kind = v->is_video && !pair ? NC_MEDIA_VIDEO : NC_MEDIA_IMAGE, .frames = r->frames + *frames, .count = count,
+                               .original_height = v->original_height, .original_width = v->original_width };
+        for (int f = 0; f < count; f++, *pixels += one)
+            r->frames[(*frames)++] = (nc_pixels){ *pixels, v->channels, v->height, v->width };
+    }
+    return 0;
+}
+
+static int assemble(nc_train_run *r, const nc_examples *x, const int64_t *order, int count, float weight, uint64_t epoch, nc_error *e)
+{
+    float *pixels = r->pixels;
+    int frames = 0, media = 0;
+    for (int i = 0; i < count; i++) {
+        const nc_example *one = &x->item[order[i]];
+        NC_TRY(add_media(r, one, nc_rng_stream(0x6672616d65, epoch, (uint64_t)order[i], 0), r->media + media, &frames, &pixels, e));
+        r->seqs[i] = (nc_seq){ .ids = one->ids, .count = one->count, .slot = -1, .targets = one->targets, .weight = weight, .media = r->media + media, .media_count = one->media_count };
+        media += one->media_count;
+        r->tokens += one->count;
+    }
+    return nc_model_prepare(r->l->model, r->batch, r->seqs, count, e);
+}
+
+static int run_batch(nc_train_run *r, nc_program *p, const nc_value *loss, uint64_t step, bool training, double *out, nc_error *e)
+{
+    nc_run_options o = { .pool = r->pool, .kernels = r->kernels, .seed = (uint64_t)r->s->seed, .step = step, .training = training };
+    NC_TRY(nc_program_run(p, r->batch, &o, e));
+    *out = nc_dtype_load(loss->dtype, loss->data, 0);
+    return 0;
+}
+
+static int64_t scored_of(const nc_examples *x, const int64_t *order, int count)
+{
+    int64_t n = 0;
+    for (int i = 0; i < count; i++)
+        n += x->item[order[i]].scored;
+    return n;
+}
+
+int nc_train_step(nc_train_run *r, double *loss, double *norm, double *rate, nc_error *e)
+{
+    int64_t k = 0, accumulate = r->s->gradient_accumulation_steps;
+    while (k + 1 < r->epochs && r->step >= r->epoch_steps[k + 1])
+        k++;
+    take_epoch(r, k);
+    int first = (int)((r->step - r->epoch_steps[k]) * accumulate), last = first + (int)accumulate < r->epoch.batches ? first + (int)accumulate : r->epoch.batches;
+    const int64_t *order = r->epoch.order;
+    int64_t targets = scored_of(r->train, order + r->epoch.begin[first], r->epoch.begin[last] - r->epoch.begin[first]);
+    *loss = 0;
+    for (int b = first; b < last; b++) {
+        double part = 0;
+        int begin = r->epoch.begin[b], count = r->epoch.begin[b + 1] - begin;
+        NC_TRY(assemble(r, r->train, order + begin, count, targets ? 1.0f / (float)targets : 0, (uint64_t)k, e));
+        NC_TRY(run_batch(r, r->program, r->loss, (uint64_t)(r->step * accumulate + b - first), true, &part, e));
+        *loss += part;
+        r->samples += count;
+    }
+    *norm = nc_optim_norm(r->optim, r->pool, r->kernels);
+    *rate = nc_schedule_rate(&r->schedule, r->s->learning_rate, r->step);
+    if (!isfinite(*norm) || !isfinite(*loss))
+        return nc_fail(e, NC_EINVAL, "step %lld: the loss is %g and its gradient's norm %g; a smaller learning_rate or a longer warm-up may help", (long long)r->step + 1, *loss, *norm);
+    nc_optim_step(r->optim, r->pool, r->kernels, *rate, nc_clip_scale(*norm, r->s->max_grad_norm), true);
+    r->step++;
+    return 0;
+}
+
+int nc_train_evaluate(nc_train_run *r, double *loss, nc_error *e)
+{
+    nc_pack_options p = judge_pack(r);
+    int *sizes = sizes_of(r->eval);
+    nc_epoch x = { 0 };
+    int64_t kept = r->tokens;
+    int status = 0;
+    nc_epoch_make(&p, 0, sizes, r->eval->count, &x);
+    int64_t targets = scored_of(r->eval, x.order, x.batches ? x.begin[x.batches] : 0);
+    double sum = 0, part = 0;
+    for (int b = 0; b < x.batches && status == 0; b++) {
+        status = assemble(r, r->eval, x.order + x.begin[b], x.begin[b + 1] - x.begin[b], targets ? 1.0f / (float)targets : 0, 0, e);
+        if (status == 0)
+            status = run_batch(r, r->judge, r->judge_loss, 0, false, &part, e);
+        sum += part;
+    }
+    *loss = r->s->kind == NC_STAGE_CONTRASTIVE && x.batches ? sum / x.batches : sum;
+    r->tokens = kept;
+    nc_epoch_free(&x);
+    free(sizes);
+    return status;
+}
