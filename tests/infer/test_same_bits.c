@@ -1,0 +1,120 @@
+/* test_same_bits.c - idea 4 on whole models: a sequence's rows have the same bits with 1, 2 and 3 threads, alone and in a batch, whole, in chunks and token by token
+ * with the cache, with weights plain (as the trainer holds them) and packed (as the server does); f32 and bf16. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdlib.h>
+
+#include "infer/kv_pages.h"
+#include "load/load.h"
+
+static const char *const folders[] = { "gpt2", "llama", "llama3", "mistral", "qwen3", "llava" };
+enum { LONGEST = 100, OTHERS = 2 };
+
+static nc_loaded *load(const char *name, nc_dtype compute, bool pack, nc_pool *pool)
+{
+    nc_arena *a = nc_arena_new();
+    nc_load_options o = { .weights = { compute, pack, pool, nc_kernels_best() }, .no_front = true };
+    nc_error e = { 0 };
+    nc_loaded *l = NULL;
+    if (nc_load(nc_arena_printf(a, "tests/golden/models/%s", name), &o, &l, &e) < 0)
+        fail_msg("%s", e.message);
+    nc_arena_free(a);
+    return l;
+}
+
+/* Hidden rows of `count` sequences as bytes of the compute dtype; cache may be NULL. */
+static void hidden(nc_loaded *l, nc_pool *pool, nc_cache *cache, const nc_seq *seq, int count, void *out)
+{
+    nc_error e = { 0 };
+    nc_batch *batch = nc_batch_new();
+    nc_program *p = nc_program_new(&(nc_program_options){ .compute = l->options.weights.compute, .cache = cache });
+    nc_build *b = nc_program_build(p);
+    if (nc_prepare_text(batch, seq, count, &e) < 0)
+        fail_msg("%s", e.message);
+    nc_build_capacity(b, "tokens", nc_batch_count(batch, "tokens") + 13);       /* a plan for more than is live */
+    nc_value *x = nc_model_decoder(l->model, b, NULL);
+    nc_build_keep(b, x, "x");
+    if (nc_program_finish(p, NULL, nc_pool_threads(pool), &e) < 0 || nc_program_allocate(p, NULL, &e) < 0 ||
+        nc_program_run(p, batch, &(nc_run_options){ .pool = pool, .kernels = nc_kernels_best() }, &e) < 0)
+        fail_msg("%s", e.message);
+    memcpy(out, x->data, nc_dtype_bytes(x->dtype, nc_batch_count(batch, "tokens") * x->shape.dim[1]));
+    nc_program_free(p);
+    nc_batch_free(batch);
+}
+
+static void chunked(nc_loaded *l, nc_pool *pool, const int32_t *ids, int n, int chunk, char *out, size_t row)
+{
+    nc_error e = { 0 };
+    nc_cache_need need;
+    nc_kv *kv = NULL;
+    l->model->family->cache(l->model->self, &need);
+    nc_kv_shape shape = { need.layers, need.kv_heads, need.key_dim, need.value_dim, l->options.weights.compute == NC_BF16 };
+    assert_int_equal(nc_kv_new(&shape, nc_kv_pages_for(n) + 2, 2, &kv, &e), 0);
+    int other = nc_kv_open(kv, &e), slot = nc_kv_open(kv, &e);                  /* not the first slot, not the first page */
+    assert_int_equal(nc_kv_reserve(kv, other, 3, &e), 0);
+    for (int at = 0; at < n; at += chunk) {
+        int count = n - at < chunk ? n - at : chunk;
+        assert_int_equal(nc_kv_reserve(kv, slot, at + count, &e), 0);
+        nc_seq s = { .ids = ids + at, .count = count, .start = at, .slot = slot };
+        hidden(l, pool, nc_kv_cache(kv), &s, 1, out + (size_t)at * row);
+    }
+    nc_kv_free(kv);
+}
+
+static void check_model(const char *name, nc_dtype compute)
+{
+    static const int chunks[] = { 1, 7, 64 };
+    nc_pool *pool[3] = { nc_pool_new(1), nc_pool_new(2), nc_pool_new(3) };
+    nc_loaded *plain = load(name, compute, false, pool[1]), *packed = load(name, compute, true, pool[1]);
+    int positions = plain->model->max_positions, n = positions < LONGEST ? positions : LONGEST;
+    size_t row = nc_dtype_bytes(compute, plain->model->hidden_size);
+    int32_t ids[(OTHERS + 1) * LONGEST];
+    for (int i = 0; i < NC_COUNT(ids); i++)
+        ids[i] = (i * 37 + 11) % (plain->model->vocab_size - 10) + 8;
+    nc_seq alone = { .ids = ids, .count = n, .slot = -1 };
+    nc_seq three[] = { { .ids = ids + LONGEST, .count = 17, .slot = -1 }, alone, { .ids = ids + 2 * LONGEST, .count = n, .slot = -1 } };
+    char *want = malloc(row * LONGEST), *got = malloc(row * LONGEST * 3);
+    hidden(plain, pool[0], NULL, &alone, 1, want);
+    for (int t = 0; t < 3; t++) {
+        hidden(packed, pool[t], NULL, &alone, 1, got);
+        if (memcmp(want, got, row * (size_t)n))
+            fail_msg("%s %s: packed weights, %d threads: other bits", name, nc_dtype_name(compute), t + 1);
+        hidden(t == 1 ? plain : packed, pool[t], NULL, three, 3, got);
+        if (memcmp(want, got + 17 * row, row * (size_t)n))
+            fail_msg("%s %s: in a batch, %d threads: other bits", name, nc_dtype_name(compute), t + 1);
+    }
+    for (int i = 0; i < NC_COUNT(chunks); i++) {
+        chunked(packed, pool[i], ids, n, chunks[i], got, row);
+        if (memcmp(want, got, row * (size_t)n))
+            fail_msg("%s %s: in chunks of %d: other bits", name, nc_dtype_name(compute), chunks[i]);
+    }
+    free(want);
+    free(got);
+    nc_loaded_free(plain);
+    nc_loaded_free(packed);
+    for (int t = 0; t < 3; t++)
+        nc_pool_free(pool[t]);
+}
+
+static void f32_rows_have_the_same_bits(void **state)
+{
+    (void)state;
+    for (int i = 0; i < NC_COUNT(folders); i++)
+        check_model(folders[i], NC_F32);
+}
+
+static void bf16_rows_have_the_same_bits(void **state)
+{
+    (void)state;
+    for (int i = 0; i < NC_COUNT(folders); i++)
+        check_model(folders[i], NC_BF16);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(f32_rows_have_the_same_bits), cmocka_unit_test(bf16_rows_have_the_same_bits) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
