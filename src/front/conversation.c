@@ -15,6 +15,7 @@ struct nc_conversation {
     const char *source;
     bool lists;                      /* the template looks into lists of parts */
     bool strings;                    /* and into strings */
+    bool specials;                   /* the post-processor's special tokens are added, as processors of models with media do */
     int token[2];                    /* placeholder ids: image, video */
     const char *spelling[2];
 };
@@ -69,6 +70,7 @@ int nc_conversation_new(const nc_conversation_options *o, nc_conversation **out,
     *c = (nc_conversation){ .arena = a, .tokenizer = o->tokenizer, .compiled = compiled, .source = nc_arena_strdup(a, source) };
     c->lists = strstr(source, "'type'") || strstr(source, "\"type\"") || strstr(source, ".type");
     c->strings = !c->lists || strstr(source, "is string") || strstr(source, "is not string");
+    c->specials = o->image_token_id >= 0 || o->video_token_id >= 0;
     find_placeholders(c, o);
     *out = c;
     return 0;
@@ -266,6 +268,14 @@ static void hand_over(struct building *b, nc_arena *a, bool mask, nc_conversatio
         out->mask = nc_arena_copy(a, b->mask ? (void *)b->mask : "", b->ids.n);
 }
 
+/* transformers: a processor's apply_chat_template adds special tokens unless the text begins with the bos token; a tokenizer's never does. */
+static unsigned encode_flags(const nc_conversation *c, const nc_buf *text)
+{
+    const char *bos = nc_tokenizer_special(c->tokenizer, "bos");
+    bool begins = bos && text->p && nc_starts_with(text->p, bos);
+    return NC_ENCODE_OFFSETS | NC_ENCODE_BYTES | (c->specials && !begins ? NC_ENCODE_SPECIAL : 0);
+}
+
 int nc_conversation_encode(const nc_conversation *c, nc_arena *a, const nc_conversation_request *r, nc_conversation_ids *out, nc_error *e)
 {
     nc_arena *scratch = nc_arena_new();
@@ -279,7 +289,7 @@ int nc_conversation_encode(const nc_conversation *c, nc_arena *a, const nc_conve
     if (status == 0 && r->train && !marks)
         status = spans_by_difference(c, scratch, r, messages, &text, &spans, e);
     if (status == 0)
-        status = nc_tokenizer_encode_full(c->tokenizer, (nc_str){ text.p ? text.p : "", text.n }, NULL, NC_ENCODE_OFFSETS | NC_ENCODE_BYTES, &x, e);
+        status = nc_tokenizer_encode_full(c->tokenizer, (nc_str){ text.p ? text.p : "", text.n }, NULL, encode_flags(c, &text), &x, e);
     if (status == 0)
         status = expand(c, r, &x, &spans, &b, e);
     if (status == 0) {
