@@ -273,37 +273,63 @@ static bool merge_parts(const nc_json *v, nc_str *left, nc_str *right)
     return !memchr(right->p, ' ', right->n);
 }
 
+#define AHEAD 8             /* table slots are fetched this many items before their use: loading is bound by memory latency */
+
+/* The ids of merge number rank: left, right and what they make. guess: merges mostly stand in the order of the ids they make. */
+static int merge_ids(const struct bpe *m, const nc_json *item, uint32_t rank, nc_buf *whole, int32_t guess, struct merge *out, nc_error *e)
+{
+    nc_str left, right;
+    if (!merge_parts(item, &left, &right) || right.n < m->prefix.n)
+        return nc_fail(e, NC_EFORMAT, "model.merges[%u] (line %d) is no pair of tokens", rank, item->line);
+    nc_buf_clear(whole);
+    nc_buf_add(whole, left.p, left.n);
+    nc_buf_add(whole, right.p + m->prefix.n, right.n - m->prefix.n);
+    nc_str merged = { whole->p ? whole->p : "", whole->n };
+    int32_t a = nc_vocab_id(m->part.vocab, left), b = nc_vocab_id(m->part.vocab, right);
+    int32_t id = nc_str_eq(nc_vocab_token(m->part.vocab, guess), merged) ? guess : nc_vocab_id(m->part.vocab, merged);
+    if (a < 0 || b < 0 || id < 0) {
+        nc_str missing = a < 0 ? left : b < 0 ? right : merged;
+        return nc_fail(e, NC_EFORMAT, "model.merges[%u]: token \"%.*s\" is not in model.vocab", rank, (int)(missing.n < 100 ? missing.n : 100), missing.p);
+    }
+    *out = (struct merge){ (uint64_t)(uint32_t)a << 32 | (uint32_t)b, rank, id };
+    return NC_OK;
+}
+
 static int read_merges(struct bpe *m, const nc_json *list, nc_error *e)
 {
-    size_t slots = 64;
-    while (slots < (size_t)list->count * 2)
+    size_t slots = 64, count = (size_t)list->count;
+    while (slots < count * 2)
         slots *= 2;
     m->mask = slots - 1;
     m->shift = 64 - __builtin_ctzll(slots);
     m->merges = nc_xmalloc(slots * sizeof *m->merges);
     memset(m->merges, 0xff, slots * sizeof *m->merges);
+    struct merge *all = nc_xmalloc((count + 1) * sizeof *all);
     nc_buf whole = { 0 };
+    const nc_json *ahead = list->first;
     uint32_t rank = 0;
     int status = NC_OK;
+    for (int i = 0; ahead && i < AHEAD; i++)
+        ahead = ahead->next;
     NC_JSON_EACH(item, list) {
         nc_str left, right;
-        if (!merge_parts(item, &left, &right) || right.n < m->prefix.n) {
-            status = nc_fail(e, NC_EFORMAT, "model.merges[%u] (line %d) is no pair of tokens", rank, item->line);
-            break;
+        if (ahead && merge_parts(ahead, &left, &right)) {
+            nc_vocab_prefetch(m->part.vocab, left);
+            nc_vocab_prefetch(m->part.vocab, right);
         }
-        nc_buf_clear(&whole);
-        nc_buf_add(&whole, left.p, left.n);
-        nc_buf_add(&whole, right.p + m->prefix.n, right.n - m->prefix.n);
-        int32_t a = nc_vocab_id(m->part.vocab, left), b = nc_vocab_id(m->part.vocab, right);
-        int32_t id = nc_vocab_id(m->part.vocab, (nc_str){ whole.p ? whole.p : "", whole.n });
-        if (a < 0 || b < 0 || id < 0) {
-            nc_str missing = a < 0 ? left : b < 0 ? right : (nc_str){ whole.p, whole.n };
-            status = nc_fail(e, NC_EFORMAT, "model.merges[%u]: token \"%.*s\" is not in model.vocab", rank, (int)(missing.n < 100 ? missing.n : 100), missing.p);
+        ahead = ahead ? ahead->next : NULL;
+        status = merge_ids(m, item, rank, &whole, rank ? all[rank - 1].id + 1 : 0, &all[rank], e);
+        if (status < 0)
             break;
-        }
-        put_merge(m, a, b, rank++, id);
+        rank++;
+    }
+    for (uint32_t i = 0; status >= 0 && i < rank; i++) {
+        if (i + AHEAD < rank)
+            __builtin_prefetch(&m->merges[(size_t)((all[i + AHEAD].key * 0x9e3779b97f4a7c15u) >> m->shift)], 1);
+        put_merge(m, (int32_t)(all[i].key >> 32), (int32_t)(uint32_t)all[i].key, all[i].rank, all[i].id);
     }
     nc_buf_free(&whole);
+    free(all);
     return status;
 }
 
@@ -312,8 +338,14 @@ int nc_vocab_read(nc_vocab *vocab, const nc_json *object, nc_error *e)
     if (!nc_json_is(object, NC_JSON_OBJECT))
         return nc_fail(e, NC_EFORMAT, "model.vocab is missing or no object of token: id");
     nc_vocab_reserve(vocab, (size_t)object->count);
+    const nc_json *ahead = object->first;
+    for (int i = 0; ahead && i < AHEAD; i++)
+        ahead = ahead->next;
     NC_JSON_EACH(item, object) {
         int64_t id;
+        if (ahead)
+            nc_vocab_prefetch(vocab, ahead->key);
+        ahead = ahead ? ahead->next : NULL;
         if (!nc_json_int_exact(item, &id) || id < 0 || id >= NC_VOCAB_LIMIT || nc_vocab_set(vocab, (int32_t)id, item->key) < 0)
             return nc_fail(e, NC_EFORMAT, "model.vocab[\"%.*s\"] (line %d) is no id between 0 and %d", (int)(item->key.n < 100 ? item->key.n : 100),
                            item->key.p, item->line, NC_VOCAB_LIMIT - 1);

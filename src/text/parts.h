@@ -109,6 +109,7 @@ void nc_vocab_free(nc_vocab *v);
 void nc_vocab_reserve(nc_vocab *v, size_t count);
 int nc_vocab_set(nc_vocab *v, int32_t id, nc_str token);             /* copies; an id seen before is respelled; -1 when id is out of range */
 int32_t nc_vocab_id(const nc_vocab *v, nc_str token);                /* -1 when absent */
+void nc_vocab_prefetch(const nc_vocab *v, nc_str token);            /* a lookup or set of token comes soon */
 nc_str nc_vocab_token(const nc_vocab *v, int32_t id);
 int32_t nc_vocab_size(const nc_vocab *v);                            /* largest id + 1 */
 size_t nc_vocab_memory(const nc_vocab *v);

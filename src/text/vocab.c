@@ -5,11 +5,13 @@
 #include "base/hash.h"
 #include "text/parts.h"
 
+struct slot { uint32_t hash; int32_t id; };     /* the hash's upper half spares most looks at other spellings; id -1: empty */
+
 struct nc_vocab {
     nc_arena *arena;            /* not owned */
     nc_str *token;              /* p is NULL where no token has the id */
     size_t count, capacity;
-    int32_t *slots;             /* id, or -1 */
+    struct slot *slots;
     size_t mask, used;
 };
 
@@ -29,25 +31,32 @@ void nc_vocab_free(nc_vocab *v)
     free(v);
 }
 
-static void place(nc_vocab *v, int32_t id)
+static size_t find(const nc_vocab *v, nc_str token, uint64_t hash)
 {
-    size_t i = nc_hash64(v->token[id].p, v->token[id].n, 0) & v->mask;
-    while (v->slots[i] >= 0)
-        i = (i + 1) & v->mask;
-    v->slots[i] = id;
+    size_t i = hash & v->mask;
+    for (; v->slots[i].id >= 0; i = (i + 1) & v->mask) {
+        const nc_str *t = &v->token[v->slots[i].id];
+        if (v->slots[i].hash == (uint32_t)(hash >> 32) && t->n == token.n && !memcmp(t->p, token.p, token.n))
+            break;
+    }
+    return i;
 }
 
 static void rehash(nc_vocab *v, size_t slots)
 {
-    int32_t *old = v->slots;
-    size_t n = old ? v->mask + 1 : 0;
+    free(v->slots);
     v->slots = nc_xmalloc(slots * sizeof *v->slots);
     memset(v->slots, 0xff, slots * sizeof *v->slots);
     v->mask = slots - 1;
-    for (size_t i = 0; i < n; i++)
-        if (old[i] >= 0)
-            place(v, old[i]);
-    free(old);
+    v->used = 0;
+    for (size_t id = 0; id < v->count; id++) {
+        if (!v->token[id].p)
+            continue;
+        uint64_t hash = nc_hash64(v->token[id].p, v->token[id].n, 0);
+        size_t slot = find(v, v->token[id], hash);
+        v->used += v->slots[slot].id < 0;
+        v->slots[slot] = (struct slot){ (uint32_t)(hash >> 32), (int32_t)id };
+    }
 }
 
 void nc_vocab_reserve(nc_vocab *v, size_t count)
@@ -66,18 +75,6 @@ void nc_vocab_reserve(nc_vocab *v, size_t count)
     }
 }
 
-static size_t find(const nc_vocab *v, nc_str token)
-{
-    size_t i = nc_hash64(token.p, token.n, 0) & v->mask;
-    while (v->slots[i] >= 0) {
-        const nc_str *t = &v->token[v->slots[i]];
-        if (t->n == token.n && !memcmp(t->p, token.p, token.n))
-            break;
-        i = (i + 1) & v->mask;
-    }
-    return i;
-}
-
 int nc_vocab_set(nc_vocab *v, int32_t id, nc_str token)
 {
     if (id < 0 || id >= NC_VOCAB_LIMIT)
@@ -89,16 +86,22 @@ int nc_vocab_set(nc_vocab *v, int32_t id, nc_str token)
     v->token[id] = (nc_str){ nc_arena_strndup(v->arena, token.p ? token.p : "", token.n), token.n };
     if ((size_t)id >= v->count)
         v->count = (size_t)id + 1;
-    size_t slot = find(v, token);
-    if (v->slots[slot] < 0)
-        v->used++;
-    v->slots[slot] = id;
+    uint64_t hash = nc_hash64(v->token[id].p, token.n, 0);
+    size_t slot = find(v, v->token[id], hash);
+    v->used += v->slots[slot].id < 0;
+    v->slots[slot] = (struct slot){ (uint32_t)(hash >> 32), id };
     return 0;
+}
+
+void nc_vocab_prefetch(const nc_vocab *v, nc_str token)
+{
+    if (v->slots)
+        __builtin_prefetch(&v->slots[nc_hash64(token.p, token.n, 0) & v->mask], 1);
 }
 
 int32_t nc_vocab_id(const nc_vocab *v, nc_str token)
 {
-    return v->slots ? v->slots[find(v, token)] : -1;
+    return v->slots ? v->slots[find(v, token, nc_hash64(token.p, token.n, 0))].id : -1;
 }
 
 nc_str nc_vocab_token(const nc_vocab *v, int32_t id)
