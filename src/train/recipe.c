@@ -249,7 +249,7 @@ static int build(nc_recipe *r, nc_json *root, char *const *overrides, int n, nc_
     if (list && !nc_json_is(list, NC_JSON_ARRAY))
         return nc_fail(e, NC_EFORMAT, "%s:%d: stages must be a list", r->path, list->line);
     for (int i = 0; i < n; i++) {
-        const char *key, *rest;
+        const char *key = NULL, *rest = NULL;
         nc_json *value;
         NC_TRY(parse_override(a, overrides[i], &key, &value, e));
         value->line = 0;
