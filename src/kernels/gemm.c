@@ -82,15 +82,28 @@ size_t nc_gemm_workspace(const nc_kernels *kernels, nc_gemm_kind kind, int64_t m
     return bytes + panels + 64;
 }
 
-static void pack_block(const job *j, int64_t row)
+/* Steps [k0, k0 + k) of the tile rows that begin at row; k0 is a multiple of the step. */
+static void pack_block(const job *j, int64_t row, int64_t k0, int64_t k)
 {
     const nc_gemm_call *c = j->call;
     int rows = (int)least(j->rows, c->m - row);
-    char *out = j->a + (size_t)row * (size_t)j->ka * j->element;
+    char *out = j->a + (size_t)(row * j->ka + k0 * rows) * j->element;
+    const char *a = (const char *)c->a + (size_t)(k0 * (c->a_transposed ? c->lda : 1)) * (c->a_dtype == NC_F32 ? 4 : 2);
     if (j->bf16)
-        j->t->pack_a_bf16((uint16_t *)out, c->a, c->lda, c->a_transposed, row, rows, j->b->k);
+        j->t->pack_a_bf16((uint16_t *)out, (const uint16_t *)a, c->lda, c->a_transposed, row, rows, k);
     else
-        j->t->pack_a_f32((float *)out, c->a, c->a_dtype, c->lda, c->a_transposed, row, rows, j->b->k);
+        j->t->pack_a_f32((float *)out, a, c->a_dtype, c->lda, c->a_transposed, row, rows, k);
+}
+
+/* Blocks of rows [first, last). A transposed A holds a block's rows as short runs far apart: a few k are packed for all blocks, then the next, so that
+ * a fetched line serves all the blocks it covers. */
+static void pack_blocks(const job *j, int64_t first, int64_t last)
+{
+    enum { STEPS = 32 };
+    int64_t k = j->b->k, step = j->call->a_transposed ? STEPS : k;
+    for (int64_t k0 = 0; k0 < k; k0 += step)
+        for (int64_t i = first; i < last; i++)
+            pack_block(j, i * j->rows, k0, least(step, k - k0));
 }
 
 static void pack_part(void *context, int64_t part, int64_t parts, int worker)
@@ -98,8 +111,7 @@ static void pack_part(void *context, int64_t part, int64_t parts, int worker)
     const job *j = context;
     (void)worker;
     int64_t blocks = up(j->call->m, j->rows) / j->rows;
-    for (int64_t i = blocks * part / parts; i < blocks * (part + 1) / parts; i++)
-        pack_block(j, i * j->rows);
+    pack_blocks(j, blocks * part / parts, blocks * (part + 1) / parts);
 }
 
 /* The panels of a column tile in the form the tile wants. */
@@ -131,6 +143,15 @@ static void run_tile(const job *j, const nc_gemm_out *o, const void *a, int rows
         j->t->tile_f32(o, a, rows, w, panels, k);
 }
 
+/* Where the next tile's sums start is in memory, maybe far: asked for while this tile is computed. */
+static void fetch_c(const nc_gemm_call *c, int64_t row, int64_t rows, int64_t column, int64_t columns)
+{
+    size_t size = c->c_dtype == NC_F32 ? 4 : 2;
+    for (int64_t r = row; r < row + rows; r++)
+        for (int64_t j = 0; j < columns; j += 16)
+            __builtin_prefetch((const char *)c->c + (size_t)(r * c->ldc + column + j) * size, 1, 3);
+}
+
 static void product_part(void *context, int64_t part, int64_t parts, int worker)
 {
     const job *j = context;
@@ -159,6 +180,8 @@ static void product_part(void *context, int64_t part, int64_t parts, int worker)
         o.ahead_step = more && steps > 0 ? (int64_t)((size_t)panels * bytes) / steps + 1 : 0;
         for (int64_t row = row0; row < row1; row += j->rows) {
             o.c = (char *)c->c + (size_t)(row * c->ldc + column) * c_size;
+            if (c->accumulate && row + j->rows < row1)
+                fetch_c(c, row + j->rows, least(j->rows, row1 - row - j->rows), column, o.columns);
             run_tile(j, &o, j->a + (size_t)row * (size_t)j->ka * j->element, (int)least(j->rows, c->m - row), w, panels);
             o.ahead += o.ahead_step * (j->bf16 ? (j->b->k + 1) / 2 : j->b->k);
         }
@@ -181,8 +204,7 @@ void nc_gemm(const nc_kernels *kernels, nc_pool *pool, const nc_gemm_call *call,
     int64_t tiles = up(call->m, j.rows) / j.rows;
     /* Packing one tile's rows takes less time than waking the others. */
     if (tiles <= 2)
-        for (int64_t i = 0; i < tiles; i++)
-            pack_block(&j, i * j.rows);
+        pack_blocks(&j, 0, tiles);
     else
         nc_pool_run(pool, least(tiles, 4 * threads), pack_part, &j);
     nc_pool_run(pool, j.blocks * j.groups, product_part, &j);

@@ -103,7 +103,7 @@ struct nc_gemm_kernels {
     int rows[2];                             /* most rows of a tile: [0] f32, [1] bf16 */
     int panels[2];                           /* panels of a tile */
     int k_step;                              /* bf16: packed A is filled with zeros to a multiple of this many k (2 or 32) */
-    /* A rows [row, row+rows) as one packed block. f32: [k][rows]; bf16: [ceil(k/2)][rows][2] (AMX: halves of up to 16 rows, each [k/32][its rows][32]). */
+    /* A rows [row, row+rows) as one packed block. f32: [k][rows]; bf16: [ceil(k/2)][rows][2] (AMX: [k/32][rows][32]). */
     void (*pack_a_f32)(float *out, const void *a, nc_dtype dtype, int64_t lda, bool transposed, int64_t row, int rows, int64_t k);
     void (*pack_a_bf16)(uint16_t *out, const uint16_t *a, int64_t lda, bool transposed, int64_t row, int rows, int64_t k);
     /* C tile of rows x (panels*16): b holds `panels` panels end to end. */

@@ -146,6 +146,26 @@ static int widen_blocks(const nc_kernels *kernels, nc_gemm_b *b, const nc_gemm_s
     return 0;
 }
 
+/* A transposed source holds a panel's columns as short runs far apart: a few k are packed for a group of panels, then the next. */
+static void pack_floats(const nc_kernels *kernels, nc_gemm_b *b, const nc_gemm_source *s, int64_t panel0, int64_t panel1, bool stream)
+{
+    enum { STEPS = 64, GROUP = 8 };
+    int64_t step = s->transposed ? STEPS : b->k, group = s->transposed ? GROUP : 1;
+    for (int64_t first = panel0; first < panel1; first += group)
+        for (int64_t k0 = 0; k0 < b->k; k0 += step)
+            for (int64_t panel = first; panel < panel1 && panel < first + group; panel++) {
+                int64_t row = panel * NC_GEMM_PANEL, k = b->k - k0 < step ? b->k - k0 : step;
+                int valid = (int)(b->n - row < NC_GEMM_PANEL ? b->n - row : NC_GEMM_PANEL);
+                nc_gemm_source part = *s;
+                part.data = (const char *)s->data + nc_dtype_bytes(s->dtype, s->transposed ? k0 * s->stride : 0);
+                uint8_t *out = panel_of(b, panel) + nc_gemm_panel_bytes(b->kind, k0);
+                if (b->kind == NC_GEMM_F32)
+                    kernels->gemm->pack_f32((float *)out, &part, row, valid, k, stream);
+                else
+                    kernels->gemm->pack_bf16((uint16_t *)out, &part, row, valid, k, stream);
+            }
+}
+
 int nc_gemm_pack_panels(const nc_kernels *kernels, nc_gemm_b *b, const nc_gemm_source *s, int64_t panel0, int64_t panel1, bool stream, nc_error *e)
 {
     bool blocks = s->dtype == NC_Q8_0 || s->dtype == NC_Q4_0;
@@ -153,18 +173,15 @@ int nc_gemm_pack_panels(const nc_kernels *kernels, nc_gemm_b *b, const nc_gemm_s
     bool same = blocks && b->kind == (s->dtype == NC_Q8_0 ? NC_GEMM_Q8_0 : NC_GEMM_Q4_0);
     if (!(floats && !quantized(b->kind)) && !(blocks && !s->transposed && s->stride % NC_GEMM_QK == 0 && b->k % NC_GEMM_QK == 0 && (same || !quantized(b->kind))))
         return nc_fail(e, NC_EUNSUPPORTED, "no packing from %s%s to this storage", nc_dtype_name(s->dtype), s->transposed ? " transposed" : "");
-    for (int64_t panel = panel0; panel < panel1; panel++) {
-        int64_t row = panel * NC_GEMM_PANEL;
-        int valid = (int)(b->n - row < NC_GEMM_PANEL ? b->n - row : NC_GEMM_PANEL);
-        if (same)
-            pack_blocks(b, s, panel);
-        else if (blocks)
-            NC_TRY(widen_blocks(kernels, b, s, panel, e));
-        else if (b->kind == NC_GEMM_F32)
-            kernels->gemm->pack_f32((float *)panel_of(b, panel), s, row, valid, b->k, stream);
-        else
-            kernels->gemm->pack_bf16((uint16_t *)panel_of(b, panel), s, row, valid, b->k, stream);
-    }
+    if (floats)
+        pack_floats(kernels, b, s, panel0, panel1, stream);
+    else
+        for (int64_t panel = panel0; panel < panel1; panel++) {
+            if (same)
+                pack_blocks(b, s, panel);
+            else
+                NC_TRY(widen_blocks(kernels, b, s, panel, e));
+        }
     return 0;
 }
 

@@ -86,7 +86,7 @@ static void cost_logprob(const nc_node *n, const int64_t *counts, double *flops,
 static void cost_grad(const nc_node *n, const int64_t *counts, double *flops, double *bytes) { cost_of(n, counts, 3, flops, bytes); }
 static void cost_loss(const nc_node *n, const int64_t *counts, double *flops, double *bytes)
 {
-    cost_of(n, counts, n->out[1]->uses || n->out[2]->uses ? 3 : 1, flops, bytes);
+    cost_of(n, counts, n->out[1]->uses || n->out[1]->kept || n->out[2]->uses || n->out[2]->kept ? 3 : 1, flops, bytes);
 }
 
 /* ---- gradients ---- */

@@ -1,6 +1,6 @@
 /* head_run.c - what the ops of head.c compute.
  *
- * A block is up to 512 rows (fixed by the vocabulary), a chunk NC_HEAD_CHUNK columns of the vocabulary. For each block: chunk by chunk the logits (a product,
+ * A block is up to 1024 rows (fixed by the vocabulary), a chunk NC_HEAD_CHUNK columns of the vocabulary. For each block: chunk by chunk the logits (a product,
  * f32), each row's maximum and sum merged into its state; then, for gradients, chunk by chunk dl, and the products dh += dl w_c, dw_c += dl^T h, db_c += sum dl.
  * dl has h's type. In head_loss dl starts as exp(l - chunk's maximum) f(l), kept from the first pass, and is rescaled when the block's lse is known.
  */
@@ -8,7 +8,7 @@
 #include "graph/ops/head.h"
 #include "kernels/reduce.h"
 
-enum { MOST_ROWS = 512, KEPT_BYTES = 64 << 20 };
+enum { MOST_ROWS = 1024, KEPT_BYTES = 112 << 20 };
 
 typedef struct job {
     const nc_node *n;
@@ -92,7 +92,14 @@ static size_t bytes_of(const nc_node *n, int threads, bool keep, bool gradients)
     return carve(&j, least(j.block, n->in[0]->shape.dim[0] > 0 ? n->in[0]->shape.dim[0] : 1), threads, gradients, NULL);
 }
 
-static bool loss_gradients(const nc_node *n) { return n->out[1]->uses || n->out[2]->uses || n->out[3]->uses; }
+/* Whether a plan will give the gradients memory: they are read by a node or kept. */
+static bool loss_gradients(const nc_node *n)
+{
+    for (int i = 1; i <= 3; i++)
+        if (n->out[i]->uses || n->out[i]->kept)
+            return true;
+    return false;
+}
 
 size_t nc_head_workspace_logprob(const nc_node *n, int threads) { return bytes_of(n, threads, false, false); }
 size_t nc_head_workspace_grad(const nc_node *n, int threads) { return bytes_of(n, threads, false, true); }

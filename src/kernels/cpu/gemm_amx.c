@@ -36,10 +36,10 @@ static void end(void)
     configured = -1;
 }
 
-/* A half of up to 16 rows is [k/32][rows][32]. */
-static void pack_half(uint16_t *out, const uint16_t *a, int64_t lda, bool transposed, int64_t row, int rows, int64_t k)
+/* Packed A is [k/32][rows][32]: a half of up to 16 rows is `rows * 32` apart from step to step. */
+static void pack_half(uint16_t *out, const uint16_t *a, int64_t lda, bool transposed, int64_t row, int rows, int all, int64_t k)
 {
-    for (int64_t i = 0; i < k; i += 32, out += 32 * rows) {
+    for (int64_t i = 0; i < k; i += 32, out += 32 * all) {
         __mmask32 mask = nc_mask32(k - i);
         if (!transposed) {
             for (int j = 0; j < rows; j++)
@@ -62,18 +62,16 @@ static void pack_half(uint16_t *out, const uint16_t *a, int64_t lda, bool transp
 
 static void pack_a_bf16(uint16_t *out, const uint16_t *a, int64_t lda, bool transposed, int64_t row, int rows, int64_t k)
 {
-    int low = rows > 16 ? 16 : rows;
-    pack_half(out, a, lda, transposed, row, low, k);
+    pack_half(out, a, lda, transposed, row, rows > 16 ? 16 : rows, rows, k);
     if (rows > 16)
-        pack_half(out + (int64_t)low * ((k + 31) / 32 * 32), a, lda, transposed, row + 16, rows - 16, k);
+        pack_half(out + 16 * 32, a, lda, transposed, row + 16, rows - 16, rows, k);
 }
 
 /* Steps [0,count) of 32 k; the accumulators stay in their tiles from call to call. */
-NC_INLINE void steps(const uint16_t *a, const uint16_t *upper, int low, int high, const uint16_t *b0, const uint16_t *b1, int64_t count,
-                     const bool both, const bool two)
+NC_INLINE void steps(const uint16_t *a, int rows, const uint16_t *b0, const uint16_t *b1, int64_t count, const bool both, const bool two)
 {
-    for (int64_t i = 0; i < count; i++) {
-        _tile_loadd(4, a + i * 32 * low, 64);
+    for (int64_t i = 0; i < count; i++, a += 32 * rows) {
+        _tile_loadd(4, a, 64);
         _tile_loadd(6, b0 + i * 512, 64);
         _tile_dpbf16ps(0, 4, 6);
         if (two) {
@@ -81,7 +79,7 @@ NC_INLINE void steps(const uint16_t *a, const uint16_t *upper, int low, int high
             _tile_dpbf16ps(1, 4, 7);
         }
         if (both) {
-            _tile_loadd(5, upper + i * 32 * high, 64);
+            _tile_loadd(5, a + 16 * 32, 64);
             _tile_dpbf16ps(2, 5, 6);
             if (two)
                 _tile_dpbf16ps(3, 5, 7);
@@ -89,24 +87,24 @@ NC_INLINE void steps(const uint16_t *a, const uint16_t *upper, int low, int high
     }
 }
 
-static void run_steps(const uint16_t *a, const uint16_t *upper, int low, int high, const uint16_t *b0, const uint16_t *b1, int64_t count)
+static void run_steps(const uint16_t *a, int rows, const uint16_t *b0, const uint16_t *b1, int64_t count)
 {
-    if (high && b1)
-        steps(a, upper, low, high, b0, b1, count, true, true);
-    else if (high)
-        steps(a, upper, low, high, b0, b1, count, true, false);
+    if (rows > 16 && b1)
+        steps(a, rows, b0, b1, count, true, true);
+    else if (rows > 16)
+        steps(a, rows, b0, b1, count, true, false);
     else if (b1)
-        steps(a, upper, low, high, b0, b1, count, false, true);
+        steps(a, rows, b0, b1, count, false, true);
     else
-        steps(a, upper, low, high, b0, b1, count, false, false);
+        steps(a, rows, b0, b1, count, false, false);
 }
 
 static void tile_bf16(const nc_gemm_out *o, const uint16_t *a, int rows, const uint16_t *b, int panels, int64_t k)
 {
     _Alignas(64) float sums[32 * 32];
-    int low = rows > 16 ? 16 : rows, high = rows > 16 ? rows - 16 : 0;
-    int64_t pairs = (k + 1) / 2, whole = pairs / 16, ka = (k + 31) / 32 * 32;
-    const uint16_t *upper = a + low * ka, *b1 = panels > 1 ? b + pairs * 32 : NULL;
+    bool high = rows > 16;
+    int64_t pairs = (k + 1) / 2, whole = pairs / 16;
+    const uint16_t *b1 = panels > 1 ? b + pairs * 32 : NULL;
     int stride = panels * 64;
 
     configure(rows);
@@ -121,14 +119,14 @@ static void tile_bf16(const nc_gemm_out *o, const uint16_t *a, int rows, const u
         if (panels > 1)
             _tile_loadd(3, sums + 16 * 16 * panels + 16, stride);
     }
-    run_steps(a, upper, low, high, b, b1, whole);
+    run_steps(a, rows, b, b1, whole);
     if (pairs % 16) {
         _Alignas(64) uint16_t last[2][512] = { 0 };
         size_t left = (size_t)(pairs % 16) * 64;
         memcpy(last[0], b + whole * 512, left);
         if (b1)
             memcpy(last[1], b1 + whole * 512, left);
-        run_steps(a + whole * 32 * low, upper + whole * 32 * high, low, high, last[0], b1 ? last[1] : NULL, 1);
+        run_steps(a + whole * 32 * rows, rows, last[0], b1 ? last[1] : NULL, 1);
     }
     _tile_stored(0, sums, stride);
     if (panels > 1)

@@ -80,7 +80,7 @@ static void heads(void **state)
 /* More rows than a block: gradients of head_loss agree with those of nll(head_logprob). */
 static void blocks(void **state)
 {
-    enum { N = 700, V = 3000, D = 16 };
+    enum { N = 1300, V = 3000, D = 16 };
     static float h[N * D], w[V * D], weight[N], dw[2][V * D], dh[2][N * D];
     static int32_t target[N];
     float got[2];
