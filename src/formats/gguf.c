@@ -388,3 +388,4 @@ int nc_gguf_need(const nc_gguf *g, const char *name, const nc_stored **out, nc_e
 }
 
 void nc_gguf_advise(const nc_gguf *g, const void *p, size_t n, nc_advice advice) { nc_stored_advise(&g->map, p, n, advice); }
+bool nc_gguf_place(const nc_gguf *g, const void *p, size_t n, int *fd, uint64_t *offset) { return nc_stored_place(&g->map, p, n, fd, offset); }

@@ -58,6 +58,7 @@ const nc_ggml_type *nc_gguf_tensor_type(const nc_gguf *g, const nc_stored *t);
 /* Finds a tensor that can be computed with: NC_ENOTFOUND, or NC_EUNSUPPORTED naming its type. */
 int nc_gguf_need(const nc_gguf *g, const char *name, const nc_stored **out, nc_error *e);
 void nc_gguf_advise(const nc_gguf *g, const void *p, size_t n, nc_advice advice);
+bool nc_gguf_place(const nc_gguf *g, const void *p, size_t n, int *fd, uint64_t *offset);   /* for pread */
 
 /* Writing: values are gathered in the order given (a key set again replaces its value), then the file is written whole. */
 typedef struct nc_gguf_meta nc_gguf_meta;

@@ -321,3 +321,11 @@ void nc_safetensors_advise(const nc_safetensors *s, const void *p, size_t n, nc_
         if (nc_stored_advise(&s->shards[i].map, p, n, advice))
             return;
 }
+
+bool nc_safetensors_place(const nc_safetensors *s, const void *p, size_t n, int *fd, uint64_t *offset)
+{
+    for (int i = 0; i < s->shard_count; i++)
+        if (nc_stored_place(&s->shards[i].map, p, n, fd, offset))
+            return true;
+    return false;
+}

@@ -30,6 +30,8 @@ size_t nc_safetensors_bytes(const nc_safetensors *s);                       /* d
 
 /* p[0..n) lies in a mapping of s, else nothing happens. */
 void nc_safetensors_advise(const nc_safetensors *s, const void *p, size_t n, nc_advice advice);
+/* Where p[0..n) lies in a file of s, for pread; false when it lies in none. */
+bool nc_safetensors_place(const nc_safetensors *s, const void *p, size_t n, int *fd, uint64_t *offset);
 
 /* Writes one file. metadata: an object of strings, NULL for {"format": "pt"}, an empty object for none. Tensors are laid out as the reference does: by
  * falling dtype rank (wide types first), then by name, so that the same tensors give the same bytes. */

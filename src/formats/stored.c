@@ -14,3 +14,13 @@ bool nc_stored_advise(const nc_mapped *map, const void *p, size_t n, nc_advice a
         (void)madvise((void *)start, from + n - start, how[advice]);   /* only advice: a refusal changes nothing */
     return true;
 }
+
+bool nc_stored_place(const nc_mapped *map, const void *p, size_t n, int *fd, uint64_t *offset)
+{
+    uintptr_t base = (uintptr_t)map->p, from = (uintptr_t)p;
+    if (from < base || from - base > map->n || n > map->n - (from - base))
+        return false;
+    *fd = map->fd;
+    *offset = from - base;
+    return true;
+}

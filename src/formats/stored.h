@@ -21,6 +21,9 @@ typedef enum nc_advice { NC_ADVISE_SEQUENTIAL, NC_ADVISE_WILLNEED, NC_ADVISE_DRO
  * once more. False, and nothing done, when p[0..n) is not inside map. */
 bool nc_stored_advise(const nc_mapped *map, const void *p, size_t n, nc_advice advice);
 
+/* The descriptor and offset of bytes p[0..n) of a mapping, for pread; false when they are not inside map. */
+bool nc_stored_place(const nc_mapped *map, const void *p, size_t n, int *fd, uint64_t *offset);
+
 /* Writing. One entry a tensor; data NULL means that `fill` is asked for the bytes, in pieces of about 1 MiB, in order. */
 typedef struct nc_store {
     const char *name;

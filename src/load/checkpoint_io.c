@@ -1,89 +1,9 @@
-/* checkpoint_io.c - a model's sites from and to safetensors files: names, shapes, what is missing, what nobody asked for. */
+/* checkpoint_io.c - a model's sites to safetensors files, under the names they came from. Reading is load/checkpoint.c and load/fill.c. */
 #include <stdlib.h>
 
 #include "base/file.h"
+#include "formats/safetensors.h"
 #include "load/weights.h"
-
-/* The tensor of a site: under its own name, or with one of the family's renamed prefixes. */
-static const nc_stored *find_tensor(const nc_model *m, const nc_site *s, const nc_safetensors *file)
-{
-    const nc_stored *t = nc_safetensors_find(file, s->name);
-    for (const char *const *r = m->family->renames; !t && r && r[0]; r += 2)
-        if (nc_starts_with(s->name, r[1])) {
-            nc_buf name = { 0 };
-            nc_buf_printf(&name, "%s%s", r[0], s->name + strlen(r[1]));
-            t = nc_safetensors_find(file, name.p);
-            nc_buf_free(&name);
-        }
-    return t;
-}
-
-static int check_shape(const nc_site *s, const nc_stored *t, nc_error *e)
-{
-    char want[96], have[96];
-    if (nc_shape_equal(&s->file_shape, &t->shape))
-        return 0;
-    if (nc_shape_count(&s->file_shape) == 1 && nc_shape_count(&t->shape) == 1)
-        return 0;
-    return nc_fail(e, NC_ESHAPE, "tensor %s has shape %s, config.json makes it %s; is this the right config?", t->name, nc_shape_str(&t->shape, have),
-                   nc_shape_str(&s->file_shape, want));
-}
-
-static bool is_ignored(const nc_model *m, const char *name)
-{
-    for (const char *const *p = m->family->ignored; p && *p; p++)
-        if (nc_glob(*p, name))
-            return true;
-    return false;
-}
-
-/* A tensor nobody read: silent when the family ignores it, refused when it lies under a module the model lists, else one warning. */
-static int report_unread(const nc_model *m, const nc_stored *t, nc_buf *warn, nc_error *e)
-{
-    if (is_ignored(m, t->name))
-        return 0;
-    const char *dot = strrchr(t->name, '.');
-    for (int i = 0; dot && i < m->site_count; i++) {
-        const char *name = m->sites[i]->file_name;
-        if (name && !strncmp(name, t->name, (size_t)(dot - t->name) + 1) && !strchr(name + (dot - t->name) + 1, '.'))
-            return nc_fail(e, NC_EFORMAT, "tensor %s is not part of this family, though its module %.*s is; the checkpoint is of another kind", t->name,
-                           (int)(dot - t->name), t->name);
-    }
-    if (warn)
-        nc_buf_printf(warn, "tensor %s was not used\n", t->name);
-    return 0;
-}
-
-static int load_site(nc_model *m, nc_site *s, const nc_safetensors *file, bool *read, const nc_weights_options *o, nc_error *e)
-{
-    const nc_stored *t = find_tensor(m, s, file);
-    if (!t && (s->flags & NC_SITE_OPTIONAL))
-        return 0;
-    if (!t)
-        return nc_fail(e, NC_ENOTFOUND, "%s: tensor %s is missing", nc_safetensors_file(file, 0), s->name);
-    NC_TRY(check_shape(s, t, e));
-    s->file_name = nc_arena_strdup(m->arena, t->name);
-    for (int i = 0; i < nc_safetensors_count(file); i++)
-        if (nc_safetensors_at(file, i) == t)
-            read[i] = true;
-    int status = nc_site_fill(m, s, t->dtype, t->data, s->flags & NC_SITE_TRANSPOSED, o, e);
-    if (status == 0 && t->bytes >= 1 << 20)
-        nc_safetensors_advise(file, t->data, t->bytes, NC_ADVISE_DROP);
-    return status;
-}
-
-int nc_weights_load(nc_model *m, const nc_safetensors *file, const nc_weights_options *o, nc_buf *warn, nc_error *e)
-{
-    bool *read = nc_xcalloc((size_t)nc_safetensors_count(file) + 1, sizeof *read);
-    int status = 0;
-    for (int i = 0; i < m->site_count && status == 0; i++)
-        status = load_site(m, m->sites[i], file, read, o, e);
-    for (int i = 0; i < nc_safetensors_count(file) && status == 0; i++)
-        if (!read[i])
-            status = report_unread(m, nc_safetensors_at(file, i), warn, e);
-    free(read);
-    return status;
-}
 
 struct save { const nc_model *m; nc_dtype dtype; void *piece; int held; };
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/file.h"
+#include "load/checkpoint.h"
 
 static const char *hub_cache(nc_arena *a)
 {
@@ -63,10 +64,10 @@ static int load_weights(nc_loaded *l, const nc_load_options *o, nc_error *e)
     NC_TRY(nc_weights_allocate(l->model, &o->weights, e));
     if (o->random)
         return nc_weights_init(l->model, o->seed, &o->weights, e);
-    nc_safetensors *s = NULL;
-    NC_TRY(nc_safetensors_open(l->folder, &s, e));
-    int status = nc_weights_load(l->model, s, &o->weights, &l->warnings, e);
-    nc_safetensors_close(s);
+    nc_checkpoint *c = NULL;
+    NC_TRY(nc_checkpoint_open(l->folder, &c, e));
+    int status = nc_weights_read(l->model, c, &o->weights, &l->warnings, e);
+    nc_checkpoint_close(c);
     return status;
 }
 

@@ -56,9 +56,15 @@ void nc_model_adopt(nc_model *m, nc_gemm_b *packed)
     h->packed[h->packed_count++] = packed;
 }
 
-static bool is_packed(const nc_site *s, const nc_weights_options *o)
+bool nc_site_is_packed(const nc_site *s, const nc_weights_options *o)
 {
     return o->pack && (s->flags & NC_SITE_LINEAR) && o->compute != NC_F64;
+}
+
+bool nc_site_quantizes(const nc_site *s)
+{
+    int64_t columns = s->shape.rank == 2 ? s->shape.dim[1] : 0;
+    return (s->flags & NC_SITE_LINEAR) && s->file_shape.rank == 2 && columns > 0 && columns % NC_GEMM_QK == 0;
 }
 
 static nc_dtype value_dtype(const nc_site *s, const nc_weights_options *o)
@@ -74,7 +80,7 @@ static nc_weights_plan site_bytes(const nc_site *s, const nc_weights_options *o)
     int64_t n = nc_site_count(s);
     nc_weights_plan p = { 0 };
     nc_dtype t = value_dtype(s, o);
-    if (!is_packed(s, o))
+    if (!nc_site_is_packed(s, o))
         p.values = rounded(nc_dtype_bytes(t, n));
     if (s->trainable) {
         p.masters = t == NC_BF16 ? rounded((size_t)n * 4) : 0;
@@ -90,9 +96,11 @@ nc_weights_plan nc_weights_bytes(const nc_model *m, const nc_weights_options *o,
         const nc_site *s = m->sites[i];
         nc_weights_plan p = site_bytes(s, o);
         size_t packed = 0;
-        if (is_packed(s, o)) {
-            nc_gemm_kind kind = nc_gemm_kind_for(quantized == NC_DTYPES ? o->compute : quantized, o->compute == NC_BF16);
-            nc_gemm_b_bytes(kind, s->shape.dim[0], nc_site_count(s) / s->shape.dim[0], &packed, NULL);
+        if (nc_site_is_packed(s, o)) {
+            int64_t columns = nc_site_count(s) / s->shape.dim[0];
+            nc_dtype stored = quantized == NC_DTYPES || (nc_dtype_get(quantized)->is_quantized && !nc_site_quantizes(s)) ? o->compute : quantized;
+            nc_gemm_b_bytes(nc_gemm_kind_for(stored, o->compute == NC_BF16), s->shape.dim[0], columns, &packed, NULL);
+            packed = rounded(packed);
         }
         sum.values += p.values + packed;
         sum.masters += p.masters;
@@ -125,19 +133,6 @@ int nc_weights_allocate(nc_model *m, const nc_weights_options *o, nc_error *e)
         at += p.gradients;
     }
     return 0;
-}
-
-/* ---- filling ---- */
-
-static int pack_site(nc_model *m, nc_site *s, nc_dtype t, const void *values, bool transposed, const nc_weights_options *o, nc_error *e)
-{
-    int64_t rows = s->shape.dim[0], columns = nc_site_count(s) / rows;
-    nc_gemm_b *b = NC_NEW(m->arena, nc_gemm_b);
-    NC_TRY(nc_gemm_b_new(b, nc_gemm_kind_for(t, o->compute == NC_BF16), rows, columns, e));
-    nc_model_adopt(m, b);
-    s->packed = b;
-    nc_gemm_source source = { t, values, transposed ? rows : columns, transposed };
-    return nc_gemm_pack(o->kernels, o->pool, b, &source, true, e);
 }
 
 struct convert { const nc_site *s; nc_dtype from, to; const void *values; void *out; bool transposed; int64_t rows, columns; };
@@ -180,23 +175,6 @@ static void convert(const nc_site *s, nc_dtype from, const void *values, bool tr
     nc_pool_run(pool, (count + CONVERT_GRAIN - 1) / CONVERT_GRAIN, convert_part, &c);
 }
 
-static int fill(nc_model *m, nc_site *s, nc_dtype t, const void *values, bool transposed, const nc_weights_options *o, nc_error *e)
-{
-    if (is_packed(s, o))
-        return pack_site(m, s, t, values, transposed, o, e);
-    if (nc_dtype_get(t)->is_quantized)
-        return nc_fail(e, NC_EUNSUPPORTED, "%s: %s values for a weight that is held plain", s->name, nc_dtype_name(t));
-    convert(s, t, values, transposed, s->value.dtype, s->value.data, o->pool);
-    if (s->master && s->master != s->value.data)
-        convert(s, t, values, transposed, NC_F32, s->master, o->pool);
-    return 0;
-}
-
-int nc_site_fill(nc_model *m, nc_site *s, nc_dtype t, const void *values, bool transposed, const nc_weights_options *o, nc_error *e)
-{
-    return fill(m, s, t, values, transposed, o, e);
-}
-
 struct fresh { nc_site *s; uint64_t seed; float *out; int64_t count; };
 
 static void draw_part(void *context, int64_t part, int64_t parts, int worker)
@@ -229,7 +207,7 @@ int nc_weights_init(nc_model *m, uint64_t seed, const nc_weights_options *o, nc_
         }
         for (int64_t j = 0; s->init != NC_INIT_NORMAL && j < n; j++)
             values[j] = (float)((s->init == NC_INIT_ONE) + s->init_value);
-        int status = fill(m, s, NC_F32, values, false, o, e);
+        int status = nc_site_fill(m, s, NC_F32, values, false, o, e);
         free(values);
         NC_TRY(status);
     }

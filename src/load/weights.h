@@ -15,16 +15,19 @@ typedef struct nc_weights_options {
     const nc_kernels *kernels;
 } nc_weights_options;
 
-/* Bytes nc_weights_allocate will take, by part. Sites' `trainable` must be set before. quantized: the kind packed linear sites will have, or NC_DTYPES. */
+/* Bytes the weights will take, packed ones included, by part. Sites' `trainable` must be set before. quantized: the dtype most products are stored in
+ * (nc_checkpoint_storage), NC_DTYPES for the run's own. */
 typedef struct nc_weights_plan { size_t values, masters, gradients; } nc_weights_plan;
 nc_weights_plan nc_weights_bytes(const nc_model *m, const nc_weights_options *o, nc_dtype quantized);
 
 /* Plain memory for every site that is held plain, masters and gradients of trainable ones; packed sites get theirs when they are filled. The model owns all
  * and gives it back in nc_model_free. */
 int nc_weights_allocate(nc_model *m, const nc_weights_options *o, nc_error *e);
-/* Fills every site from the files. Missing, misshapen and unknown tensors are errors or warnings as DESIGN says; *unread counts tensors nobody asked for
- * (their names go to `warn` when given). */
-int nc_weights_load(nc_model *m, const nc_safetensors *s, const nc_weights_options *o, nc_buf *warn, nc_error *e);
+/* Fills every site from the files (load/checkpoint.h). Missing, misshapen and unknown tensors are errors or warnings as docs/architecture.md says; tensors
+ * nobody asked for are a line each of `warn`. Quantized values stay quantized where a site is held packed, else they are dequantized. */
+struct nc_checkpoint;
+int nc_weights_read(nc_model *m, struct nc_checkpoint *c, const nc_weights_options *o, nc_buf *warn, nc_error *e);
+int nc_weights_load(nc_model *m, nc_safetensors *s, const nc_weights_options *o, nc_buf *warn, nc_error *e);   /* the same from one open safetensors folder */
 /* Random values: each site's init, drawn by Philox(seed; site's name), the same whatever the dtype or order. */
 int nc_weights_init(nc_model *m, uint64_t seed, const nc_weights_options *o, nc_error *e);
 /* Gives one site its values from a row-major array of its own shape: master, copy or packed storage. */
@@ -34,6 +37,9 @@ int nc_site_read(const nc_site *s, nc_dtype t, void *out, nc_error *e);
 /* Memory that nc_model_free gives back with the model. NULL when the system refuses. */
 void *nc_model_alloc(nc_model *m, size_t bytes);
 void nc_model_adopt(nc_model *m, struct nc_gemm_b *packed);
+
+bool nc_site_is_packed(const nc_site *s, const nc_weights_options *o);   /* how it will be held in such a run */
+bool nc_site_quantizes(const nc_site *s);    /* a product's weight whose rows are whole blocks of 32 */
 
 /* Marks sites trainable by glob patterns over canonical names (NULL-terminated list; "*" all); returns how many. */
 int nc_model_train_only(nc_model *m, const char *const *patterns);

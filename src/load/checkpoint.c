@@ -1,0 +1,282 @@
+/* checkpoint.c - see checkpoint.h. Finds tensors by name in safetensors or GGUF, checks their shapes, and says what nobody asked for. */
+#include "load/checkpoint.h"
+
+#include <stdlib.h>
+
+#include "base/file.h"
+#include "formats/ggml_blocks.h"
+#include "formats/gguf.h"
+#include "formats/safetensors.h"
+#include "load/gguf_names.h"
+
+enum { FILES = 2 };                              /* model.gguf, mmproj.gguf */
+
+struct nc_checkpoint { bool borrowed; char *folder; nc_safetensors *tensors; nc_gguf *gguf[FILES]; bool *read[FILES]; };
+
+static const char *const gguf_files[FILES] = { "model.gguf", "mmproj.gguf" };
+
+static int open_gguf(nc_checkpoint *c, nc_arena *a, nc_error *e)
+{
+    for (int i = 0; i < FILES; i++) {
+        const char *path = nc_path_join(a, c->folder, gguf_files[i]);
+        if (i && !nc_file_exists(path))
+            break;
+        NC_TRY(nc_gguf_open(path, &c->gguf[i], e));
+        c->read[i] = nc_xcalloc((size_t)nc_gguf_count(c->gguf[i]) + 1, sizeof **c->read);
+    }
+    return 0;
+}
+
+static int open_files(nc_checkpoint *c, nc_arena *a, nc_error *e)
+{
+    bool safetensors = nc_file_exists(nc_path_join(a, c->folder, "model.safetensors")) || nc_file_exists(nc_path_join(a, c->folder, "model.safetensors.index.json"));
+    if (!safetensors && nc_file_exists(nc_path_join(a, c->folder, gguf_files[0])))
+        return open_gguf(c, a, e);
+    NC_TRY(nc_safetensors_open(c->folder, &c->tensors, e));
+    c->read[0] = nc_xcalloc((size_t)nc_safetensors_count(c->tensors) + 1, sizeof **c->read);
+    return 0;
+}
+
+int nc_checkpoint_open(const char *folder, nc_checkpoint **out, nc_error *e)
+{
+    nc_arena *a = nc_arena_new();
+    nc_checkpoint *c = nc_xcalloc(1, sizeof *c);
+    c->folder = nc_xmalloc(strlen(folder) + 1);
+    memcpy(c->folder, folder, strlen(folder) + 1);
+    int status = open_files(c, a, e);
+    nc_arena_free(a);
+    if (status < 0) {
+        nc_checkpoint_close(c);
+        return status;
+    }
+    *out = c;
+    return 0;
+}
+
+nc_checkpoint *nc_checkpoint_borrow(nc_safetensors *s)
+{
+    nc_checkpoint *c = nc_xcalloc(1, sizeof *c);
+    c->borrowed = true;
+    c->tensors = s;
+    c->read[0] = nc_xcalloc((size_t)nc_safetensors_count(s) + 1, sizeof **c->read);
+    return c;
+}
+
+void nc_checkpoint_close(nc_checkpoint *c)
+{
+    if (!c)
+        return;
+    if (!c->borrowed)
+        nc_safetensors_close(c->tensors);
+    for (int i = 0; i < FILES; i++) {
+        nc_gguf_close(c->gguf[i]);
+        free(c->read[i]);
+    }
+    free(c->folder);
+    free(c);
+}
+
+bool nc_checkpoint_is_gguf(const nc_checkpoint *c) { return c->gguf[0] != NULL; }
+
+static int check_shape(const char *name, const nc_shape *want, const nc_shape *have, nc_error *e)
+{
+    char wanted[96], given[96];
+    if (nc_shape_equal(want, have))
+        return 0;
+    if (nc_shape_count(want) == 1 && nc_shape_count(have) == 1)
+        return 0;
+    return nc_fail(e, NC_ESHAPE, "tensor %s has shape %s, config.json makes it %s; is this the right config?", name, nc_shape_str(have, given), nc_shape_str(want, wanted));
+}
+
+/* The tensor of a site: under its own name, or with one of the family's renamed prefixes. */
+static const nc_stored *find_tensor(const nc_model *m, const nc_site *s, const nc_safetensors *file)
+{
+    const nc_stored *t = nc_safetensors_find(file, s->name);
+    for (const char *const *r = m->family->renames; !t && r && r[0]; r += 2)
+        if (nc_starts_with(s->name, r[1])) {
+            nc_buf name = { 0 };
+            nc_buf_printf(&name, "%s%s", r[0], s->name + strlen(r[1]));
+            t = nc_safetensors_find(file, name.p);
+            nc_buf_free(&name);
+        }
+    return t;
+}
+
+static void fill_source(nc_source *out, const nc_stored *t, bool transposed)
+{
+    *out = (nc_source){ .dtype = t->dtype, .data = t->data, .bytes = t->bytes, .transposed = transposed, .name = t->name, .fd = -1 };
+}
+
+static int find_safetensors(nc_checkpoint *c, const nc_model *m, const nc_site *s, nc_source *out, nc_error *e)
+{
+    const nc_stored *t = find_tensor(m, s, c->tensors);
+    if (!t && (s->flags & NC_SITE_OPTIONAL))
+        return 0;
+    if (!t)
+        return nc_fail(e, NC_ENOTFOUND, "%s: tensor %s is missing", nc_safetensors_file(c->tensors, 0), s->name);
+    NC_TRY(check_shape(t->name, &s->file_shape, &t->shape, e));
+    c->read[0][t - nc_safetensors_at(c->tensors, 0)] = true;
+    fill_source(out, t, s->flags & NC_SITE_TRANSPOSED);
+    if (!nc_safetensors_place(c->tensors, t->data, t->bytes, &out->fd, &out->offset))
+        out->fd = -1;
+    return 0;
+}
+
+/* GGUF holds every product as [out, in]; it has no shape without axes. */
+static int find_gguf(nc_checkpoint *c, const nc_model *m, const nc_site *s, nc_source *out, nc_error *e)
+{
+    nc_gguf_name n;
+    NC_TRY(nc_gguf_name_of(m, s, &n, e));
+    const nc_gguf *g = c->gguf[n.mmproj];
+    if (!g)
+        return nc_fail(e, NC_ENOTFOUND, "%s: no mmproj.gguf, which holds the tower and the projector of a %s", c->folder, m->family->name);
+    const nc_stored *t = nc_gguf_find(g, n.name);
+    if (!t && (s->flags & NC_SITE_OPTIONAL))
+        return 0;
+    if (!t)
+        return nc_fail(e, NC_ENOTFOUND, "%s/%s: tensor %s (%s) is missing", c->folder, gguf_files[n.mmproj], n.name, s->name);
+    int status = nc_gguf_need(g, n.name, &t, e);
+    if (status == 0)
+        status = check_shape(t->name, s->flags & NC_SITE_TRANSPOSED ? &s->shape : &s->file_shape, &t->shape, e);
+    if (status < 0)
+        return nc_fail_in(e, "%s/%s", c->folder, gguf_files[n.mmproj]), status;
+    c->read[n.mmproj][t - nc_gguf_at(g, 0)] = true;
+    fill_source(out, t, false);
+    out->rotary = n.rotary;
+    if (!nc_gguf_place(g, t->data, t->bytes, &out->fd, &out->offset))
+        out->fd = -1;
+    return 0;
+}
+
+int nc_checkpoint_find(nc_checkpoint *c, const nc_model *m, const nc_site *s, nc_source *out, nc_error *e)
+{
+    *out = (nc_source){ .fd = -1 };
+    return c->tensors ? find_safetensors(c, m, s, out, e) : find_gguf(c, m, s, out, e);
+}
+
+void nc_checkpoint_drop(const nc_checkpoint *c, const nc_source *s)
+{
+    if (c->tensors)
+        nc_safetensors_advise(c->tensors, s->data, s->bytes, NC_ADVISE_DROP);
+    for (int i = 0; i < FILES && c->gguf[i]; i++)
+        nc_gguf_advise(c->gguf[i], s->data, s->bytes, NC_ADVISE_DROP);
+}
+
+nc_dtype nc_checkpoint_storage(nc_checkpoint *c, const nc_model *m)
+{
+    int64_t elements[NC_DTYPES] = { 0 };
+    nc_dtype most = NC_DTYPES;
+    for (int i = 0; i < m->site_count; i++) {
+        nc_source s;
+        nc_error ignored = { 0 };
+        if (!(m->sites[i]->flags & NC_SITE_LINEAR) || nc_checkpoint_find(c, m, m->sites[i], &s, &ignored) < 0 || !s.data)
+            continue;
+        elements[s.dtype] += nc_site_count(m->sites[i]);
+        if (most == NC_DTYPES || elements[s.dtype] > elements[most])
+            most = s.dtype;
+    }
+    return most;
+}
+
+static bool is_ignored(const nc_model *m, const char *name)
+{
+    for (const char *const *p = m->family->ignored; p && *p; p++)
+        if (nc_glob(*p, name))
+            return true;
+    return false;
+}
+
+/* A tensor nobody read: silent when the family ignores it, refused when it lies under a module the model lists, else one warning. */
+static int report_unread(const nc_model *m, const nc_stored *t, nc_buf *warn, nc_error *e)
+{
+    if (is_ignored(m, t->name))
+        return 0;
+    const char *dot = strrchr(t->name, '.');
+    for (int i = 0; dot && i < m->site_count; i++) {
+        const char *name = m->sites[i]->file_name;
+        if (name && !strncmp(name, t->name, (size_t)(dot - t->name) + 1) && !strchr(name + (dot - t->name) + 1, '.'))
+            return nc_fail(e, NC_EFORMAT, "tensor %s is not part of this family, though its module %.*s is; the checkpoint is of another kind", t->name,
+                           (int)(dot - t->name), t->name);
+    }
+    if (warn)
+        nc_buf_printf(warn, "tensor %s was not used\n", t->name);
+    return 0;
+}
+
+/* llama.cpp's files of tied models may repeat the head, those of llama 3 carry the scaled frequencies. */
+static bool is_silent_gguf(const char *name)
+{
+    return !strcmp(name, "rope_freqs.weight") || !strcmp(name, "output.weight");
+}
+
+int nc_checkpoint_unread(const nc_checkpoint *c, const nc_model *m, nc_buf *warn, nc_error *e)
+{
+    for (int i = 0; c->tensors && i < nc_safetensors_count(c->tensors); i++)
+        if (!c->read[0][i])
+            NC_TRY(report_unread(m, nc_safetensors_at(c->tensors, i), warn, e));
+    for (int f = 0; f < FILES && c->gguf[f]; f++)
+        for (int i = 0; i < nc_gguf_count(c->gguf[f]); i++) {
+            const char *name = nc_gguf_at(c->gguf[f], i)->name;
+            if (!c->read[f][i] && !is_silent_gguf(name) && warn)
+                nc_buf_printf(warn, "tensor %s of %s was not used\n", name, gguf_files[f]);
+        }
+    return 0;
+}
+
+void nc_site_matrix(const nc_site *s, int64_t *rows, int64_t *columns)
+{
+    int64_t count = nc_site_count(s);
+    *rows = s->shape.rank > 1 ? s->shape.dim[0] : 1;
+    *columns = *rows ? count / *rows : 0;
+}
+
+static void to_f32(nc_dtype t, const char *p, int64_t n, float *out)
+{
+    if (t == NC_F32) {
+        memcpy(out, p, (size_t)n * 4);
+    } else if (t == NC_BF16) {
+        for (int64_t i = 0; i < n; i++) {
+            uint16_t v;
+            memcpy(&v, p + i * 2, 2);
+            out[i] = nc_bf16_to_f32(v);
+        }
+    } else if (nc_dtype_get(t)->is_quantized) {
+        nc_ggml_dequantize(t, p, n, out, NULL);
+    } else {
+        for (int64_t i = 0; i < n; i++)
+            out[i] = (float)nc_dtype_load(t, p, i);
+    }
+}
+
+/* Columns of the file are rows of the site: a few at a time, so that a line of the cache serves them all. */
+static void transposed_rows(const nc_source *s, int64_t rows, int64_t columns, int64_t row0, int64_t count, float *out)
+{
+    const char *p = s->data;
+    size_t size = (size_t)nc_dtype_get(s->dtype)->bytes;
+    float line[16];
+    for (int64_t r = 0; r < count; r += 16) {
+        int64_t n = count - r < 16 ? count - r : 16;
+        for (int64_t c = 0; c < columns; c++) {
+            to_f32(s->dtype, p + (size_t)(c * rows + row0 + r) * size, n, line);
+            for (int64_t i = 0; i < n; i++)
+                out[(r + i) * columns + c] = line[i];
+        }
+    }
+}
+
+void nc_source_rows(const nc_source *s, int64_t rows, int64_t columns, int64_t row0, int64_t count, float *out)
+{
+    size_t row_bytes = nc_dtype_bytes(s->dtype, columns);
+    if (s->transposed) {
+        transposed_rows(s, rows, columns, row0, count, out);
+        return;
+    }
+    if (s->rotary && rows == 1) {                       /* a bias: its entries stand as the rows they are added to */
+        size_t size = (size_t)nc_dtype_get(s->dtype)->bytes;
+        for (int64_t i = 0; i < columns; i++)
+            to_f32(s->dtype, (const char *)s->data + (size_t)nc_gguf_file_row(s->rotary, i) * size, 1, out + i);
+        return;
+    }
+    for (int64_t r = 0; r < count; r++)
+        to_f32(s->dtype, (const char *)s->data + (size_t)nc_gguf_file_row(s->rotary, row0 + r) * row_bytes, columns, out + r * columns);
+}

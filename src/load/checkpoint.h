@@ -1,0 +1,42 @@
+/* checkpoint.h - the files of a folder that hold weights, whatever their format: for each site where its values lie and how.
+ *
+ *   model.safetensors or its shards                     Hugging Face's names
+ *   model.gguf, with mmproj.gguf for the media parts    llama.cpp's (load/gguf_names.h)
+ *
+ * Safetensors are taken when both are there. Sources point into the files' mappings and live as long as the checkpoint.
+ */
+#ifndef NC_LOAD_CHECKPOINT_H
+#define NC_LOAD_CHECKPOINT_H
+#include "formats/safetensors.h"
+#include "models/model.h"
+
+typedef struct nc_source {
+    nc_dtype dtype;
+    const void *data;            /* row-major [rows, columns] of the site's shape, or [columns, rows] */
+    size_t bytes;
+    bool transposed;
+    int rotary;                  /* nc_gguf_name.rotary */
+    const char *name;            /* in the file; NULL: values in memory */
+    int fd;                      /* of the file, -1: none; data is at `offset` of it */
+    uint64_t offset;
+} nc_source;
+
+typedef struct nc_checkpoint nc_checkpoint;
+int nc_checkpoint_open(const char *folder, nc_checkpoint **out, nc_error *e);
+nc_checkpoint *nc_checkpoint_borrow(nc_safetensors *s);  /* of files that stay the caller's */
+void nc_checkpoint_close(nc_checkpoint *c);              /* NULL is allowed */
+bool nc_checkpoint_is_gguf(const nc_checkpoint *c);
+/* A site's source. data is NULL when the files lack an optional one; NC_ENOTFOUND when they lack another, NC_ESHAPE when shapes differ. */
+int nc_checkpoint_find(nc_checkpoint *c, const nc_model *m, const nc_site *s, nc_source *out, nc_error *e);
+/* Gives back the pages of a source that was read through the mapping. */
+void nc_checkpoint_drop(const nc_checkpoint *c, const nc_source *source);
+/* The dtype that holds most values of the products' weights: how nc_weights_bytes is told of quantized storage. NC_DTYPES: the files do not say. */
+nc_dtype nc_checkpoint_storage(nc_checkpoint *c, const nc_model *m);
+/* Tensors that no call of find gave out: silent, one line each to `warn` (may be NULL), or an error, as docs/architecture.md says. */
+int nc_checkpoint_unread(const nc_checkpoint *c, const nc_model *m, nc_buf *warn, nc_error *e);
+
+/* A site's shape as a matrix: products and tables [dim0, rest], vectors one row. */
+void nc_site_matrix(const nc_site *s, int64_t *rows, int64_t *columns);
+/* Rows [row0, row0+count) of the site as f32 [count, columns]. */
+void nc_source_rows(const nc_source *source, int64_t rows, int64_t columns, int64_t row0, int64_t count, float *out);
+#endif
