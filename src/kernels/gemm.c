@@ -26,6 +26,8 @@ void nc_gemm_init(struct nc_gemm_kernels *t, nc_isa isa)
 
 enum { A_BLOCK_BYTES = 640 << 10 };          /* packed A of a part: stays in L2 beside two panels of W */
 
+enum { W_GROUP_BYTES = 448 << 10 };          /* W's panels of a part where C's rows are walked along */
+
 typedef struct job {
     const struct nc_gemm_kernels *t;
     const nc_gemm_call *call;
@@ -152,40 +154,72 @@ static void fetch_c(const nc_gemm_call *c, int64_t row, int64_t rows, int64_t co
             __builtin_prefetch((const char *)c->c + (size_t)(r * c->ldc + column + j) * size, 1, 3);
 }
 
+/* A column tile of W, ready for its products. */
+typedef struct column { const void *w; int64_t at; int panels; nc_gemm_out o; } column;
+
+static column column_tile(const job *j, int64_t tile, char *scratch)
+{
+    const nc_gemm_call *c = j->call;
+    size_t bias_size = c->bias_dtype == NC_F32 ? 4 : 2;
+    int64_t panel = tile * j->panels, at = panel * NC_GEMM_PANEL;
+    int panels = (int)least(j->panels, nc_gemm_panels(j->b->n) - panel);
+    return (column){ tile_panels(j, panel, panels, scratch), at, panels,
+                     { .ldc = c->ldc, .c_dtype = c->c_dtype, .bias_dtype = c->bias_dtype, .accumulate = c->accumulate,
+                       .columns = (int)least(panels * NC_GEMM_PANEL, j->b->n - at), .bias = c->bias ? (const char *)c->bias + (size_t)at * bias_size : NULL } };
+}
+
+static void one_tile(const job *j, column *t, int64_t row)
+{
+    const nc_gemm_call *c = j->call;
+    t->o.c = (char *)c->c + (size_t)(row * c->ldc + t->at) * (c->c_dtype == NC_F32 ? 4 : 2);
+    run_tile(j, &t->o, j->a + (size_t)row * (size_t)j->ka * j->element, (int)least(j->rows, c->m - row), t->w, t->panels);
+}
+
+/* Each pair of panels is used for all rows of the part while, step by step, the next ones come into L2. */
+static void by_columns(const job *j, int64_t tile0, int64_t tile1, int64_t row0, int64_t row1, char *scratch)
+{
+    size_t bytes = nc_gemm_panel_bytes(j->b->kind, j->b->k);
+    int64_t length = j->bf16 ? (j->b->k + 1) / 2 : j->b->k, steps = (row1 - row0 + j->rows - 1) / j->rows * length;
+    for (int64_t tile = tile0; tile < tile1; tile++) {
+        column t = column_tile(j, tile, scratch);
+        bool more = (tile + 1) * j->panels < nc_gemm_panels(j->b->n);
+        t.o.ahead = (const char *)j->b->data + (size_t)(tile * j->panels + (more ? t.panels : 0)) * bytes;
+        t.o.ahead_step = more && steps > 0 ? (int64_t)((size_t)t.panels * bytes) / steps + 1 : 0;
+        for (int64_t row = row0; row < row1; row += j->rows) {
+            one_tile(j, &t, row);
+            t.o.ahead += t.o.ahead_step * length;
+        }
+    }
+}
+
+/* Where C is read as well, its rows are walked along, so that memory is read in long runs; W's panels of the part stay in L2. */
+static void by_rows(const job *j, int64_t tile0, int64_t tile1, int64_t row0, int64_t row1)
+{
+    const nc_gemm_call *c = j->call;
+    for (int64_t row = row0; row < row1; row += j->rows)
+        for (int64_t tile = tile0; tile < tile1; tile++) {
+            column t = column_tile(j, tile, NULL);
+            int64_t next_row = tile + 1 < tile1 ? row : row + j->rows, next = (tile + 1 < tile1 ? tile + 1 : tile0) * j->panels * NC_GEMM_PANEL;
+            t.o.ahead = t.w;
+            if (next_row < row1)
+                fetch_c(c, next_row, least(j->rows, row1 - next_row), next, least(j->panels * NC_GEMM_PANEL, j->b->n - next));
+            one_tile(j, &t, row);
+        }
+}
+
 static void product_part(void *context, int64_t part, int64_t parts, int worker)
 {
     const job *j = context;
-    const nc_gemm_call *c = j->call;
-    (void)parts;
-    int64_t group = part % j->groups, row0 = part / j->groups * j->block, row1 = least(c->m, row0 + j->block);
-    size_t c_size = c->c_dtype == NC_F32 ? 4 : 2, bias_size = c->bias_dtype == NC_F32 ? 4 : 2;
-    char *scratch = j->scratch + (size_t)worker * j->scratch_bytes;
+    int64_t group = part % j->groups, row0 = part / j->groups * j->block, row1 = least(j->call->m, row0 + j->block);
+    int64_t tile0 = j->tiles * group / j->groups, tile1 = j->tiles * (group + 1) / j->groups;
 
+    (void)parts;
     if (j->bf16 && j->t->begin)
         j->t->begin();
-    for (int64_t tile = j->tiles * group / j->groups; tile < j->tiles * (group + 1) / j->groups; tile++) {
-        int64_t panel = tile * j->panels, column = panel * NC_GEMM_PANEL;
-        int panels = (int)least(j->panels, nc_gemm_panels(j->b->n) - panel);
-        const void *w = tile_panels(j, panel, panels, scratch);
-        nc_gemm_out o = {
-            .ldc = c->ldc, .c_dtype = c->c_dtype, .bias_dtype = c->bias_dtype, .accumulate = c->accumulate,
-            .columns = (int)least(panels * NC_GEMM_PANEL, j->b->n - column),
-            .bias = c->bias ? (const char *)c->bias + (size_t)column * bias_size : NULL,
-        };
-        /* While the block's rows use these panels, the next ones come into L2. */
-        size_t bytes = nc_gemm_panel_bytes(j->b->kind, j->b->k);
-        int64_t steps = (row1 - row0 + j->rows - 1) / j->rows * (j->bf16 ? (j->b->k + 1) / 2 : j->b->k);
-        bool more = (tile + 1) * j->panels < nc_gemm_panels(j->b->n);
-        o.ahead = (const char *)j->b->data + (size_t)(more ? panel + panels : panel) * bytes;
-        o.ahead_step = more && steps > 0 ? (int64_t)((size_t)panels * bytes) / steps + 1 : 0;
-        for (int64_t row = row0; row < row1; row += j->rows) {
-            o.c = (char *)c->c + (size_t)(row * c->ldc + column) * c_size;
-            if (c->accumulate && row + j->rows < row1)
-                fetch_c(c, row + j->rows, least(j->rows, row1 - row - j->rows), column, o.columns);
-            run_tile(j, &o, j->a + (size_t)row * (size_t)j->ka * j->element, (int)least(j->rows, c->m - row), w, panels);
-            o.ahead += o.ahead_step * (j->bf16 ? (j->b->k + 1) / 2 : j->b->k);
-        }
-    }
+    if (j->call->accumulate && !j->widen)
+        by_rows(j, tile0, tile1, row0, row1);
+    else
+        by_columns(j, tile0, tile1, row0, row1, j->scratch + (size_t)worker * j->scratch_bytes);
     if (j->bf16 && j->t->end)
         j->t->end();
 }
@@ -200,6 +234,11 @@ void nc_gemm(const nc_kernels *kernels, nc_pool *pool, const nc_gemm_call *call,
     j.call = call;
     j.b = b;
     j.a = workspace;
+    if (call->accumulate && !j.widen) {          /* by_rows: a part's panels fit L2 */
+        int64_t fit = W_GROUP_BYTES / (int64_t)((size_t)j.panels * nc_gemm_panel_bytes(b->kind, b->k) + 1);
+        int64_t groups = (j.tiles + (fit > 0 ? fit : 1) - 1) / (fit > 0 ? fit : 1);
+        j.groups = groups < j.tiles ? groups : j.tiles;
+    }
     j.scratch = j.a + up64((size_t)up(call->m, j.rows) * (size_t)j.ka * j.element);
     int64_t tiles = up(call->m, j.rows) / j.rows;
     /* Packing one tile's rows takes less time than waking the others. */
