@@ -8,6 +8,14 @@
  */
 #include "kernels/cpu/gemm_avx512.h"
 
+#ifndef NC_TILE_MODEL                            /* a test brings a scalar model of the instructions */
+#define tile_config(c)             __asm__ volatile("ldtilecfg %0" :: "m"(c) : "memory")
+#define tile_release()             _tile_release()
+#define tile_load(t, p, stride)    _tile_loadd(t, p, stride)
+#define tile_store(t, p, stride)   _tile_stored(t, p, stride)
+#define tile_dot(c, a, b)          _tile_dpbf16ps(c, a, b)
+#endif
+
 typedef struct config { uint8_t palette, start, reserved[14]; uint16_t row_bytes[16]; uint8_t rows[16]; } config;
 
 /* The rows this thread's tiles are configured for: upper and lower half; -1 when released. */
@@ -24,7 +32,7 @@ static void configure(int rows)
     c.rows[0] = c.rows[1] = c.rows[4] = (uint8_t)low;
     c.rows[2] = c.rows[3] = c.rows[5] = (uint8_t)high;
     c.rows[6] = c.rows[7] = 16;
-    __asm__ volatile("ldtilecfg %0" :: "m"(c) : "memory");
+    tile_config(c);
     configured = rows;
 }
 
@@ -32,7 +40,7 @@ static void begin(void) { configured = -1; }
 
 static void end(void)
 {
-    _tile_release();
+    tile_release();
     configured = -1;
 }
 
@@ -68,35 +76,38 @@ static void pack_a_bf16(uint16_t *out, const uint16_t *a, int64_t lda, bool tran
 }
 
 /* Steps [0,count) of 32 k; the accumulators stay in their tiles from call to call. */
-NC_INLINE void steps(const uint16_t *a, int rows, const uint16_t *b0, const uint16_t *b1, int64_t count, const bool both, const bool two)
+NC_INLINE void steps(const uint16_t *a, int rows, const uint16_t *b0, const uint16_t *b1, int64_t count, const nc_gemm_out *o, const bool both, const bool two)
 {
-    for (int64_t i = 0; i < count; i++, a += 32 * rows) {
-        _tile_loadd(4, a, 64);
-        _tile_loadd(6, b0 + i * 512, 64);
-        _tile_dpbf16ps(0, 4, 6);
+    const char *ahead = o->ahead;
+    for (int64_t i = 0; i < count; i++, a += 32 * rows, ahead += 16 * o->ahead_step) {
+        for (int64_t at = 0; at < 16 * o->ahead_step; at += 64)      /* the next panels, into L2 */
+            _mm_prefetch(ahead + at, _MM_HINT_T1);
+        tile_load(4, a, 64);
+        tile_load(6, b0 + i * 512, 64);
+        tile_dot(0, 4, 6);
         if (two) {
-            _tile_loadd(7, b1 + i * 512, 64);
-            _tile_dpbf16ps(1, 4, 7);
+            tile_load(7, b1 + i * 512, 64);
+            tile_dot(1, 4, 7);
         }
         if (both) {
-            _tile_loadd(5, a + 16 * 32, 64);
-            _tile_dpbf16ps(2, 5, 6);
+            tile_load(5, a + 16 * 32, 64);
+            tile_dot(2, 5, 6);
             if (two)
-                _tile_dpbf16ps(3, 5, 7);
+                tile_dot(3, 5, 7);
         }
     }
 }
 
-static void run_steps(const uint16_t *a, int rows, const uint16_t *b0, const uint16_t *b1, int64_t count)
+static void run_steps(const uint16_t *a, int rows, const uint16_t *b0, const uint16_t *b1, int64_t count, const nc_gemm_out *o)
 {
     if (rows > 16 && b1)
-        steps(a, rows, b0, b1, count, true, true);
+        steps(a, rows, b0, b1, count, o, true, true);
     else if (rows > 16)
-        steps(a, rows, b0, b1, count, true, false);
+        steps(a, rows, b0, b1, count, o, true, false);
     else if (b1)
-        steps(a, rows, b0, b1, count, false, true);
+        steps(a, rows, b0, b1, count, o, false, true);
     else
-        steps(a, rows, b0, b1, count, false, false);
+        steps(a, rows, b0, b1, count, o, false, false);
 }
 
 static void tile_bf16(const nc_gemm_out *o, const uint16_t *a, int rows, const uint16_t *b, int panels, int64_t k)
@@ -111,30 +122,30 @@ static void tile_bf16(const nc_gemm_out *o, const uint16_t *a, int rows, const u
     memset(sums, 0, sizeof sums);
     if (o->accumulate)
         nc_tile_load(sums, o, rows, panels);
-    _tile_loadd(0, sums, stride);
+    tile_load(0, sums, stride);
     if (panels > 1)
-        _tile_loadd(1, sums + 16, stride);
+        tile_load(1, sums + 16, stride);
     if (high) {
-        _tile_loadd(2, sums + 16 * 16 * panels, stride);
+        tile_load(2, sums + 16 * 16 * panels, stride);
         if (panels > 1)
-            _tile_loadd(3, sums + 16 * 16 * panels + 16, stride);
+            tile_load(3, sums + 16 * 16 * panels + 16, stride);
     }
-    run_steps(a, rows, b, b1, whole);
+    run_steps(a, rows, b, b1, whole, o);
     if (pairs % 16) {
         _Alignas(64) uint16_t last[2][512] = { 0 };
         size_t left = (size_t)(pairs % 16) * 64;
         memcpy(last[0], b + whole * 512, left);
         if (b1)
             memcpy(last[1], b1 + whole * 512, left);
-        run_steps(a + whole * 32 * rows, rows, last[0], b1 ? last[1] : NULL, 1);
+        run_steps(a + whole * 32 * rows, rows, last[0], b1 ? last[1] : NULL, 1, o);
     }
-    _tile_stored(0, sums, stride);
+    tile_store(0, sums, stride);
     if (panels > 1)
-        _tile_stored(1, sums + 16, stride);
+        tile_store(1, sums + 16, stride);
     if (high) {
-        _tile_stored(2, sums + 16 * 16 * panels, stride);
+        tile_store(2, sums + 16 * 16 * panels, stride);
         if (panels > 1)
-            _tile_stored(3, sums + 16 * 16 * panels + 16, stride);
+            tile_store(3, sums + 16 * 16 * panels + 16, stride);
     }
     nc_tile_store(sums, o, rows, panels);
 }
