@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #if defined(__x86_64__)
-#pragma GCC optimize("O2")
+
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl"))), apply_to = function)
 #else
