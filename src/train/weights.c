@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "load/checkpoint.h"
 #include "train/run.h"
 
 static const char *const language_parts[] = { "language_model.", NULL };
@@ -115,11 +116,11 @@ int nc_train_fill(nc_train_run *r, nc_error *e)
 {
     nc_model *m = r->l->model;
     if (r->source) {
-        nc_safetensors *f = NULL;
+        nc_checkpoint *f = NULL;
         nc_buf warn = { 0 };
-        NC_TRY(nc_safetensors_open(r->source, &f, e));
+        NC_TRY(nc_checkpoint_open(r->source, &f, e));
         int status = nc_weights_load(m, f, &r->weights, &warn, e);
-        nc_safetensors_close(f);
+        nc_checkpoint_close(f);
         if (status == 0 && warn.n)
             nc_warn("%s: %.*s", r->source, (int)strcspn(warn.p, "\n"), warn.p);
         nc_buf_free(&warn);
