@@ -62,7 +62,7 @@ void nc_report_chart(nc_report *r, const nc_chart *c)
 }
 
 /* The prediction with the words that some reference holds marked. */
-static void add_prediction(nc_buf *b, const nc_sample *s)
+static void add_prediction(nc_buf *b, const nc_report_row *s)
 {
     nc_arena *a = nc_arena_new();
     nc_map *known = nc_map_new(64);
@@ -83,7 +83,7 @@ static void add_prediction(nc_buf *b, const nc_sample *s)
     nc_arena_free(a);
 }
 
-static void add_frames(nc_buf *b, const nc_sample *s)
+static void add_frames(nc_buf *b, const nc_report_row *s)
 {
     nc_buf_adds(b, "<div class=\"frames\">");
     for (int i = 0; i < s->frame_count; i++) {
@@ -94,7 +94,7 @@ static void add_frames(nc_buf *b, const nc_sample *s)
     nc_buf_adds(b, "</div>");
 }
 
-void nc_report_sample(nc_report *r, const nc_sample *s)
+void nc_report_sample(nc_report *r, const nc_report_row *s)
 {
     nc_buf *b = &r->samples;
     double first = s->score_count && isfinite(s->scores[0].value) ? s->scores[0].value : 0, hue = 120 * fmin(fmax(first, 0), 1);

@@ -9,7 +9,7 @@ typedef struct nc_report nc_report;
 
 typedef struct nc_frame { const void *bytes; size_t n; const char *mime; } nc_frame;        /* "image/png", "image/jpeg" */
 typedef struct nc_score { const char *name; double value; } nc_score;
-typedef struct nc_sample {
+typedef struct nc_report_row {
     const char *id, *note;                     /* note may be NULL: the question asked, say */
     const nc_frame *frames;
     int frame_count;
@@ -18,14 +18,14 @@ typedef struct nc_sample {
     int reference_count;
     const nc_score *scores;                    /* the first one sorts and colours the row; 0 to 1 */
     int score_count;
-} nc_sample;
+} nc_report_row;
 
 nc_report *nc_report_new(const char *title, const char *subtitle);          /* nc_report_free gives back; texts are copied */
 void nc_report_free(nc_report *r);
 /* A large figure at the top: "METEOR", "0.612", "NLTK, eojeol, 3 references". NaN values print as a dash. */
 void nc_report_score(nc_report *r, const char *name, double value, int decimals, const char *note);
 void nc_report_setting(nc_report *r, const char *name, const char *value);  /* a line of the table of settings */
-void nc_report_sample(nc_report *r, const nc_sample *s);
+void nc_report_sample(nc_report *r, const nc_report_row *s);
 /* Curves of a metrics.jsonl: objects with "step" and numbers. loss and eval_loss share a chart; learning_rate (or lr), grad_norm,
  * tokens_per_second and every other eval_* have their own. Lines that are no objects are skipped; a missing file is NC_ENOTFOUND. */
 int nc_report_curves(nc_report *r, const char *metrics_path, nc_error *e);

@@ -33,7 +33,7 @@ static void page(void **state)
     nc_frame frame[2] = { { png, sizeof png, "image/png" }, { png, sizeof png, "image/png" } };
     nc_str refs[] = { NC_STR("배가 바다를 지나간다."), NC_STR("<script>alert(1)</script>") };
     nc_score scores[] = { { "METEOR", 0.75 }, { "BLEU-4", 0.5 } };
-    nc_report_sample(r, &(nc_sample){ "clip-1", "무엇이 보이나요?", frame, 2, NC_STR("배가 <산을> 지나간다."), refs, 2, scores, 2 });
+    nc_report_sample(r, &(nc_report_row){ "clip-1", "무엇이 보이나요?", frame, 2, NC_STR("배가 <산을> 지나간다."), refs, 2, scores, 2 });
     snprintf(file, sizeof file, "%s/report.html", path);
     assert_int_equal(nc_report_write(r, file, &e), 0);
     nc_report_free(r);
