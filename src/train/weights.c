@@ -119,7 +119,7 @@ int nc_train_fill(nc_train_run *r, nc_error *e)
         nc_checkpoint *f = NULL;
         nc_buf warn = { 0 };
         NC_TRY(nc_checkpoint_open(r->source, &f, e));
-        int status = nc_weights_load(m, f, &r->weights, &warn, e);
+        int status = nc_weights_read(m, f, &r->weights, &warn, e);
         nc_checkpoint_close(f);
         if (status == 0 && warn.n)
             nc_warn("%s: %.*s", r->source, (int)strcspn(warn.p, "\n"), warn.p);
