@@ -17,6 +17,7 @@ struct entry {
     uint8_t *bytes;                  /* or */
     float *floats;
     int64_t file_size;
+    bool loaded;
     nc_error error;
 };
 
@@ -124,6 +125,7 @@ static void load_one(nc_media_store *s, struct entry *x)
         x->shape = v;
         x->shape.pixels = NULL;
         x->shape.u8 = NULL;
+        x->loaded = true;
     }
     nc_arena_free(a);
 }
@@ -162,7 +164,8 @@ static void load_part(void *context, int64_t part, int64_t parts, int worker)
 {
     struct load *l = context;
     (void)parts;
-    load_one(l->s, &l->s->entry[part]);
+    if (!l->s->entry[part].loaded)
+        load_one(l->s, &l->s->entry[part]);
     int done = atomic_fetch_add(&l->s->done, 1) + 1;
     if (l->progress && worker == 0)
         l->progress(l->context, done, l->s->count);
@@ -172,6 +175,7 @@ int nc_media_store_load(nc_media_store *s, nc_pool *pool, void (*progress)(void 
 {
     struct load l = { s, progress, context };
     bool kinds[2] = { false, false };
+    atomic_store(&s->done, 0);
     for (int i = 0; i < s->count; i++)
         kinds[s->entry[i].shape.is_video] = true;
     for (int k = 0; k < 2; k++)
@@ -221,12 +225,17 @@ int nc_media_store_pixels(nc_media_store *s, int index, int first, int count, fl
     return status;
 }
 
-uint64_t nc_media_store_hash(const nc_media_store *s)
+uint64_t nc_media_store_hash(const nc_media_store *s, int index)
 {
-    uint64_t h = 0;
-    for (int i = 0; i < s->count; i++) {
-        int64_t facts[5] = { s->entry[i].file_size, s->entry[i].shape.frames, s->entry[i].shape.channels, s->entry[i].shape.height, s->entry[i].shape.width };
-        h = nc_hash64(facts, sizeof facts, h);
-    }
-    return h;
+    const struct entry *x = &s->entry[index];
+    int64_t facts[5] = { x->file_size, x->shape.frames, x->shape.channels, x->shape.height, x->shape.width };
+    return nc_hash64(facts, sizeof facts, 0);
+}
+
+int nc_media_store_unloaded(const nc_media_store *s)
+{
+    int n = 0;
+    for (int i = 0; i < s->count; i++)
+        n += !s->entry[i].loaded;
+    return n;
 }

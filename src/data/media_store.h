@@ -18,7 +18,7 @@ nc_media_store *nc_media_store_new(const nc_media_store_options *o);
 void nc_media_store_free(nc_media_store *s);
 /* The index of a file; the same path gives the same index. Nothing is read yet. */
 int nc_media_store_add(nc_media_store *s, const char *path, bool is_video);
-/* Decodes everything that was added, on the pool; progress may be NULL. The first failure by order of adding is reported. */
+/* Decodes everything that was added and is not loaded yet, on the pool; progress may be NULL. The first failure by order of adding is reported. */
 int nc_media_store_load(nc_media_store *s, nc_pool *pool, void (*progress)(void *context, int done, int total), void *context, nc_error *e);
 int nc_media_store_count(const nc_media_store *s);
 /* Shape and kind; pixels are NULL. */
@@ -26,5 +26,6 @@ const nc_visual *nc_media_store_shape(const nc_media_store *s, int index);
 /* Pixels of frames [first, first + count) as float32 [count, channels, height, width] to out. */
 int nc_media_store_pixels(nc_media_store *s, int index, int first, int count, float *out, nc_error *e);
 size_t nc_media_store_bytes(const nc_media_store *s);    /* held */
-uint64_t nc_media_store_hash(const nc_media_store *s);   /* of all shapes and, of files' sizes */
+uint64_t nc_media_store_hash(const nc_media_store *s, int index);    /* of a file's size and its shape as processed */
+int nc_media_store_unloaded(const nc_media_store *s);    /* files added and not yet decoded */
 #endif

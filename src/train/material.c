@@ -94,7 +94,7 @@ static void loading(void *context, int done, int total)
 static int load_media(nc_train_run *r, nc_error *e)
 {
     int n = nc_media_store_count(r->store);
-    if (n == 0)
+    if (nc_media_store_unloaded(r->store) == 0)
         return 0;
     nc_progress *p = nc_progress_new("media", n);
     int status = nc_media_store_load(r->store, r->pool, loading, p, e);
@@ -111,19 +111,79 @@ static void report(const char *what, const nc_examples *x)
         nc_warn("%s: %d samples cut at cutoff_len", what, x->cut);
 }
 
+void nc_media_shelf_clear(nc_media_shelf *s)
+{
+    nc_media_store_free(s->store);
+    nc_arena_free(s->arena);
+    *s = (nc_media_shelf){ 0 };
+}
+
+/* What decides how a file is processed: the processor files, the frames, the memory. */
+static int shelf_key(const nc_train_run *r, int frames, uint64_t *key, nc_error *e)
+{
+    static const char *const names[] = { "preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json" };
+    double facts[2] = { frames, r->s->media_memory_gb };
+    *key = nc_hash64(facts, sizeof facts, 0);
+    for (int i = 0; i < NC_COUNT(names); i++) {
+        nc_buf text = { 0 };
+        const char *path = nc_path_join(r->arena, r->front, names[i]);
+        if (!nc_file_exists(path))
+            continue;
+        NC_TRY(nc_file_read(path, 16 << 20, &text, e));
+        *key = nc_hash64(text.p ? text.p : "", text.n, *key + (uint64_t)i);
+        nc_buf_free(&text);
+    }
+    return 0;
+}
+
+static int optional(int status, nc_error *e)
+{
+    if (status != NC_ENOTFOUND)
+        return status;
+    *e = (nc_error){ 0 };
+    return 0;
+}
+
+static int open_shelf(nc_train_run *r, nc_error *e)
+{
+    int frames = r->s->video_maxlen > 0 ? (int)r->s->video_maxlen : nc_visual_frames(r->arena, r->front);
+    uint64_t key;
+    NC_TRY(shelf_key(r, frames, &key, e));
+    if (!r->shelf->store || r->shelf->key != key) {
+        nc_media_shelf_clear(r->shelf);
+        r->shelf->arena = nc_arena_new();
+        nc_media_store_options m = { .visual = { .frames = frames }, .memory = (size_t)(r->s->media_memory_gb * 1e9) };
+        nc_processor *image = NULL, *video = NULL;
+        NC_TRY(optional(nc_processor_open(r->shelf->arena, r->front, NC_PROCESS_IMAGE, &image, e), e));
+        NC_TRY(optional(nc_processor_open(r->shelf->arena, r->front, NC_PROCESS_VIDEO, &video, e), e));
+        m.image = image;
+        m.video = video;
+        r->shelf->store = nc_media_store_new(&m);
+        r->shelf->key = key;
+    }
+    r->store = r->shelf->store;
+    return 0;
+}
+
+static uint64_t hash_of_data(const nc_train_run *r)
+{
+    uint64_t h = nc_hash64(&r->train->hash, sizeof h, r->data->hash);
+    for (int i = 0; i < r->train->count; i++)
+        for (int k = 0; k < r->train->item[i].media_count; k++)
+            h = h * 31 + nc_media_store_hash(r->store, r->train->item[i].media[k]);
+    return h;
+}
+
 static int open_data(nc_train_run *r, nc_error *e)
 {
     const nc_recipe_stage *s = r->s;
     nc_dataset_options d = { .folder = s->dataset_dir, .media_folder = s->media_dir, .plain = s->kind == NC_STAGE_PT, .max_samples = s->max_samples };
     nc_example_options o = { .kind = kind_of(r), .cutoff = cutoff_of(r), .train_on_prompt = s->train_on_prompt, .mask_history = s->mask_history, .rows = rows_of,
                              .rows_context = r->l->model };
-    int frames = (int)s->video_maxlen, folder_frames = nc_visual_frames(r->arena, r->front);
-    nc_media_store_options m = { .image = r->l->image, .video = r->l->video, .visual = { .frames = frames > 0 ? frames : folder_frames },
-                                 .memory = (size_t)(s->media_memory_gb * 1e9) };
     NC_TRY(nc_dataset_load(s->dataset, &d, &r->data, e));
     if (s->eval_dataset)
         NC_TRY(nc_dataset_load(s->eval_dataset, &d, &r->eval_data, e));
-    r->store = nc_media_store_new(&m);
+    NC_TRY(open_shelf(r, e));
     nc_examples_add_media(r->data, o.kind, r->store);
     if (r->eval_data)
         nc_examples_add_media(r->eval_data, o.kind, r->store);
@@ -134,8 +194,7 @@ static int open_data(nc_train_run *r, nc_error *e)
         NC_TRY(nc_examples_make(r->eval_data, r->conversation, r->l->tokenizer, r->store, &o, &r->eval, e));
         report("eval_dataset", r->eval);
     }
-    uint64_t parts[3] = { r->data->hash, r->train->hash, nc_media_store_hash(r->store) };
-    r->data_hash = nc_hash64(parts, sizeof parts, 0);
+    r->data_hash = hash_of_data(r);
     if (s->val_size > 0 && !r->eval)
         split_off(r, r->train, &r->eval);
     return 0;
@@ -187,7 +246,6 @@ void nc_train_close(nc_train_run *r)
     nc_lora_free(r->lora);
     nc_examples_free(r->train);
     nc_examples_free(r->eval);
-    nc_media_store_free(r->store);
     nc_dataset_free(r->data);
     nc_dataset_free(r->eval_data);
     nc_conversation_free(r->conversation);

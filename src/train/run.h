@@ -16,6 +16,10 @@ extern volatile sig_atomic_t nc_train_cancelled;
 typedef struct nc_memory_row { const char *what; size_t bytes; } nc_memory_row;
 enum { NC_MEMORY_ROWS = 12 };
 
+/* Decoded media outlive a stage: the next one with the same processors takes them over. */
+typedef struct nc_media_shelf { nc_arena *arena; nc_media_store *store; uint64_t key; } nc_media_shelf;
+void nc_media_shelf_clear(nc_media_shelf *s);
+
 typedef struct nc_train_run {
     const nc_recipe *recipe;
     const nc_recipe_stage *s;
@@ -33,7 +37,8 @@ typedef struct nc_train_run {
     nc_weights_options weights;
     nc_conversation *conversation;
     nc_dataset *data, *eval_data;
-    nc_media_store *store;
+    nc_media_shelf *shelf;           /* the training's */
+    nc_media_store *store;           /* the shelf's */
     nc_examples *train, *eval;
     uint64_t data_hash;
     nc_lora *lora;                   /* NULL in full training */

@@ -26,6 +26,7 @@ struct training {
     const char *root;                /* output_dir, or a temporary folder when planning */
     bool plan_only;
     nc_buf *table;
+    nc_media_shelf shelf;
     nc_train_report report;
 };
 
@@ -130,7 +131,7 @@ static int plan_stage(struct training *t, nc_train_run *r, int k, nc_error *e)
 static int run_stage(struct training *t, int k, nc_error *e)
 {
     nc_train_run r = { .recipe = t->recipe, .s = &t->recipe->stages[k], .index = k, .plan_only = t->plan_only, .arena = nc_arena_new(), .pool = t->pool,
-                       .kernels = nc_kernels_best(), .folder = stage_folder(t, k), .results = t->results, .epoch_index = -1, .eval_loss = NAN };
+                       .kernels = nc_kernels_best(), .folder = stage_folder(t, k), .results = t->results, .shelf = &t->shelf, .epoch_index = -1, .eval_loss = NAN };
     int status = nc_mkdirs(r.folder, e);
     if (status == 0)
         status = prepare_stage(&r, e);
@@ -240,6 +241,7 @@ int nc_train(const char *recipe_path, char *const *overrides, int n, nc_train_re
         status = run_all(&t, e);
     if (report)
         *report = t.report;
+    nc_media_shelf_clear(&t.shelf);
     nc_pool_free(t.pool);
     nc_arena_free(t.arena);
     nc_recipe_free(t.recipe);
@@ -260,6 +262,7 @@ int nc_train_plan(const char *recipe_path, char *const *overrides, int n, nc_buf
         t.root = root;
         t.pool = nc_pool_new(0);
         status = run_all(&t, e);
+        nc_media_shelf_clear(&t.shelf);
         nc_pool_free(t.pool);
         nc_remove_tree(root, &spare);
     }
