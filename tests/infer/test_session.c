@@ -54,7 +54,7 @@ static void test_picture(void **state)
         nc_session *s = NULL;
         nc_answer answer = { 0 };
         nc_buf want = { 0 };
-        struct told told = { 0 };
+        struct told told = { 0 }, cut = { .stop_after = 1 };
         snprintf(path, sizeof path, "%s/image.png", folders[f]);
         if (!nc_file_exists(path)) {
             printf("skipped: %s is not there\n", path);
@@ -72,8 +72,9 @@ static void test_picture(void **state)
         assert_string_equal(told.text.p, want.p);
         assert_int_equal(answer.finish, NC_FINISH_LENGTH);
         nc_buf_free(&answer.text);
-        check(nc_session_caption(s, "뭐? What?", &at, 1, &o, tell, &(struct told){ .stop_after = 1 }, &answer, &e), &e);
+        check(nc_session_caption(s, "뭐? What?", &at, 1, &o, tell, &cut, &answer, &e), &e);
         nc_buf_free(&answer.text);
+        nc_buf_free(&cut.text);
         at.name = "tests/no-such-file.png";
         assert_int_not_equal(nc_session_caption(s, "x", &at, 1, &o, NULL, NULL, &answer, &e), 0);
         assert_non_null(strstr(e.message, "no-such-file.png"));

@@ -156,9 +156,10 @@ static void test_refusals(void **state)
         nc_buf_adds(&long_prompt, "     ");
     assert_int_equal(ask(&s, "POST", "/v1/completions", long_prompt.p, &b), 413);
     int fd = dial(&s);                           /* not HTTP at all, then silence, then half a request: none of them disturbs */
-    say(fd, "\x16\x03\x01 nonsense\r\n\r\n", 16);
+    const char *nonsense = "\x16\x03\x01 nonsense\r\n\r\n", *begun = "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{\"pro";
+    say(fd, nonsense, strlen(nonsense));
     int half = dial(&s);
-    say(half, "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{\"pro", 69);
+    say(half, begun, strlen(begun));
     int silent = dial(&s);
     assert_int_equal(ask(&s, "GET", "/health", NULL, &b), 200);
     close(fd);
