@@ -138,7 +138,7 @@ static enum MHD_Result check_first(nc_exchange *x, const char *url, const char *
         return nc_exchange_error(x, 405, message, NULL, NULL);
     }
     if (!posts)
-        return x->route == NC_ROUTE_MODELS ? answer_models(x) : x->route == NC_ROUTE_HEALTH ? answer_health(x) : answer_metrics(x);
+        return MHD_YES;              /* answered at the next call: libmicrohttpd closes a connection whose answer comes before the request is read */
     if (atomic_load(&s->draining))
         return nc_exchange_error(x, 503, "the server is shutting down", NULL, NULL);
     if (atomic_load(&s->open) > s->o.requests)
@@ -181,6 +181,8 @@ enum MHD_Result nc_on_request(void *server, struct MHD_Connection *c, const char
         return take_body(x, data, size);
     if (x->answered)
         return MHD_YES;
+    if (x->route > NC_ROUTE_TEXT)
+        return x->route == NC_ROUTE_MODELS ? answer_models(x) : x->route == NC_ROUTE_HEALTH ? answer_health(x) : answer_metrics(x);
     x->arrived = nc_now();
     if (x->too_large)
         return x->counted > body_limit(x->server) ? refuse_length(x) : nc_exchange_error(x, 503, "too many large requests are being read; try again later", NULL, "overloaded");

@@ -311,6 +311,54 @@ static void test_stop(void **state)
     nc_buf_free(&c.answer);
 }
 
+static void *patient_client(void *context)
+{
+    struct client *c = context;
+    c->status = ask(c->s, "POST", "/v1/completions", c->number & 1 ? "{\"prompt\": \"x\", \"max_tokens\": 480, \"ignore_eos\": true, \"stream\": true}"
+                                                                   : "{\"prompt\": \"x\", \"max_tokens\": 480, \"ignore_eos\": true}", &c->answer);
+    return NULL;
+}
+
+/* Who sends nothing for idle_seconds is cut off; who waits longer than that for an answer is not. One connection carries several requests. */
+static void test_patience(void **state)
+{
+    (void)state;
+    if (!have(TEXT_MODEL))
+        return;
+    struct served s = text_server();
+    struct client c[100] = { 0 };
+    nc_buf all = { 0 };
+    const char *begun = "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{\"pro", *health = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n",
+               *last = "GET /v1/models HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    s.o.idle_seconds = 1;
+    s.o.session.engine.sequences = 1;
+    start_server(&s);
+    int slow = dial(&s), kept = dial(&s);
+    say(slow, begun, strlen(begun));
+    for (int i = 0; i < 100; i++) {
+        c[i] = (struct client){ .s = &s, .number = i };
+        assert_int_equal(pthread_create(&c[i].thread, NULL, patient_client, &c[i]), 0);
+    }
+    say(kept, health, strlen(health));
+    pause_ms(100);
+    say(kept, last, strlen(last));
+    hear(kept, &all);
+    assert_non_null(strstr(all.p, "ok"));
+    assert_non_null(strstr(all.p, "tiny"));
+    char byte;
+    assert_true(recv(slow, &byte, 1, 0) <= 0 && errno != EAGAIN);
+    for (int i = 0; i < 100; i++) {
+        pthread_join(c[i].thread, NULL);
+        assert_int_equal(c[i].status, 200);
+        assert_non_null(strstr(c[i].answer.p, c[i].number & 1 ? "[DONE]" : "usage"));
+        nc_buf_free(&c[i].answer);
+    }
+    close(slow);
+    close(kept);
+    stop_server(&s);
+    nc_buf_free(&all);
+}
+
 /* A picture as a data: URI, to the reference's text. */
 static void test_picture(void **state)
 {
@@ -356,6 +404,7 @@ static void test_picture(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_texts), cmocka_unit_test(test_refusals), cmocka_unit_test(test_key), cmocka_unit_test(test_many),
-                                        cmocka_unit_test(test_vanishing), cmocka_unit_test(test_stop), cmocka_unit_test(test_picture) };
+                                        cmocka_unit_test(test_vanishing), cmocka_unit_test(test_stop), cmocka_unit_test(test_patience),
+                                        cmocka_unit_test(test_picture) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
