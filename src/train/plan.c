@@ -6,7 +6,8 @@
 #include "base/file.h"
 #include "train/run.h"
 
-enum { library_reserve = 48 << 20 };     /* code, FFmpeg, allocator's slack: measured with an empty model */
+/* Code, libraries and the allocator's slack, as measured with an empty model; decoding media brings in FFmpeg. */
+enum { text_reserve = 32 << 20, media_reserve = 48 << 20 };
 
 static size_t status_kilobytes(const char *path, const char *key)
 {
@@ -91,7 +92,7 @@ int nc_train_memory(nc_train_run *r, nc_error *e)
     row(r, "media and batch, staging", staging_bytes(r));
     row(r, "samples", examples_bytes(r->train) + examples_bytes(r->eval) + nc_arena_bytes(r->data->arena) + (r->eval_data ? nc_arena_bytes(r->eval_data->arena) : 0));
     row(r, "tokenizer", nc_tokenizer_memory(r->l->tokenizer));
-    row(r, "reserve for libraries", library_reserve);
+    row(r, "reserve for libraries", nc_media_store_count(r->store) ? media_reserve : text_reserve);
     size_t have = memory_limit(r), held = nc_media_store_bytes(r->store);
     return have && r->planned > have + held ? refuse(r, have, e) : 0;
 }

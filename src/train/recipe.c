@@ -68,9 +68,15 @@ static bool is_meaningless(const char *name)
     return false;
 }
 
-static int wrong(const char *path, const nc_json *v, const char *what, nc_error *e)
+/* "recipe.yaml:12", or what stands for it when the command line said it (line 0). */
+static const char *place(nc_arena *a, const char *path, const nc_json *v)
 {
-    return nc_fail(e, NC_EINVAL, "%s:%d: %s must be %s", path, v->line, v->key.p, what);
+    return v->line ? nc_arena_printf(a, "%s:%d", path, v->line) : "the command line";
+}
+
+static int wrong(nc_arena *a, const char *path, const nc_json *v, const char *what, nc_error *e)
+{
+    return nc_fail(e, NC_EINVAL, "%s: %s must be %s", place(a, path, v), v->key.p, what);
 }
 
 static int read_value(const struct key *k, const nc_json *v, const char *path, nc_arena *a, nc_recipe_stage *s, nc_error *e)
@@ -90,23 +96,23 @@ static int read_value(const struct key *k, const nc_json *v, const char *path, n
             return 0;
         }
         if (v->type != NC_JSON_STRING && v->type != NC_JSON_NUMBER)
-            return wrong(path, v, "a string", e);
+            return wrong(a, path, v, "a string", e);
         *(const char **)at = nc_arena_strndup(a, v->text.p, v->text.n);
         return 0;
     case KEY_INT:
     case KEY_COUNT:
         if (v->type != NC_JSON_NUMBER || !nc_json_int_exact(v, &n) || n < (k->type == KEY_COUNT ? 1 : -1) || n > INT64_C(1) << 53)
-            return wrong(path, v, k->type == KEY_COUNT ? "a whole number, at least 1" : "a whole number", e);
+            return wrong(a, path, v, k->type == KEY_COUNT ? "a whole number, at least 1" : "a whole number", e);
         *(int64_t *)at = n;
         return 0;
     case KEY_FLOAT:
         if (v->type != NC_JSON_NUMBER || !(nc_json_double(v, -1) >= 0))
-            return wrong(path, v, "a number, at least 0", e);
+            return wrong(a, path, v, "a number, at least 0", e);
         *(double *)at = nc_json_double(v, 0);
         return 0;
     case KEY_BOOL:
         if (v->type != NC_JSON_BOOL)
-            return wrong(path, v, "true or false", e);
+            return wrong(a, path, v, "true or false", e);
         *(bool *)at = v->boolean;
         return 0;
     default:
@@ -186,14 +192,14 @@ static int read_stage(nc_recipe *r, const nc_json *tree, nc_recipe_stage *s, nc_
         }
         if (is_meaningless(v->key.p)) {
             if (!r->warnings.n || !strstr(r->warnings.p, nc_arena_printf(r->arena, " %s ", v->key.p)))
-                nc_buf_printf(&r->warnings, "%s:%d: the key %s has no meaning here and is passed over\n", r->path, v->line, v->key.p);
+                nc_buf_printf(&r->warnings, "%s: the key %s has no meaning here and is passed over\n", place(r->arena, r->path, v), v->key.p);
             continue;
         }
         for (int i = 0; i < NC_COUNT(keys); i++)
             known[i] = keys[i].name;
         known[NC_COUNT(keys)] = "stages";
         const char *near = nc_nearest(v->key.p, known, NC_COUNT(known));
-        return nc_fail(e, NC_EINVAL, "%s:%d: unknown key \"%s\"%s%s", r->path, v->line, v->key.p, near ? "; nearest is " : "", near ? near : "");
+        return nc_fail(e, NC_EINVAL, "%s: unknown key \"%s\"%s%s", place(r->arena, r->path, v), v->key.p, near ? "; nearest is " : "", near ? near : "");
     }
     NC_TRY(check_stage(s, r->path, e));
     hash_stage(tree, s);

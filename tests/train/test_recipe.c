@@ -98,7 +98,7 @@ static void names_mistakes(void **state)
     fails("dataset: [d\n", NULL, "r.yaml");
     fails("dataset: d\n", "novalue", "write key=value");
     fails(staged, "stages.three.seed=1", "no stage of that number or name");
-    fails("dataset: d\n", "sead=1", "nearest is seed");
+    fails("dataset: d\n", "sead=1", "the command line: unknown key \"sead\"; nearest is seed");
 }
 
 int main(void)
