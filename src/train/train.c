@@ -48,8 +48,8 @@ static int write_results(const nc_train_run *r, nc_error *e)
     nc_buf_json_double(&b, r->first_loss);
     nc_buf_adds(&b, ", \"eval_loss\": ");
     nc_buf_json_double(&b, r->eval_loss);
-    nc_buf_printf(&b, ", \"peak_bytes\": %zu, \"planned_bytes\": %zu, \"recipe_hash\": \"%016" PRIx64 "\", \"data_hash\": \"%016" PRIx64 "\"}\n", nc_process_peak(), r->planned, r->s->hash,
-                  r->data_hash);
+    nc_buf_printf(&b, ", \"peak_bytes\": %zu, \"planned_bytes\": %zu, \"recipe_hash\": \"%016" PRIx64 "\", \"dataset_hash\": \"%016" PRIx64 "\"}\n", nc_process_peak(), r->planned, r->s->hash,
+                  r->data->hash);
     int status = nc_file_write(nc_path_join(r->arena, r->folder, "train_results.json"), b.p, b.n, e);
     nc_buf_free(&b);
     return status;
@@ -67,6 +67,18 @@ static void add_up(struct training *t, double seconds, int64_t tokens, int64_t s
     t->report.eval_loss = eval;
 }
 
+/* The files of a finished stage's dataset are what they were. */
+static int check_dataset(const nc_recipe_stage *s, const char *folder, const char *hash, nc_error *e)
+{
+    nc_dataset_options d = { .folder = s->dataset_dir, .media_folder = s->media_dir, .plain = s->kind == NC_STAGE_PT, .max_samples = s->max_samples };
+    nc_dataset *data = NULL;
+    char now[24];
+    NC_TRY(nc_dataset_load(s->dataset, &d, &data, e));
+    snprintf(now, sizeof now, "%016" PRIx64, data->hash);
+    nc_dataset_free(data);
+    return strcmp(now, hash) ? nc_fail(e, NC_EINVAL, "%s holds the result of another dataset; overwrite_output_dir=true starts anew, another output_dir keeps both", folder) : 0;
+}
+
 /* 1: the stage was finished by the same recipe before; its figures are added. */
 static int is_finished(struct training *t, int k, nc_error *e)
 {
@@ -82,6 +94,7 @@ static int is_finished(struct training *t, int k, nc_error *e)
         return 0;
     if (strcmp(nc_json_string(nc_json_get(o, "recipe_hash"), ""), hash))
         return nc_fail(e, NC_EINVAL, "%s holds the result of another recipe; overwrite_output_dir=true starts anew, another output_dir keeps both", stage_folder(t, k));
+    NC_TRY(check_dataset(s, stage_folder(t, k), nc_json_string(nc_json_get(o, "dataset_hash"), ""), e));
     add_up(t, nc_json_double(nc_json_get(o, "train_seconds"), 0), nc_json_int(nc_json_get(o, "tokens"), 0), nc_json_int(nc_json_get(o, "samples"), 0),
            nc_json_int(nc_json_get(o, "steps"), 0), (uint64_t)nc_json_int(nc_json_get(o, "planned_bytes"), 0), nc_json_double(nc_json_get(o, "first_loss"), 0),
            nc_json_double(nc_json_get(o, "train_loss"), 0), nc_json_double(nc_json_get(o, "eval_loss"), NAN));

@@ -200,6 +200,25 @@ static void another_recipe_is_refused(void **state)
     train(&o);
 }
 
+/* One more sample in the file, and neither a finished stage nor a checkpoint is taken for the same job's. */
+static void another_dataset_is_refused(void **state)
+{
+    struct options o = options("grown");
+    nc_error e = { 0 };
+    nc_buf b = { 0 };
+    char path[100];
+    (void)state;
+    add(&o, "max_steps", "2");
+    train(&o);
+    snprintf(path, sizeof path, "%s/talk.jsonl", folder);
+    assert_int_equal(nc_file_read(path, 1 << 20, &b, &e), 0);
+    nc_buf_adds(&b, "{\"instruction\": \"a\", \"output\": \"b\"}\n");
+    assert_int_equal(nc_file_write(path, b.p, b.n, &e), 0);
+    assert_int_equal(nc_train(recipe, listed(&o), o.n, NULL, &e), NC_EINVAL);
+    assert_non_null(strstr(e.message, "another dataset"));
+    nc_buf_free(&b);
+}
+
 /* Two micro-batches of four give the gradient of one of eight, up to the order of f32 sums. */
 static void accumulation_is_a_larger_batch(void **state)
 {
@@ -236,6 +255,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(loss_falls), cmocka_unit_test(killed_run_goes_on), cmocka_unit_test(cancelled_run_goes_on), cmocka_unit_test(threads_do_not_matter),
         cmocka_unit_test(another_recipe_is_refused), cmocka_unit_test(accumulation_is_a_larger_batch),
+        cmocka_unit_test(another_dataset_is_refused),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
