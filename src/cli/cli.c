@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/log.h"
 
 static const nc_verb *const verbs[] = {
@@ -91,6 +92,18 @@ void nc_cli_pad(nc_buf *b, const char *s, int columns)
     nc_buf_adds(b, s);
     for (int i = nc_cli_columns(s); i < columns; i++)
         nc_buf_addc(b, ' ');
+}
+
+const char *nc_cli_metrics(nc_arena *a, const char *run)
+{
+    const char *found = nc_path_join(a, run, "metrics.jsonl");
+    found = nc_file_exists(found) ? found : NULL;
+    for (int k = 0; k < 64; k++) {
+        const char *path = nc_arena_printf(a, "%s/stage%d/metrics.jsonl", run, k);
+        if (nc_file_exists(path))
+            found = path;
+    }
+    return found;
 }
 
 void nc_verb_describe(const nc_verb *v, nc_buf *out)

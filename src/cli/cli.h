@@ -56,6 +56,8 @@ void nc_cli_print(nc_buf *b);
 /* Aligns text to so many terminal columns (Korean letters take two): appends s and the spaces. */
 void nc_cli_pad(nc_buf *b, const char *s, int columns);
 int nc_cli_columns(const char *s);
+/* The curves of a training run: its metrics.jsonl, or that of its last stage; NULL when there is none. */
+const char *nc_cli_metrics(nc_arena *a, const char *run);
 
 #define VERB(name) extern const nc_verb nc_verb_##name;
 #include "cli/verbs.list"

@@ -31,11 +31,10 @@ static int evaluate(nc_demo *d, const char *title, const char *folder, const cha
 {
     nc_arena *a = d->c->arena;
     int64_t most;
-    const char *metrics = nc_path_join(a, d->run, "metrics.jsonl");
     NC_TRY(nc_cli_int(d->c, "max-samples", 1, INT32_MAX, 0, &most, e));
     nc_progress *p = nc_progress_new(title, 1);
     nc_evaluate_options o = { .folder = folder, .data = nc_path_join(a, d->data, "test.jsonl"), .out = out ? nc_path_join(a, d->out, out) : NULL, .max_tokens = max_tokens,
-                              .max_samples = (int)most, .training_metrics = nc_file_exists(metrics) ? metrics : NULL, .open = { .dtype = "bf16" }, .progress = answered, .context = p };
+                              .max_samples = (int)most, .training_metrics = nc_cli_metrics(a, d->run), .open = { .dtype = "bf16" }, .progress = answered, .context = p };
     int status = nc_evaluate(&o, r, e);
     nc_progress_done(p, status < 0 ? "failed" : "METEOR %.3f", status < 0 ? 0 : r->meteor);
     return status;

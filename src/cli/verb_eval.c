@@ -33,12 +33,11 @@ static int run(nc_cli *c, nc_error *e)
     NC_TRY(nc_cli_int(c, "frames", 1, 1024, 0, &frames, e));
     NC_TRY(nc_cli_int(c, "threads", 1, 1024, 0, &threads, e));
     const bool is_run = !nc_file_exists(nc_path_join(c->arena, folder, "config.json")) && nc_is_dir(nc_path_join(c->arena, folder, "model"));
-    const char *metrics = nc_path_join(c->arena, folder, "metrics.jsonl");
     if (!out && is_run)
         out = nc_path_join(c->arena, folder, "eval");
     nc_evaluate_options o = {
         .folder = folder, .data = data, .references = nc_cli_get(c, "references"), .out = out, .max_samples = (int)samples, .max_tokens = (int)tokens,
-        .training_metrics = is_run && nc_file_exists(metrics) ? metrics : NULL, .progress = progress,
+        .training_metrics = is_run ? nc_cli_metrics(c->arena, folder) : NULL, .progress = progress,
         .open = { .dtype = nc_cli_get(c, "dtype"), .engine = { .sequences = (int)batch }, .template_name = nc_cli_get(c, "template"), .visual = { .frames = (int)frames }, .threads = (int)threads },
     };
     nc_evaluate_result r;
