@@ -14,6 +14,5 @@ static void config(nc_model *m, void *self, nc_config *r)
 static const char *const ignored[] = { "*rotary_emb.inv_freq", NULL };
 
 const nc_family nc_family_mistral = {
-    .name = "mistral", .architectures = "MistralForCausalLM MistralModel", .size = sizeof(nc_llama), .config = config, .weights = nc_llama_weights, .ignored = ignored,
-    .decoder = nc_llama_decoder, .head = nc_llama_head, .cache = nc_llama_cache,
+    .name = "mistral", .architectures = "MistralForCausalLM MistralModel", .config = config, .ignored = ignored, NC_LLAMA_KIN(nc_llama),
 };

@@ -36,6 +36,9 @@ struct nc_family {
     int (*media_rows)(const nc_model *m, const void *self, const nc_media *media);
     void (*head)(const void *self, nc_head *out);
     void (*cache)(const void *self, nc_cache_need *out);
+    /* Where cached keys hold for some lengths of a sequence only (LongRoPE): which regime a length is in. A sequence that passes into another regime is run again from
+     * its start. NULL: always the same. */
+    int (*regime)(const void *self, int length);
     /* Vision towers: hidden rows after block `layer` (0: the embedding, -1: the last), picture after picture, class rows included. Probes are
      * named prefix.0, prefix.1 ... Reads the tables nc_prepare_pictures made. */
     nc_value *(*vision)(const nc_model *m, const void *self, nc_build *b, int layer, const char *probe_prefix);

@@ -27,6 +27,7 @@ typedef struct nc_seq {
     const int32_t *ids;          /* tokens of this stretch; media placeholders already repeated once a feature row */
     int count;
     int start;                   /* index of the first one in its sequence (rows already in the cache) */
+    int length;                  /* of the whole sequence as far as it is known beforehand (a prompt cut into stretches); less than start + count: nothing more */
     int slot;                    /* cache slot, -1 without */
     const int32_t *targets;      /* training: next token at each row, -1 where it does not count; NULL: none */
     float weight;                /* training: weight of each counted row in the loss */

@@ -4,16 +4,18 @@
  *   llama3   f / factor below the low frequency, f above the high one, blended between (Llama 3.1)
  *   yarn     f / factor and f blended by a ramp between the dimensions whose wavelengths make beta_fast and beta_slow turns in the original context;
  *            cos and sin times 0.1 ln(factor) + 1 unless the config gives attention_factor or mscale
+ *   dynamic  beyond max positions, theta' = theta (factor L / max - (factor - 1))^(w/(w-2)) for a sequence of L
+ *   longrope f / short_factor up to the original context, f / long_factor for longer sequences; cos and sin times sqrt(1 + ln(max / original) / ln(original))
  * All arithmetic in float32 in the reference's order, since a last-bit change of a frequency grows with the position.
  */
 #include "nn/rope.h"
 
 #include <math.h>
 
-static void frequencies(nc_rope_spec *out, int width, double theta)
+static void frequencies(float *out, int half, double theta)
 {
-    for (int i = 0; i < out->half; i++)
-        out->inv_freq[i] = 1.0f / (float)pow(theta, (double)((float)(2 * i) / (float)width));
+    for (int i = 0; i < half; i++)
+        out[i] = 1.0f / (float)pow(theta, (double)((float)(2 * i) / (float)(2 * half)));
 }
 
 static void scale_llama3(nc_rope_spec *out, const nc_rope_scaling *s)
@@ -68,14 +70,36 @@ static void scale_yarn(nc_rope_spec *out, int width, const nc_rope_scaling *s)
         out->factor = yarn_mscale(s->factor, 1);
 }
 
+static int scale_longrope(nc_rope_spec *out, const nc_rope_scaling *s, nc_error *e)
+{
+    int original = s->original_max_positions;
+    double factor = s->factor > 0 ? s->factor : original > 0 ? (double)s->max_positions / original : 1;
+    if (s->short_factors != out->half || s->long_factors != out->half || original < 2)
+        return nc_fail(e, NC_EINVAL, "longrope: short_factor has %d numbers and long_factor %d, both must have %d; original_max_position_embeddings is %d", s->short_factors,
+                       s->long_factors, out->half, original);
+    for (int i = 0; i < out->half; i++) {
+        float power = (float)pow(s->theta, (double)((float)(2 * i) / (float)(2 * out->half)));
+        out->inv_freq[i] = 1.0f / (s->short_factor[i] * power);
+        out->long_freq[i] = 1.0f / (s->long_factor[i] * power);
+    }
+    out->kind = NC_ROPE_LONG;
+    out->limit = original;
+    out->factor = s->attention_factor > 0 ? s->attention_factor : factor > 1 ? sqrt(1 + log(factor) / log(original)) : 1;
+    return 0;
+}
+
 int nc_rope_make(nc_rope_spec *out, int width, nc_rope_style style, const nc_rope_scaling *s, nc_error *e)
 {
     *out = (nc_rope_spec){ .half = width / 2, .style = style, .factor = 1 };
     if (width < 2 || width % 2 || width / 2 > NC_ROPE_MAX_HALF)
         return nc_fail(e, NC_EUNSUPPORTED, "a rotary width of %d: it must be even and at most %d", width, 2 * NC_ROPE_MAX_HALF);
-    frequencies(out, width, s->theta);
+    frequencies(out->inv_freq, out->half, s->theta);
     if (!strcmp(s->type, "default"))
         return 0;
+    if (strcmp(s->type, "longrope") && strcmp(s->type, "su") && !(s->factor > 0))
+        return nc_fail(e, NC_EINVAL, "rope_type '%s' needs a factor over 0", s->type);
+    if (!strcmp(s->type, "dynamic") && (s->max_positions < 1 || width < 4))
+        return nc_fail(e, NC_EINVAL, "rope_type 'dynamic' needs max_position_embeddings and more than 2 rotated channels");
     if (!strcmp(s->type, "linear")) {
         for (int i = 0; i < out->half; i++)
             out->inv_freq[i] /= (float)s->factor;
@@ -89,11 +113,59 @@ int nc_rope_make(nc_rope_spec *out, int width, nc_rope_style style, const nc_rop
         scale_yarn(out, width, s);
         return 0;
     }
-    return nc_fail(e, NC_EUNSUPPORTED, "rope_type '%s' is not known here (default, linear, llama3, yarn are)", s->type);
+    if (!strcmp(s->type, "dynamic")) {
+        out->kind = NC_ROPE_DYNAMIC;
+        out->limit = s->max_positions;
+        out->theta = s->theta;
+        out->stretch = s->factor;
+        return 0;
+    }
+    if (!strcmp(s->type, "longrope") || !strcmp(s->type, "su"))
+        return scale_longrope(out, s, e);
+    return nc_fail(e, NC_EUNSUPPORTED, "rope_type '%s' is not known here (default, linear, dynamic, llama3, yarn, longrope are)", s->type);
+}
+
+int nc_rope_regime(const nc_rope_spec *s, int length)
+{
+    return s->kind == NC_ROPE_LONG && length > s->limit;
+}
+
+static void length_frequencies(const nc_rope_spec *s, int length, float *out)
+{
+    bool beyond = length > s->limit;
+    if (beyond && s->kind == NC_ROPE_DYNAMIC) {
+        double width = 2 * s->half, theta = s->theta * pow(s->stretch * length / s->limit - (s->stretch - 1), width / (width - 2));
+        frequencies(out, s->half, theta);
+    } else {
+        memcpy(out, beyond ? s->long_freq : s->inv_freq, sizeof *out * (size_t)s->half);
+    }
+}
+
+void nc_rope_prepare(const nc_rope_spec *s, nc_batch *batch, const nc_seq *seqs, int count)
+{
+    float freq[NC_ROPE_MAX_HALF];
+    int64_t tokens = 0;
+    if (s->kind == NC_ROPE_ANY_LENGTH)
+        return;
+    for (int i = 0; i < count; i++)
+        tokens += seqs[i].count;
+    float *cosine = nc_batch_f32(batch, "rope.cos", tokens, s->half), *sine = nc_batch_f32(batch, "rope.sin", tokens, s->half);
+    for (int i = 0; i < count; i++) {
+        int end = seqs[i].start + seqs[i].count;
+        length_frequencies(s, seqs[i].length > end ? seqs[i].length : end, freq);
+        for (int j = seqs[i].start; j < end; j++)
+            for (int k = 0; k < s->half; k++) {
+                double angle = (float)j * freq[k];
+                *cosine++ = (float)cos(angle) * (float)s->factor;
+                *sine++ = (float)sin(angle) * (float)s->factor;
+            }
+    }
 }
 
 nc_rope_rows nc_rope_rows_of(nc_build *b, const nc_rope_spec *s, nc_value *pos)
 {
+    if (s->kind != NC_ROPE_ANY_LENGTH)
+        return (nc_rope_rows){ nc_in(b, "rope.cos", NC_F32, "tokens", s->half), nc_in(b, "rope.sin", NC_F32, "tokens", s->half), s->style };
     nc_value *t = nc_rope_table(b->g, pos, s->inv_freq, NULL, s->half, s->factor);
     return (nc_rope_rows){ nc_output(t, 0), nc_output(t, 1), s->style };
 }

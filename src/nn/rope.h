@@ -12,6 +12,11 @@ typedef struct nc_rope_spec {
     nc_rope_style style;
     double factor;                   /* on cos and sin */
     float inv_freq[NC_ROPE_MAX_HALF];
+    /* Kinds whose frequencies depend on how long the whole sequence is: beyond `limit` positions LongRoPE has a second list, dynamic NTK a base that grows. */
+    enum { NC_ROPE_ANY_LENGTH, NC_ROPE_LONG, NC_ROPE_DYNAMIC } kind;
+    int limit;
+    double theta, stretch;           /* dynamic */
+    float long_freq[NC_ROPE_MAX_HALF];
 } nc_rope_spec;
 
 /* Scaling as config.json spells it; read by models/rope_config.c. */
@@ -20,10 +25,17 @@ typedef struct nc_rope_scaling {
     double theta, factor, low_freq_factor, high_freq_factor, attention_factor, beta_fast, beta_slow, mscale, mscale_all_dim;
     int original_max_positions, max_positions;
     bool truncate;                   /* yarn: ramp bounds rounded outward */
+    float short_factor[NC_ROPE_MAX_HALF], long_factor[NC_ROPE_MAX_HALF];      /* longrope */
+    int short_factors, long_factors;
 } nc_rope_scaling;
 
 /* Frequencies for a rotary width of `width` (even). Unknown type: NC_EUNSUPPORTED. */
 int nc_rope_make(nc_rope_spec *out, int width, nc_rope_style style, const nc_rope_scaling *s, nc_error *e);
+
+/* Tables "rope.cos" and "rope.sin" of a step, [tokens, half], where they depend on the sequences' lengths; else nothing. */
+void nc_rope_prepare(const nc_rope_spec *s, nc_batch *batch, const nc_seq *seqs, int count);
+/* Keys written while a sequence was in one regime are of no use in another: LongRoPE 1 beyond the limit, else 0. Dynamic NTK keeps old keys, as the reference does. */
+int nc_rope_regime(const nc_rope_spec *s, int length);
 
 /* cos and sin rows for the positions of a stream; made once a graph, used by every layer. */
 typedef struct nc_rope_rows { nc_value *cos, *sin; nc_rope_style style; } nc_rope_rows;
