@@ -38,6 +38,8 @@ static const struct kind { const char *name; case_fn *run; bool whole; } kinds[]
     { "tokenizers", nc_golden_run_tokenizer, false },
     { "templates", nc_golden_run_templates, true },
     { "processors", nc_golden_run_processor, false },
+    { "metrics", nc_golden_run_metrics, true },
+    { "quant", nc_golden_run_quant, false },
 };
 
 static const struct kind *kind_of(const char *name)
