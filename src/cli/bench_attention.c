@@ -65,9 +65,18 @@ static void share(nc_buf *out, double value, double peak)
     nc_buf_addc(out, '\n');
 }
 
+/* One measurement for programs; share is of the peak, of the memory's speed for decoded tokens over pages. */
+static void item(nc_buf *json, const shape *s, const char *pass, double gflops, double fraction)
+{
+    if (!json)
+        return;
+    nc_buf_printf(json, "%s{\"name\": \"%s\", \"pass\": \"%s\", \"dtype\": \"%s\", \"sequences\": %d, \"tokens\": %d, \"depth\": %d, \"heads\": %d, \"kv_heads\": %d, \"head_dim\": %d, \"gflops\": %.2f, "
+                  "\"share\": %.4f}", json->n ? ",\n " : "[", s->name, pass, nc_dtype_name(s->dtype), s->sequences, s->tokens, s->depth, s->heads, s->kv_heads, s->head, gflops, fraction);
+}
+
 static void *take(char **at, size_t bytes) { void *p = *at; *at += (bytes + 63) / 64 * 64; return p; }
 
-static int measure(const shape *s, nc_pool *pool, const nc_kernels *kernels, double peak_flops, double peak_gbps, nc_buf *out, nc_error *e)
+static int measure(const shape *s, nc_pool *pool, const nc_kernels *kernels, double peak_flops, double peak_gbps, nc_buf *out, nc_buf *json, nc_error *e)
 {
     const struct nc_attention_kernels *k = kernels->attention;
     const int slot = nc_dtype_slot(s->dtype), threads = nc_pool_threads(pool);
@@ -102,23 +111,28 @@ static int measure(const shape *s, nc_pool *pool, const nc_kernels *kernels, dou
         double gb = (double)s->sequences * (s->depth + s->tokens) * (double)(2 * G * A * size) * 1e-9;
         nc_buf_printf(out, "forward  %9.3f ms %7.1f GB/s   ", seconds * 1e3, gb / seconds);
         share(out, gb / seconds, peak_gbps);
+        item(json, s, "forward", flops / seconds * 1e-9, peak_gbps > 0 ? gb / seconds / peak_gbps : 0);
     } else {
         nc_buf_printf(out, "forward  %9.3f ms %7.1f GFLOP/s", seconds * 1e3, flops / seconds * 1e-9);
         share(out, flops / seconds * 1e-9, peak_flops);
+        item(json, s, "forward", flops / seconds * 1e-9, peak_flops > 0 ? flops / seconds * 1e-9 / peak_flops : 0);
     }
     if (s->backward) {
         seconds = best(k->backward[slot], &a, pool, workspace);
         nc_buf_printf(out, "%-68s  backward %9.3f ms %7.1f GFLOP/s", "", seconds * 1e3, 2.5 * flops / seconds * 1e-9);
         share(out, 2.5 * flops / seconds * 1e-9, peak_flops);
+        item(json, s, "backward", 2.5 * flops / seconds * 1e-9, peak_flops > 0 ? 2.5 * flops / seconds * 1e-9 / peak_flops : 0);
     }
     free(span);
     nc_pages_free(memory, bytes);
     return 0;
 }
 
-int nc_bench_attention(nc_pool *pool, const nc_kernels *kernels, double peak_f32, double peak_bf16, double peak_gbps, nc_buf *out, nc_error *e)
+int nc_bench_attention(nc_pool *pool, const nc_kernels *kernels, double peak_f32, double peak_bf16, double peak_gbps, nc_buf *out, nc_buf *json, nc_error *e)
 {
     for (int i = 0; i < NC_COUNT(shapes); i++)
-        NC_TRY(measure(&shapes[i], pool, kernels, shapes[i].dtype == NC_BF16 ? peak_bf16 : peak_f32, peak_gbps, out, e));
+        NC_TRY(measure(&shapes[i], pool, kernels, shapes[i].dtype == NC_BF16 ? peak_bf16 : peak_f32, peak_gbps, out, json, e));
+    if (json)
+        nc_buf_adds(json, "]\n");
     return 0;
 }

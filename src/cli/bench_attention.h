@@ -5,6 +5,7 @@
 #include "kernels/kernels.h"
 
 /* Adds a table to out: forward and backward of whole sequences as GFLOP/s and share of peak_f32, peak_bf16 (GFLOP/s of the pool's threads, 0: unknown),
- * and one decoded token over a paged context as GB/s and share of peak_gbps. NC_ENOMEM when a case does not fit. */
-int nc_bench_attention(nc_pool *pool, const nc_kernels *kernels, double peak_f32, double peak_bf16, double peak_gbps, nc_buf *out, nc_error *e);
+ * and one decoded token over a paged context as GB/s and share of peak_gbps. json (may be NULL, else empty): a list of
+ * {tokens, depth, heads, head_dim, gflops, share} and what else tells them apart. NC_ENOMEM when a case does not fit. */
+int nc_bench_attention(nc_pool *pool, const nc_kernels *kernels, double peak_f32, double peak_bf16, double peak_gbps, nc_buf *out, nc_buf *json, nc_error *e);
 #endif

@@ -1,6 +1,7 @@
 /* verb_bench.c - measurements, each beside the limit measured in the same run. */
 #include <string.h>
 
+#include "base/file.h"
 #include "cli/bench.h"
 #include "cli/bench_attention.h"
 #include "cli/bench_models.h"
@@ -59,9 +60,16 @@ static int kernels_alone(nc_cli *c, const char *kind, nc_buf *table, nc_buf *jso
     if (status == 0 && !strcmp(kind, "gemm"))
         status = nc_bench_gemm(pool, k, &limits, table, json, e);
     if (status == 0 && !strcmp(kind, "attention"))
-        status = nc_bench_attention(pool, k, limits.f32_gflops, limits.bf16_gflops, limits.dram_read_gbps, table, e);
+        status = nc_bench_attention(pool, k, limits.f32_gflops, limits.bf16_gflops, limits.dram_read_gbps, table, json, e);
     nc_pool_free(pool);
     return status;
+}
+
+/* The peers' shape for each measurement, when run from the source's root. */
+static const char *default_config(const char *kind)
+{
+    const char *path = !strcmp(kind, "train") ? "bench/configs/gpt2-124m.json" : !strcmp(kind, "vision") ? "bench/configs/vit-l-14-336.json" : "bench/configs/qwen3-0.6b.json";
+    return nc_file_exists(path) ? path : NULL;
 }
 
 static int run(nc_cli *c, nc_error *e)
@@ -80,6 +88,8 @@ static int run(nc_cli *c, nc_error *e)
     bool of_model = !strcmp(kind, "load") || !strcmp(kind, "model") || !strcmp(kind, "vision") || !strcmp(kind, "train");
     if (nc_cli_has(c, "once") && folder)
         return nc_bench_load_once(folder, o.dtype, e);
+    if (of_model && !o.config && !folder)
+        o.config = default_config(kind);
     if (of_model && !o.config && !folder)
         return nc_cli_usage(c, e, "bench %s: --config FILE is needed (bench/configs has some)", kind);
     int status = 0;
