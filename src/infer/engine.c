@@ -48,9 +48,12 @@ static int check_media(const nc_engine *g, const nc_job *ask, job_media *media, 
     return 0;
 }
 
-static int64_t pages_needed(const nc_job *ask)
+/* Choices share the prompt's pages, unless it may have to be read again for each (nc_family.regime). */
+static int64_t pages_needed(const nc_model *m, const nc_job *ask)
 {
     int64_t one = nc_kv_pages_for((int64_t)ask->prompt_count + ask->max_tokens), shared = ask->prompt_count / NC_KEY_BLOCK;
+    if (m->family->regime && m->family->regime(m->self, ask->prompt_count) != m->family->regime(m->self, ask->prompt_count + ask->max_tokens))
+        shared = 0;
     return one + (ask->choices - 1) * (one - shared);
 }
 
@@ -70,9 +73,9 @@ static int check_job(const nc_engine *g, nc_job *ask, nc_error *e)
             return nc_fail(e, NC_EINVAL, "token %d of the prompt is %d, the vocabulary has %d", i, ask->prompt[i], g->model->vocab_size);
     if (ask->max_tokens > g->max_length - ask->prompt_count)
         ask->max_tokens = g->max_length - ask->prompt_count;
-    if (pages_needed(ask) > g->stats.pages)
+    if (pages_needed(g->model, ask) > g->stats.pages)
         return nc_fail(e, NC_EINVAL, "%d texts of up to %d tokens after a prompt of %d take %lld pages of the cache, it has %lld; ask for fewer", ask->choices,
-                       ask->max_tokens, ask->prompt_count, (long long)pages_needed(ask), (long long)g->stats.pages);
+                       ask->max_tokens, ask->prompt_count, (long long)pages_needed(g->model, ask), (long long)g->stats.pages);
     return 0;
 }
 
@@ -240,7 +243,7 @@ static job *next_admissible(nc_engine *g)
 {
     pthread_mutex_lock(&g->lock);
     job *j = g->first;
-    if (j && (g->slots_promised + j->ask.choices > g->o.sequences || pages_needed(&j->ask) > nc_kv_pages_free(g->kv) - g->promised))
+    if (j && (g->slots_promised + j->ask.choices > g->o.sequences || pages_needed(g->model, &j->ask) > nc_kv_pages_free(g->kv) - g->promised))
         j = NULL;
     if (j)
         unqueue(g, j);
@@ -263,7 +266,7 @@ static void admit(nc_engine *g)
         nc_error e = { 0 };
         j->admitted = true;
         g->slots_promised += j->ask.choices;
-        j->pages = pages_needed(&j->ask) - nc_kv_pages_for((int64_t)j->ask.prompt_count + j->ask.max_tokens);
+        j->pages = pages_needed(g->model, &j->ask) - nc_kv_pages_for((int64_t)j->ask.prompt_count + j->ask.max_tokens);
         g->promised += j->pages;
         int status = open_leader(g, j, &e);
         if (status == 0)

@@ -37,6 +37,7 @@ typedef struct sequence {
     int choice, slot;                /* slot -1: not admitted */
     int32_t *ids;                    /* capacity prompt + max_tokens */
     int count, done;
+    int regime;                      /* of the cached rows, as the family counts them */
     nc_sampler *sampler;
     struct sequence *next;           /* among the running */
     int take;                        /* rows of the step at hand */

@@ -13,10 +13,39 @@
 
 enum { LEAST_SHARE = 64 };
 
+/* A text that grows into another regime of its rotations (LongRoPE) is read again from its start, into pages of its own. */
+static int keep_regime(nc_engine *g, sequence *s, nc_error *e)
+{
+    const nc_model *m = g->model;
+    int regime = m->family->regime ? m->family->regime(m->self, s->count) : 0;
+    if (regime != s->regime && s->done) {
+        int64_t rows = nc_kv_rows(g->kv, s->slot);
+        s->done = 0;
+        nc_kv_truncate(g->kv, s->slot, 0);
+        NC_TRY(nc_kv_reserve(g->kv, s->slot, rows, e));
+    }
+    s->regime = regime;
+    return 0;
+}
+
+static void keep_regimes(nc_engine *g)
+{
+    for (sequence *s = g->running, *next; s; s = next) {
+        nc_error e = { 0 };
+        job *j = s->of;
+        next = s->next;
+        if (keep_regime(g, s, &e) < 0) {
+            nc_engine_end(g, s, NC_FINISH_ERROR, &e);
+            nc_engine_release(g, j);
+        }
+    }
+}
+
 /* Gives every sequence its rows of this step; returns how many in all. */
 static int share_rows(nc_engine *g)
 {
     int left = g->o.step_tokens, reading = 0, at = 0;
+    keep_regimes(g);
     for (sequence *s = g->running; s; s = s->next) {
         s->take = s->count - s->done == 1 ? 1 : 0;
         reading += !s->take;
@@ -62,7 +91,7 @@ static int lay_out(nc_engine *g, int *scored)
         if (!s->take)
             continue;
         nc_seq *q = &g->stretch[n++];
-        *q = (nc_seq){ .ids = s->ids + s->done, .count = s->take, .start = s->done, .slot = s->slot, .feature_dtype = g->compute,
+        *q = (nc_seq){ .ids = s->ids + s->done, .count = s->take, .start = s->done, .length = s->count, .slot = s->slot, .feature_dtype = g->compute,
                        .want_logits = s->done + s->take == s->count };
         if (s->done < s->of->ask.prompt_count && s->of->ask.picture_count) {
             q->media = g->stretch_media + media;
@@ -141,6 +170,7 @@ static int fork_choice(nc_engine *g, sequence *leader, sequence *s, nc_error *e)
     s->slot = nc_kv_fork(g->kv, leader->slot, ask->prompt_count, e);
     NC_TRY(s->slot);
     s->done = ask->prompt_count;
+    s->regime = leader->regime;
     return nc_kv_reserve(g->kv, s->slot, (int64_t)ask->prompt_count + ask->max_tokens, e);
 }
 
