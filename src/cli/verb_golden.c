@@ -40,6 +40,7 @@ static const struct kind { const char *name; case_fn *run; bool whole; } kinds[]
     { "processors", nc_golden_run_processor, false },
     { "metrics", nc_golden_run_metrics, true },
     { "quant", nc_golden_run_quant, false },
+    { "train", nc_golden_run_train, false },
 };
 
 static const struct kind *kind_of(const char *name)
