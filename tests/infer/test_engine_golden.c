@@ -44,7 +44,7 @@ static void check(int status, const nc_error *e)
         fail_msg("%s", e->message);
 }
 
-static void open_golden(const char *folder, struct golden *g)
+static void open_golden_in(const char *folder, nc_dtype compute, struct golden *g)
 {
     nc_error e = { 0 };
     char path[600];
@@ -55,9 +55,11 @@ static void open_golden(const char *folder, struct golden *g)
         read_ids(g, path, g->prompt[i], &g->count[i]);
     }
     read_ids(g, "generate.new_ids", g->want, &g->want_count);
-    nc_load_options o = { .weights = { NC_F32, true, NULL, nc_kernels_best() } };
+    nc_load_options o = { .weights = { compute, true, NULL, nc_kernels_best() } };
     check(nc_load(folder, &o, &g->loaded, &e), &e);
 }
+
+static void open_golden(const char *folder, struct golden *g) { open_golden_in(folder, NC_F32, g); }
 
 static void close_golden(struct golden *g)
 {
@@ -130,15 +132,14 @@ static void test_greedy(void **state)
 }
 
 /* The same bits (log-probabilities compared as floats) alone with one thread, and among others, chunked, with three threads. */
-static void test_same_bits(void **state)
+static void same_bits(const char *name, nc_dtype compute)
 {
-    (void)state;
     char folder[512];
     struct golden g = { 0 };
     struct text alone[3], among, many;
-    if (!folder_of("llama", folder))
+    if (!folder_of(name, folder))
         return;
-    open_golden(folder, &g);
+    open_golden_in(folder, compute, &g);
     nc_engine *e = engine(&g, &(nc_engine_options){ .sequences = 1, .threads = 1 });
     for (int i = 0; i < 3; i++)
         collect(begin(e, g.prompt[i], g.count[i], 40, 1, i == 2 ? 0.9 : 0), &alone[i]);
@@ -163,6 +164,15 @@ static void test_same_bits(void **state)
     assert_int_equal(s.new_tokens, 9 * 40 + 4 * 40);
     nc_engine_free(e);
     close_golden(&g);
+}
+
+static void test_same_bits(void **state)
+{
+    (void)state;
+    same_bits("llama", NC_F32);
+    same_bits("llama", NC_BF16);
+    same_bits("qwen3", NC_BF16);
+    same_bits("llama3", NC_BF16);
 }
 
 /* More jobs than slots and pages: they wait in order and all come out right; what can never fit is refused at once. */
@@ -262,8 +272,8 @@ static int media_frames(const nc_stored *t, bool is_video, nc_visual *out)
 static void test_media(void **state)
 {
     (void)state;
-    static const char *const names[] = { "llava", "llava_siglip", "llava_next_video" };
-    for (int f = 0; f < 3; f++) {
+    static const char *const names[] = { "llava", "llava_siglip", "llava_next", "llava_next_video" };
+    for (int f = 0; f < 4; f++) {
         char folder[512];
         struct golden g = { 0 };
         nc_error e = { 0 };
@@ -284,16 +294,23 @@ static void test_media(void **state)
             ids[i] = (int32_t)nc_dtype_load(in->dtype, in->data, i);
         for (int i = 0; i < wanted; i++)
             want[i] = (int32_t)nc_dtype_load(out->dtype, out->data, i);
-        if (images && images->shape.rank == 5)   /* AnyRes needs the picture's own size */
-            images = NULL;
-        if (images) {
+        const nc_stored *sizes = nc_safetensors_find(g.tensors, "in.image_sizes");
+        if (images && images->shape.rank == 5) {         /* pictures in AnyRes tiles */
+            int tiles = media_frames(images, false, &v);
+            size_t each = (size_t)tiles * (size_t)v.channels * (size_t)v.height * (size_t)v.width;
+            for (int i = 0; i < (int)images->shape.dim[0]; i++, v.pixels += each) {
+                v.original_height = (int)nc_dtype_load(sizes->dtype, sizes->data, 2 * i);
+                v.original_width = (int)nc_dtype_load(sizes->dtype, sizes->data, 2 * i + 1);
+                p[pictures++] = nc_pictures_new(&v);
+            }
+        } else if (images) {
             int n = media_frames(images, false, &v);
             size_t each = (size_t)v.channels * (size_t)v.height * (size_t)v.width;
             v.frames = 1;
             for (int i = 0; i < n; i++, v.pixels += each)
                 p[pictures++] = nc_pictures_new(&v);
         }
-        if (videos && !images && f != 2) {
+        if (videos) {
             media_frames(videos, true, &v);
             p[pictures++] = nc_pictures_new(&v);
         }
