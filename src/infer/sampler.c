@@ -250,12 +250,16 @@ static void report_top(const nc_sampler *s, const float *logits, double lse, nc_
     out->top_count = n;
 }
 
+/* The first of the largest; -1 when no logit is a number above -infinity. */
 static int best_of(const float *logits, int n)
 {
     int best = -1;
+    float most = -INFINITY;
     for (int i = 0; i < n; i++)
-        if (logits[i] > -INFINITY && (best < 0 || logits[i] > logits[best]))
+        if (logits[i] > most) {
+            most = logits[i];
             best = i;
+        }
     return best;
 }
 
@@ -277,7 +281,8 @@ static int drawn(nc_sampler *s, const float *logits, int position)
 
 int nc_sampler_draw(nc_sampler *s, float *logits, int position, nc_token *out, nc_error *e)
 {
-    if (best_of(logits, s->vocabulary) < 0 || !isfinite(largest(logits, s->vocabulary)))
+    int best = best_of(logits, s->vocabulary);
+    if (best < 0 || !isfinite(logits[best]))
         return nc_fail(e, NC_EFORMAT, "the model's logits at position %d are not numbers; its weights are broken", position);
     double lse = s->o.logprobs ? nc_head_logsumexp(s->kernels, logits, s->vocabulary) : 0;
     float *raw = NULL;
@@ -288,8 +293,9 @@ int nc_sampler_draw(nc_sampler *s, float *logits, int position, nc_token *out, n
         raw = nc_xmalloc(sizeof *raw * (size_t)s->vocabulary);
         memcpy(raw, logits, sizeof *raw * (size_t)s->vocabulary);
     }
-    nc_sampler_process(s, logits);
-    out->id = s->o.temperature > 0 ? drawn(s, logits, position) : best_of(logits, s->vocabulary);
+    if (s->o.temperature > 0 || s->count)
+        nc_sampler_process(s, logits);
+    out->id = s->o.temperature > 0 ? drawn(s, logits, position) : s->count ? best_of(logits, s->vocabulary) : best;
     if (raw)
         out->logprob = (float)(raw[out->id] - lse);
     free(raw);
