@@ -115,12 +115,12 @@ static void emit_word(const struct sink *k, nc_span word, const nc_piece *pieces
         return;
     }
     const nc_aligned *text = &k->s->text;
-    uint32_t at = word.begin;
+    uint32_t at = word.begin, begin = 0, end = 0;
     for (size_t i = 0; i < count; i++) {
-        uint32_t next = word.begin + pieces[i].end, begin = 0, end = 0;
-        if (text->aligned && next > at) {
-            begin = text->from[at];
-            end = text->to[next - 1];
+        uint32_t next = word.begin + (pieces[i].end & ~NC_PIECE_SHARED);
+        if (text->aligned && !(pieces[i].end & NC_PIECE_SHARED)) {
+            begin = at < text->n ? text->from[at] : 0;
+            end = next > at ? text->to[next - 1] : begin;
         }
         at = next;
         emit_full(k, pieces[i].id, begin, end, nc_tokenizer_token(k->t, pieces[i].id));

@@ -22,4 +22,6 @@ int nc_golden_next(nc_golden_file *f, nc_json **out, nc_error *e);
 /* Counts one comparison; the first failure's text is kept with its line. */
 void nc_golden_count(nc_golden_file *f, bool ok, const char *format, ...) NC_PRINTF(3, 4);
 void nc_golden_close(nc_golden_file *f, const char *name, nc_golden_fn *report, void *context);
+/* Sets precompiled_charsmap of the normalizer v to what the .model file holds. */
+int nc_golden_charsmap(nc_arena *a, nc_json *v, const char *model, nc_error *e);
 #endif

@@ -73,6 +73,16 @@ static bool run_decoder(const nc_tokenizer *t, const nc_json *list, const nc_jso
     return ok;
 }
 
+/* "of ../x/tokenizer.model" in place of a charsmap: its bytes are that model's. */
+static void fill(nc_arena *a, const nc_json *v, const char *folder)
+{
+    nc_json *part = (nc_json *)(uintptr_t)nc_json_get(v, "normalizer");
+    const char *text = nc_json_string(nc_json_get(part, "precompiled_charsmap"), "");
+    nc_error e = { 0 };
+    if (nc_starts_with(text, "of "))
+        nc_golden_charsmap(a, part, nc_path_join(a, folder, text + 3), &e);
+}
+
 static void run_kind(const char *folder, const char *file, const char *key, const char *inputs,
                      bool run(const nc_tokenizer *, const nc_json *, const nc_json *), nc_golden_fn *report, void *context)
 {
@@ -92,6 +102,7 @@ static void run_kind(const char *folder, const char *file, const char *key, cons
             continue;
         }
         nc_error why = { 0 };
+        fill(f.arena, v, folder);
         const nc_json *part = nc_json_get(v, key), *want = nc_json_get(v, "out");
         nc_tokenizer *t = tokenizer_with(a, key, part, &why);
         want = want ? want->first : NULL;

@@ -333,6 +333,37 @@ static int read_merges(struct bpe *m, const nc_json *list, nc_error *e)
     return status;
 }
 
+/* "merges": "every split" (tiktoken ranks): any two tokens whose joined spelling is a token merge into it, its id being the rank. */
+static int every_split(struct bpe *m)
+{
+    struct merge *all = NULL;
+    size_t n = 0, capacity = 0, slots = 64;
+    for (int32_t id = 0; id < nc_vocab_size(m->part.vocab); id++) {
+        nc_str token = nc_vocab_token(m->part.vocab, id);
+        for (size_t cut = 1; token.p && cut < token.n; cut++) {
+            int32_t left = ((unsigned char)token.p[cut] & 0xc0) == 0x80 ? -1 : nc_vocab_id(m->part.vocab, (nc_str){ token.p, cut });
+            int32_t right = left < 0 ? -1 : nc_vocab_id(m->part.vocab, (nc_str){ token.p + cut, token.n - cut });
+            if (right < 0)
+                continue;
+            if (n == capacity) {
+                capacity = capacity ? capacity * 2 : 1024;
+                all = nc_xrealloc(all, capacity * sizeof *all);
+            }
+            all[n++] = (struct merge){ (uint64_t)(uint32_t)left << 32 | (uint32_t)right, (uint32_t)id, id };
+        }
+    }
+    while (slots < n * 2)
+        slots *= 2;
+    m->mask = slots - 1;
+    m->shift = 64 - __builtin_ctzll(slots);
+    m->merges = nc_xmalloc(slots * sizeof *m->merges);
+    memset(m->merges, 0xff, slots * sizeof *m->merges);
+    for (size_t i = 0; i < n; i++)
+        put_merge(m, (int32_t)(all[i].key >> 32), (int32_t)(uint32_t)all[i].key, all[i].rank, all[i].id);
+    free(all);
+    return NC_OK;
+}
+
 int nc_vocab_read(nc_vocab *vocab, const nc_json *object, nc_error *e)
 {
     if (!nc_json_is(object, NC_JSON_OBJECT))
@@ -392,9 +423,12 @@ int nc_model_bpe(nc_build *b, const nc_json *v, nc_model **out, nc_error *e)
     NC_TRY(affix(b, v, "end_of_word_suffix", &m->suffix, e));
     NC_TRY(nc_vocab_read(m->part.vocab, nc_json_get(v, "vocab"), e));
     const nc_json *merges = nc_json_get(v, "merges");
-    if (!nc_json_is(merges, NC_JSON_ARRAY))
+    if (nc_json_is(merges, NC_JSON_STRING) && nc_str_eqz(merges->text, "every split"))
+        NC_TRY(every_split(m));
+    else if (!nc_json_is(merges, NC_JSON_ARRAY))
         return nc_fail(e, NC_EFORMAT, "model.merges is missing or no list");
-    NC_TRY(read_merges(m, merges, e));
+    else
+        NC_TRY(read_merges(m, merges, e));
     const nc_json *unk = nc_json_get(v, "unk_token");
     if (nc_json_is(unk, NC_JSON_STRING) && (m->unk = nc_vocab_id(m->part.vocab, unk->text)) < 0)
         return nc_fail(e, NC_EFORMAT, "model.unk_token \"%s\" is not in model.vocab", unk->text.p);

@@ -19,7 +19,8 @@ typedef struct nc_span { uint32_t begin, end; bool at_start; } nc_span;
 typedef struct nc_spans { nc_span *p; size_t n, capacity; } nc_spans;
 void nc_spans_add(nc_spans *s, uint32_t begin, uint32_t end, bool at_start);
 
-/* A model's output: an id and where its part of the word ends (bytes). */
+/* A model's output: an id and where its part of the word ends (bytes). NC_PIECE_SHARED in end: the piece stands for the same part as the one before. */
+#define NC_PIECE_SHARED (1u << 31)
 typedef struct nc_piece { int32_t id; uint32_t end; } nc_piece;
 typedef struct nc_pieces { nc_piece *p; size_t n, capacity; } nc_pieces;
 void nc_pieces_add(nc_pieces *s, int32_t id, uint32_t end);

@@ -121,3 +121,19 @@ int32_t nc_trie_find(const nc_trie *t, nc_str text, size_t from, size_t *begin, 
     }
     return -1;
 }
+
+size_t nc_trie_prefix(const nc_trie *t, nc_str text)
+{
+    size_t found = 0;
+    int32_t at = text.n ? t->root[(unsigned char)text.p[0]] : -1;
+    for (size_t k = 1; at >= 0; k++) {
+        if (t->p[at].token >= 0)
+            found = k;
+        if (k == text.n)
+            break;
+        at = t->p[at].child;
+        while (at >= 0 && t->p[at].byte != (unsigned char)text.p[k])
+            at = t->p[at].sibling;
+    }
+    return found;
+}

@@ -18,8 +18,10 @@ void nc_ids_add(nc_ids *ids, int32_t id);
 void nc_ids_free(nc_ids *ids);
 
 /* Reads tokenizer.json (the file itself, or the one in a folder) and, beside it, tokenizer_config.json, special_tokens_map.json, chat_template.jinja,
- * chat_template.json where they exist. */
+ * chat_template.json where they exist. Without a tokenizer.json: sentencepiece's tokenizer.model, spiece.model ..., tiktoken ranks, vocab.json and merges.txt, vocab.txt. */
 int nc_tokenizer_load(const char *folder_or_file, nc_tokenizer **out, nc_error *e);
+/* The same with config in place of tokenizer_config.json (NULL: that file); for ranks it may hold "pat_str" and "special_tokens". */
+int nc_tokenizer_load_as(const char *folder_or_file, const nc_json *config, nc_tokenizer **out, nc_error *e);
 /* The same from a parsed tokenizer.json tree; config and file may be NULL. The trees need not outlive the call. */
 int nc_tokenizer_from_json(const nc_json *tree, const nc_json *config, const char *file, nc_tokenizer **out, nc_error *e);
 void nc_tokenizer_free(nc_tokenizer *t);                            /* NULL is allowed */

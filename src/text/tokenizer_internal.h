@@ -16,6 +16,8 @@ typedef struct nc_trie_node { int32_t child, sibling, token; unsigned char byte;
 typedef struct nc_trie { nc_trie_node *p; int32_t n, capacity; int32_t root[256]; } nc_trie;
 void nc_trie_init(nc_trie *t);
 void nc_trie_add(nc_trie *t, nc_str key, int32_t token);            /* of equal keys the first is kept */
+/* Bytes of the longest key that text starts with, 0: none. */
+size_t nc_trie_prefix(const nc_trie *t, nc_str text);
 /* The leftmost, then longest key in text at or after from: its token, or -1. */
 int32_t nc_trie_find(const nc_trie *t, nc_str text, size_t from, size_t *begin, size_t *end);
 
