@@ -91,8 +91,10 @@ struct node { double score; int32_t id; uint32_t from; };
 
 static void reach(const struct unigram *m, struct node *x, double score, int32_t id, uint32_t from)
 {
+    if (m->single)
+        score = (double)(float)score;
     if (x->from == NOWHERE || score > x->score)
-        *x = (struct node){ m->single ? (double)(float)score : score, id, from };
+        *x = (struct node){ score, id, from };
 }
 
 static int forward(const struct unigram *m, nc_str word, struct node *best, nc_error *e)

@@ -202,8 +202,6 @@ static void decoder_run(const nc_decoder *self, nc_tokens *t)
         add_text(&out, token);
     }
     flush_bytes(&bytes, &out);
-    if (m->suffix && m->strip && out.n && out.p[out.n - 1] == ' ')
-        out.n--;
     t->p[0] = (nc_str){ nc_arena_strndup(t->arena, out.p ? out.p : "", out.n), out.n };
     t->n = 1;
     nc_buf_free(&out);
