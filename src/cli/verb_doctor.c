@@ -69,7 +69,10 @@ static void as_text(nc_arena *a, const nc_roofline *r, bool measured, nc_buf *b)
     const char *level = getenv("NUNCHI_CPU");
     nc_buf_printf(b, "nunchi      %s\nprocessor   %s\nfeatures    %s\n", NUNCHI_VERSION, proc_value(a, "/proc/cpuinfo", "model name"), features(a));
     nc_buf_printf(b, "kernels     %s%s%s%s\n", nc_isa_name(nc_isa_best()), level ? " (NUNCHI_CPU=" : "", level ? level : "", level ? ")" : "");
-    nc_buf_printf(b, "threads     %d\nmemory      %s, %s free\n", nc_cpu_count(), proc_value(a, "/proc/meminfo", "MemTotal"), proc_value(a, "/proc/meminfo", "MemAvailable"));
+    char total[32], free_now[32];
+    nc_human_bytes(1024 * strtod(proc_value(a, "/proc/meminfo", "MemTotal"), NULL), total);
+    nc_human_bytes(1024 * strtod(proc_value(a, "/proc/meminfo", "MemAvailable"), NULL), free_now);
+    nc_buf_printf(b, "threads     %d\nmemory      %s, %s to be had\n", nc_cpu_count(), total, free_now);
     if (measured)
         nc_buf_printf(b, "roofline    %.1f GB/s reading memory; %.0f GFLOP/s bf16, %.0f GFLOP/s f32, %.0f Gop/s int8 (measured now, %d threads)\n", r->dram_read_gbps, r->bf16_gflops,
                       r->f32_gflops, r->int8_gops, r->threads);

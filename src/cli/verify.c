@@ -1,5 +1,6 @@
 /* verify.c - the frame of a verification: opening, comparing, counting what was not looked at. */
 #include "cli/verify.h"
+#include "nn/moe.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -127,6 +128,7 @@ int nc_verify_build(nc_verify *v, nc_loaded *l, nc_dtype compute, bool train, co
     NC_TRY(nc_model_prepare(m, batch, seq, seqs, e));
     nc_program *p = nc_program_new(&(nc_program_options){ .compute = compute, .training = train, .probes = true });
     nc_build *b = nc_program_build(p);
+    b->balance = train && v->balance > 0;
     nc_build_capacity(b, "tokens", nc_batch_count(batch, "tokens"));
     nc_build_capacity(b, "scored", nc_batch_count(batch, "scored") + 1);
     if (m->family->capacity)
@@ -139,7 +141,11 @@ int nc_verify_build(nc_verify *v, nc_loaded *l, nc_dtype compute, bool train, co
     if (train) {
         nc_value *rows = nc_gather_rows(b->g, h, nc_in(b, "score.rows", NC_I32, "scored", 0));
         nc_value *logp = nc_head_logprob(b->g, rows, w, bias, nc_in(b, "score.targets", NC_I32, "scored", 0), head.scale, head.soft_cap);
-        loss = nc_probe(b, nc_nll(b->g, logp, nc_in(b, "score.weights", NC_F32, "scored", 0)), "loss");
+        loss = nc_nll(b->g, logp, nc_in(b, "score.weights", NC_F32, "scored", 0));
+        nc_value *aux = b->balance ? nc_moe_balance(b) : NULL;
+        if (aux)
+            loss = nc_add(b->g, loss, nc_affine(b->g, nc_probe(b, aux, "aux.loss"), v->balance, 0));
+        nc_probe(b, loss, "loss");
     } else {
         nc_value *logits = nc_linear_op(b->g, h, w, bias, NC_F32);
         if (head.scale != 1)

@@ -22,6 +22,7 @@ typedef struct nc_verify {
     nc_loaded *f32;                  /* everything trainable, plain */
     nc_pool *pool;
     const nc_kernels *kernels;
+    double balance;                  /* training programs add so much of the routers' balance loss */
     nc_program *program;             /* the training program, kept between steps */
 } nc_verify;
 
@@ -48,6 +49,8 @@ int nc_verify_media(nc_verify *v, nc_error *e);
 int nc_verify_pair(nc_verify *v, nc_error *e);
 /* Loss, gradients and ten AdamW steps of program over batch, whose loss is probed as "loss". */
 int nc_verify_train(nc_verify *v, nc_program *p, nc_batch *batch, nc_error *e);
+/* The same program with the routers' balance loss: aux.loss, aux.loss_total, aux.grad.*. */
+int nc_verify_aux(nc_verify *v, const nc_seq *seq, nc_error *e);
 /* Greedy continuation with the cache, and without. media: of the prompt. */
 int nc_verify_generate(nc_verify *v, const int32_t *ids, int count, const nc_media *media, int media_count, nc_error *e);
 int nc_verify_generate_batch(nc_verify *v, nc_error *e);  /* batch.*, where it is there */

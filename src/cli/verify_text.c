@@ -82,7 +82,9 @@ static int check_training(nc_verify *v, int k, nc_error *e)
         targets[i] = i + 1 < n ? ids[i + 1] : -1;
     nc_batch *batch = nc_batch_new();
     nc_seq seq = { .ids = ids, .count = n, .slot = -1, .targets = targets, .weight = 1.0f / (float)(n - 1) };
-    int status = nc_verify_build(v, v->f32, NC_F32, true, &seq, 1, 0, &v->program, batch, e);
+    int status = nc_verify_aux(v, &seq, e);
+    if (status == 0)
+        status = nc_verify_build(v, v->f32, NC_F32, true, &seq, 1, 0, &v->program, batch, e);
     if (status == 0)
         status = nc_verify_train(v, v->program, batch, e);
     nc_batch_free(batch);

@@ -49,10 +49,10 @@ static double largest_gradient(const nc_verify *v)
     return largest;
 }
 
-static void compare_gradient(nc_verify *v, const nc_site *s, double largest_of_all)
+static void compare_gradient(nc_verify *v, const nc_site *s, const char *prefix, double largest_of_all)
 {
     char name[256];
-    snprintf(name, sizeof name, "grad.%s", file_name(s));
+    snprintf(name, sizeof name, "%sgrad.%s", prefix, file_name(s));
     if (!nc_verify_has(v, name))
         return;
     const nc_stored *want = nc_verify_tensor(v, "%s", name);
@@ -171,7 +171,7 @@ int nc_verify_train(nc_verify *v, nc_program *p, nc_batch *batch, nc_error *e)
     compare_series(v, "loss", losses, 1, 2e-5);
     for (int i = 0; i < m->site_count; i++)
         if (m->sites[i]->grad && !is_frozen(v, m->sites[i]))
-            compare_gradient(v, m->sites[i], largest);
+            compare_gradient(v, m->sites[i], "", largest);
     for (int step = 1; step <= 10; step++) {
         norms[step - 1] = gradient_norm(v);
         update(v, state, norms[step - 1], step);
@@ -181,4 +181,35 @@ int nc_verify_train(nc_verify *v, nc_program *p, nc_batch *batch, nc_error *e)
     compare_norms(v, norms);
     compare_final(v);
     return 0;
+}
+
+int nc_verify_aux(nc_verify *v, const nc_seq *seq, nc_error *e)
+{
+    nc_model *m = v->f32->model;
+    double loss = 0, aux = 0, largest = largest_gradient(v);
+    nc_batch *batch;
+    nc_program *p = NULL;
+    if (!nc_verify_has(v, "aux.loss_total"))
+        return 0;
+    batch = nc_batch_new();
+    v->balance = nc_json_double(nc_json_path(v->golden, "aux.router_aux_loss_coef"), 0);
+    int status = nc_verify_build(v, v->f32, NC_F32, true, seq, 1, 0, &p, batch, e);
+    if (status == 0)
+        status = one_step(v, p, batch, &loss, e);
+    if (status == 0) {
+        nc_arena *a = nc_arena_new();
+        int64_t n = 0;
+        float *value = nc_verify_probe(a, p, "aux.loss", &n);
+        aux = value ? value[0] : NAN;
+        nc_arena_free(a);
+        compare_series(v, "aux.loss", &aux, 1, 2e-5);
+        compare_series(v, "aux.loss_total", &loss, 1, 2e-5);
+        for (int i = 0; i < m->site_count; i++)
+            if (m->sites[i]->grad)
+                compare_gradient(v, m->sites[i], "aux.", largest);
+    }
+    v->balance = 0;
+    nc_program_free(p);
+    nc_batch_free(batch);
+    return status;
 }
