@@ -71,6 +71,16 @@ nc_value *nc_linear_op(nc_graph *g, nc_value *x, nc_value *w, nc_value *b, nc_dt
 /* 2-D or batched product over equal leading axes: a' b' with optional transposition of the last two axes. Axis 0 counted only where it is not summed, or in a weight-gradient product. */
 nc_value *nc_matmul(nc_graph *g, nc_value *a, bool ta, nc_value *b, bool tb, nc_dtype out_dtype);
 
+/* ---- mixtures of experts (ops/experts.c) ---- */
+enum { NC_MAX_EXPERTS = 512 };
+typedef struct nc_top_attr { int top, groups, top_groups, group_best; } nc_top_attr;   /* groups 0 or 1: none; group_best: a group's score is the sum of so many of its best */
+nc_value *nc_top_columns(nc_graph *g, nc_value *s, const nc_top_attr *attr);     /* [N,E] -> I32 [N,top], best first; no gradient */
+nc_value *nc_take_columns(nc_graph *g, nc_value *x, nc_value *index);            /* [N,E], I32 [N,k] -> x[i,index[i,j]] */
+nc_value *nc_put_columns(nc_graph *g, nc_value *y, nc_value *index, int64_t width);   /* the adjoint, [N,width]; y NULL: ones. The columns of a row are distinct. */
+/* I32 [N,k] of chosen experts -> output 0: rows [N*k], the row each slot holds, slots of one expert together; 1: place [N,k], the slot of each; 2: starts [experts + 1]. */
+nc_value *nc_expert_rows(nc_graph *g, nc_value *chosen, int64_t experts);
+nc_value *nc_expert_linear(nc_graph *g, nc_value *x, nc_value *starts, nc_value *const *w, int experts);   /* slots [N*k,K] by their experts' w [M,K] -> [N*k,M] */
+
 /* ---- attention (ops/attention.c) ---- */
 struct nc_spans;                                                                 /* graph/spans.h */
 struct nc_cache;

@@ -22,7 +22,7 @@ static bool can_repeat(const nc_node *n)
 /* Nodes [from, to) of the block; values below the ids that existed before the sweep are indexed by twin[]. */
 int nc_block_twin(nc_graph *g, int block, int from, int to, nc_value **twin, nc_node **twin_node)
 {
-    nc_value *in[64];
+    nc_value *in[NC_MAX_INPUTS];
     int values = 0;
 
     for (int i = from; i < to; i++)
@@ -33,7 +33,7 @@ int nc_block_twin(nc_graph *g, int block, int from, int to, nc_value **twin, nc_
         nc_node *n = g->node[i];
         if (n->block != block || !can_repeat(n))
             continue;
-        if (n->inputs > NC_COUNT(in)) {
+        if (n->inputs > NC_MAX_INPUTS) {
             nc_graph_mistake(g, NC_ELIMIT, "%s: %d inputs are too many for recomputation", n->op->name, n->inputs);
             return NC_ELIMIT;
         }

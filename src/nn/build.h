@@ -21,6 +21,9 @@ struct nc_build {
     bool training, any_size;
     int layer;                   /* cache layer of the attention being built; models count it up */
     bool recompute;              /* blocks are made again in the backward pass */
+    bool balance;                /* routers are counted for nc_moe_balance (nn/moe.h) */
+    nc_value *expert_load, *expert_share;
+    int routers, expert_top;
     bool probes;                 /* golden checks: keep what nc_probe names */
     nc_point_fn *point[8];       /* inserted at every named point, in order */
     void *point_context[8];
