@@ -71,22 +71,40 @@ static bool stage_rows(const nc_source *s, int64_t columns, int64_t row, int64_t
 
 /* ---- a piece ---- */
 
+/* Types that are not packed as they are (8-bit floats, integers) pass through f32. */
+static bool needs_widening(nc_dtype t) { return !nc_dtype_get(t)->is_quantized && t != NC_F32 && t != NC_F64 && t != NC_BF16 && t != NC_F16; }
+
+/* Rows of a source that needs it as f32, after the staged ones. */
+static const float *widen(const struct fill *f, const nc_source *source, const nc_gemm_b *b, int64_t row, int64_t rows, const char *staged, char *stage)
+{
+    float *values = (float *)(stage + f->stage_bytes);
+    nc_source plain = { .dtype = source->dtype, .data = staged };
+    if (source->transposed)
+        nc_source_rows(source, b->n, b->k, row, rows, values);
+    else
+        nc_source_rows(&plain, rows, b->k, 0, rows, values);
+    return values;
+}
+
 static int fill_packed(const struct fill *f, const nc_site *s, const nc_source *source, int64_t begin, int64_t end, char *stage)
 {
     const nc_gemm_b *b = s->packed;
     int64_t row = begin * NC_GEMM_PANEL, rows = least(end * NC_GEMM_PANEL, b->n) - row;
-    if (source->transposed) {
+    bool through_f32 = needs_widening(source->dtype);
+    if (source->transposed && !through_f32) {
         nc_gemm_source whole = { source->dtype, source->data, b->n, true };
         return nc_gemm_pack_panels(f->o->kernels, s->packed, &whole, begin, end, true, NULL);
     }
     const char *from = stage;
     if (source->fd < 0 && !source->rotary)
         from = (const char *)source->data + (size_t)row * nc_dtype_bytes(source->dtype, b->k);
-    else if (!stage_rows(source, b->k, row, rows, stage))
+    else if (!source->transposed && !stage_rows(source, b->k, row, rows, stage))
         return NC_EIO;
     nc_gemm_b part = { .kind = b->kind, .n = rows, .k = b->k, .data = (char *)b->data + (size_t)begin * nc_gemm_panel_bytes(b->kind, b->k) };
-    nc_gemm_source rows_of_file = { source->dtype, from, b->k, false };
-    return nc_gemm_pack_panels(f->o->kernels, &part, &rows_of_file, 0, end - begin, true, NULL);
+    nc_gemm_source in = { source->dtype, from, b->k, false };
+    if (through_f32)
+        in = (nc_gemm_source){ NC_F32, widen(f, source, b, row, rows, from, stage), b->k, false };
+    return nc_gemm_pack_panels(f->o->kernels, &part, &in, 0, end - begin, true, NULL);
 }
 
 static void store(nc_dtype t, const float *values, int64_t n, void *out)
@@ -169,7 +187,8 @@ static void cut_site(struct fill *f, int i)
     if (s->packed)
         rows = s->packed->n, columns = s->packed->k;
     int64_t unit = s->packed ? NC_GEMM_PANEL : 1, units = (rows + unit - 1) / unit;
-    size_t source = nc_dtype_bytes(f->sources[i].dtype, columns) * (size_t)unit, values = s->packed ? 0 : (size_t)columns * 4 * (size_t)unit;
+    nc_dtype t = f->sources[i].dtype;
+    size_t source = nc_dtype_bytes(t, columns) * (size_t)unit, values = s->packed && !needs_widening(t) ? 0 : (size_t)columns * 4 * (size_t)unit;
     size_t larger = source > values ? source : values;
     int64_t step = larger ? PIECE_BYTES / (int64_t)larger : 1;
     step = step < 1 ? 1 : step;

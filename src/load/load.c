@@ -1,6 +1,7 @@
 /* load.c - resolve a name to a folder, read its config, make the model, fill it, and open the files in front of it. */
 #include "load/load.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 
 #include "base/file.h"
@@ -93,6 +94,32 @@ static int load_front(nc_loaded *l, nc_error *e)
     return optional(nc_processor_open(l->arena, l->folder, NC_PROCESS_VIDEO, &l->video, e), e);
 }
 
+/* A tokenizer.json of 11 MB takes as long to read as half a gigabyte of weights: it is read in a thread beside them. The front uses the arena of nc_loaded
+ * and the weights that of the model, so neither waits for the other. */
+struct front { nc_loaded *l; nc_error error; int status; };
+
+static void *front_main(void *context)
+{
+    struct front *f = context;
+    f->status = load_front(f->l, &f->error);
+    return NULL;
+}
+
+static int load_both(nc_loaded *l, const nc_load_options *o, nc_error *e)
+{
+    struct front front = { .l = l };
+    pthread_t thread;
+    bool beside = !o->no_front && pthread_create(&thread, NULL, front_main, &front) == 0;
+    int status = load_weights(l, o, e);
+    if (beside)
+        pthread_join(thread, NULL);
+    else if (!o->no_front && status == 0)
+        front_main(&front);
+    if (status == 0 && front.status < 0)
+        *e = front.error;
+    return status < 0 ? status : front.status;
+}
+
 static int load(nc_loaded *l, const char *name, const nc_load_options *o, nc_error *e)
 {
     nc_error spare = { 0 };
@@ -110,8 +137,7 @@ static int load(nc_loaded *l, const char *name, const nc_load_options *o, nc_err
     }
     if (o->train)
         nc_model_train_only(l->model, o->train);
-    NC_TRY(load_weights(l, o, e));
-    return o->no_front ? 0 : load_front(l, e);
+    return load_both(l, o, e);
 }
 
 int nc_load(const char *folder_or_id, const nc_load_options *o, nc_loaded **out, nc_error *e)
