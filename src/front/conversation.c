@@ -64,7 +64,9 @@ int nc_conversation_new(const nc_conversation_options *o, nc_conversation **out,
     if (!source)
         source = own ? own : nc_builtin_template("default");
     nc_template *compiled = NULL;
-    NC_TRY(nc_template_compile(nc_str_of(source), &compiled, e));
+    int status = nc_template_compile(nc_str_of(source), &compiled, e);
+    if (status < 0)
+        return nc_fail_in(e, source == own ? "the model's chat template" : "chat template"), status;
     nc_arena *a = nc_arena_new();
     nc_conversation *c = NC_NEW(a, nc_conversation);
     *c = (nc_conversation){ .arena = a, .tokenizer = o->tokenizer, .compiled = compiled, .source = nc_arena_strdup(a, source) };

@@ -114,7 +114,9 @@ static int find_safetensors(nc_checkpoint *c, const nc_model *m, const nc_site *
         return 0;
     if (!t)
         return nc_fail(e, NC_ENOTFOUND, "%s: tensor %s is missing", nc_safetensors_file(c->tensors, 0), s->name);
-    NC_TRY(check_shape(t->name, &s->file_shape, &t->shape, e));
+    int status = check_shape(t->name, &s->file_shape, &t->shape, e);
+    if (status < 0)
+        return nc_fail_in(e, "%s", c->folder ? c->folder : nc_safetensors_file(c->tensors, 0)), status;
     c->read[0][t - nc_safetensors_at(c->tensors, 0)] = true;
     fill_source(out, t, s->flags & NC_SITE_TRANSPOSED);
     if (!nc_safetensors_place(c->tensors, t->data, t->bytes, &out->fd, &out->offset))

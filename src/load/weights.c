@@ -121,7 +121,7 @@ int nc_weights_allocate(nc_model *m, const nc_weights_options *o, nc_error *e)
     size_t bytes = sum.values + sum.masters + sum.gradients;
     char *at = bytes ? nc_model_alloc(m, bytes) : NULL;
     if (bytes && !at)
-        return nc_fail(e, NC_ENOMEM, "%.1f GB for weights and gradients are not to be had", (double)bytes / 1e9);
+        return nc_fail(e, NC_ENOMEM, "%.1f GB for the model's weights and gradients cannot be had; take a smaller model or a smaller dtype, or see whether config.json has the right sizes", (double)bytes / 1e9);
     for (int i = 0; i < m->site_count; i++) {
         nc_site *s = m->sites[i];
         nc_weights_plan p = site_bytes(s, o);

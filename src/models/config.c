@@ -83,6 +83,15 @@ int64_t nc_config_int(nc_config *r, const char *key, int64_t fallback)
     return n;
 }
 
+int nc_config_layers(nc_config *r, const char *key, int64_t fallback)
+{
+    int64_t n = nc_config_int(r, key, fallback);
+    if (n >= 0 && n <= NC_MAX_LAYERS)
+        return (int)n;
+    nc_config_mistake(r, "\"%s\" must be a whole number from 0 to %d", key, NC_MAX_LAYERS);
+    return 0;
+}
+
 int64_t nc_config_int_any(nc_config *r, const char *key, int64_t fallback)
 {
     const nc_json *v = nc_config_get(r, key);

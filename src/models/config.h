@@ -5,12 +5,14 @@
 #define NC_MODELS_CONFIG_H
 #include "base/json.h"
 
+enum { NC_MAX_LAYERS = 4096 };
 typedef struct nc_config nc_config;
 nc_config *nc_config_new(nc_arena *a, const nc_json *object, const char *where);
 int nc_config_finish(nc_config *r, nc_error *e);                                 /* the first mistake, or an unread key */
 void nc_config_mistake(nc_config *r, const char *format, ...) NC_PRINTF(2, 3);
 const nc_json *nc_config_get(nc_config *r, const char *key);                     /* marks it read; NULL when absent or null */
 int64_t nc_config_int(nc_config *r, const char *key, int64_t fallback);          /* fallback NC_REQUIRED: must be there; sizes are checked to lie in [0, 2^31) */
+int nc_config_layers(nc_config *r, const char *key, int64_t fallback);          /* like int, in [0, NC_MAX_LAYERS], 0 after a mistake: arrays are made of it */
 int64_t nc_config_int_any(nc_config *r, const char *key, int64_t fallback);      /* negative numbers too (feature layers) */
 double nc_config_float(nc_config *r, const char *key, double fallback);
 bool nc_config_bool(nc_config *r, const char *key, bool fallback);

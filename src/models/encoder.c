@@ -5,14 +5,14 @@
 
 void nc_encoder_config(nc_config *r, nc_encoder *c, const char *default_activation, double default_eps)
 {
-    c->layers = (int)nc_config_int(r, "num_hidden_layers", 12);
+    c->layers = nc_config_layers(r, "num_hidden_layers", 12);
     c->width = (int)nc_config_int(r, "hidden_size", 768);
     c->heads = (int)nc_config_int(r, "num_attention_heads", 12);
     c->inner = (int)nc_config_int(r, "intermediate_size", 3072);
     c->eps = nc_config_float(r, "layer_norm_eps", default_eps);
     c->activation = (nc_unary)nc_config_activation(r, "hidden_act", default_activation);
     nc_config_float(r, "attention_dropout", 0);
-    if (c->heads <= 0 || c->width % c->heads)
+    if (c->heads <= 0 || c->width <= 0 || c->width % c->heads)
         nc_config_mistake(r, "hidden_size %d is no multiple of num_attention_heads %d", c->width, c->heads);
 }
 

@@ -19,7 +19,7 @@ static void config(nc_model *m, void *self, nc_config *r)
     static const char *const ignored[] = { "n_ctx", "attn_pdrop", "embd_pdrop", "resid_pdrop", "summary_type", "summary_use_proj", "summary_activation", "summary_first_dropout",
                                            "summary_proj_to_labels", "reorder_and_upcast_attn", NULL };
     struct gpt2 *c = self;
-    c->layers = (int)nc_config_int(r, "n_layer", NC_REQUIRED);
+    c->layers = nc_config_layers(r, "n_layer", NC_REQUIRED);
     c->width = (int)nc_config_int(r, "n_embd", NC_REQUIRED);
     c->heads = (int)nc_config_int(r, "n_head", NC_REQUIRED);
     c->inner = (int)nc_config_int(r, "n_inner", 4 * (int64_t)c->width);

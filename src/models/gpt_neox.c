@@ -17,7 +17,7 @@ static void config(nc_model *m, void *self, nc_config *r)
 {
     static const char *const dropouts[] = { "hidden_dropout", "attention_dropout", "classifier_dropout", NULL };
     struct neox *c = self;
-    c->layers = (int)nc_config_int(r, "num_hidden_layers", NC_REQUIRED);
+    c->layers = nc_config_layers(r, "num_hidden_layers", NC_REQUIRED);
     c->width = (int)nc_config_int(r, "hidden_size", NC_REQUIRED);
     c->heads = (int)nc_config_int(r, "num_attention_heads", NC_REQUIRED);
     c->inner = (int)nc_config_int(r, "intermediate_size", NC_REQUIRED);
@@ -31,8 +31,8 @@ static void config(nc_model *m, void *self, nc_config *r)
     m->hidden_size = c->width;
     m->vocab_size = c->vocab;
     nc_config_ignore(r, dropouts);
-    if (c->heads <= 0 || c->width % c->heads || c->layers > 4096) {
-        nc_config_mistake(r, "hidden_size %d is no multiple of num_attention_heads %d, or more than 4096 layers", c->width, c->heads);
+    if (c->heads <= 0 || c->width <= 0 || c->width % c->heads) {
+        nc_config_mistake(r, "hidden_size %d is no multiple of num_attention_heads %d", c->width, c->heads);
         return;
     }
     nc_config_rope(r, c->width / c->heads, nc_config_float(r, "rotary_pct", 0.25), m->max_positions, nc_config_float(r, "rotary_emb_base", 10000), NC_ROPE_HALVES, &c->rope);

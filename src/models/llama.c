@@ -13,7 +13,7 @@ static const char *const llama_norms[NC_BLOCK_NORMS] = { "input_layernorm.weight
 
 void nc_llama_config(nc_model *m, nc_llama *c, nc_config *r, double default_theta)
 {
-    c->layers = (int)nc_config_int(r, "num_hidden_layers", NC_REQUIRED);
+    c->layers = nc_config_layers(r, "num_hidden_layers", NC_REQUIRED);
     c->width = (int)nc_config_int(r, "hidden_size", NC_REQUIRED);
     c->heads = (int)nc_config_int(r, "num_attention_heads", NC_REQUIRED);
     c->kv_heads = (int)nc_config_int(r, "num_key_value_heads", c->heads);
@@ -30,10 +30,8 @@ void nc_llama_config(nc_model *m, nc_llama *c, nc_config *r, double default_thet
     nc_config_rope(r, c->head_dim, c->rotary_share > 0 ? c->rotary_share : 1, c->positions, default_theta, c->rope_style, &c->rope);
     if (c->heads <= 0 || c->kv_heads <= 0 || c->heads % c->kv_heads)
         nc_config_mistake(r, "num_attention_heads %d is no multiple of num_key_value_heads %d", c->heads, c->kv_heads);
-    if (c->layers < 0 || c->layers > NC_LLAMA_MAX_LAYERS) {
-        nc_config_mistake(r, "num_hidden_layers %d is more than %d", c->layers, NC_LLAMA_MAX_LAYERS);
-        c->layers = 0;
-    }
+    if (c->width <= 0)
+        nc_config_mistake(r, "\"hidden_size\" must be over 0");
     m->hidden_size = c->width;
     m->vocab_size = c->vocab;
     m->max_positions = c->positions;

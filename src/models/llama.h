@@ -4,8 +4,6 @@
 #include "models/model.h"
 #include "models/rope_config.h"
 
-enum { NC_LLAMA_MAX_LAYERS = 4096 };
-
 /* Norms of a block, each where the family has one: before and after the attention, before and after the MLP. */
 enum { NC_NORM_ATTN_IN, NC_NORM_ATTN_OUT, NC_NORM_MLP_IN, NC_NORM_MLP_OUT, NC_BLOCK_NORMS };
 
