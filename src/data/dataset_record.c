@@ -61,7 +61,8 @@ static bool next_placeholder(nc_str s, size_t *at, bool *is_video)
     return false;
 }
 
-/* kinds collects the order of placeholders: 'i' or 'v'. Without media a text stays a string, whatever it spells. */
+/* kinds collects the order of placeholders: 'i' or 'v'. Without media a text stays a string, whatever it spells. LLaVA's files write "<video>\nquestion"; the line
+ * feed belongs to the placeholder (templates that want one write it), else a model would hear at home what a message of parts never says. */
 static nc_json *content(nc_arena *a, nc_str s, bool media, nc_buf *kinds)
 {
     size_t at;
@@ -74,7 +75,8 @@ static nc_json *content(nc_arena *a, nc_str s, bool media, nc_buf *kinds)
             add_part(a, list, "text", (nc_str){ s.p, at });
         add_part(a, list, is_video ? "video" : "image", (nc_str){ 0 });
         nc_buf_addc(kinds, is_video ? 'v' : 'i');
-        s = (nc_str){ s.p + at + 7, s.n - at - 7 };
+        size_t end = at + 7 + (at + 7 < s.n && s.p[at + 7] == '\n');
+        s = (nc_str){ s.p + end, s.n - end };
     }
     if (s.n)
         add_part(a, list, "text", s);

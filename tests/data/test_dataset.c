@@ -89,7 +89,7 @@ static void reads_sharegpt_with_media(void **state)
     assert_true(nc_ends_with(s->media[0].path, "/x.mp4"));
     assert_int_equal(content->count, 2);
     assert_string_equal(nc_json_string(nc_json_get(content->first, "type"), ""), "video");
-    assert_string_equal(nc_json_string(nc_json_get(content->first->next, "text"), ""), "\n무엇?");
+    assert_string_equal(nc_json_string(nc_json_get(content->first->next, "text"), ""), "무엇?");
     assert_true(nc_str_eqz(nc_sample_answer(s), "바다"));
     nc_dataset_free(d);
 }
