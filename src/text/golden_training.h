@@ -5,4 +5,5 @@
 
 void nc_golden_parts(const char *folder, nc_golden_fn *report, void *context);
 int nc_golden_training(const char *folder, nc_golden_fn *report, void *context, nc_error *e);
+int nc_golden_batches(const char *folder, nc_golden_fn *report, void *context, nc_error *e);
 #endif

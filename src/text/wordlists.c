@@ -206,7 +206,8 @@ int nc_ranks_parse(nc_arena *a, nc_str text, const char *file, const nc_json *co
     const nc_json *special = nc_json_get(config, "special_tokens");
     NC_JSON_EACH(item, nc_json_is(special, NC_JSON_OBJECT) ? special : NULL)
         add_special(a, added, item->key.p, nc_json_int(item, -1));
-    for (int i = 0; known && !added->count && i < NC_COUNT(known->special) && known->special[i].text; i++)
+    bool named = added->count > 0;
+    for (int i = 0; known && !named && i < NC_COUNT(known->special) && known->special[i].text; i++)
         add_special(a, added, known->special[i].text, known->special[i].id);
     nc_json_set(a, model, "vocab", vocab);
     set_text(a, model, "merges", "every split");
