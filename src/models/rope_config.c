@@ -32,14 +32,16 @@ static void read_scaling(nc_config *c, nc_rope_scaling *s, double *share)
     *share = nc_config_float(c, "partial_rotary_factor", *share);
     read_factors(c, "short_factor", s->short_factor, &s->short_factors);
     read_factors(c, "long_factor", s->long_factor, &s->long_factors);
-    if (!(s->theta > 0) || !(s->factor >= 0))
-        nc_config_mistake(c, "rope_theta and factor must be over 0");
+    if (!(s->factor >= 0))
+        nc_config_mistake(c, "factor must not be under 0");
 }
 
 static void make(nc_config *r, int head_dim, double share, nc_rope_style style, const nc_rope_scaling *s, nc_rope_spec *out)
 {
     nc_error e = { 0 };
-    if (!(share > 0 && share <= 1))
+    if (!(s->theta > 0))
+        nc_config_mistake(r, "rope_theta must be over 0");
+    else if (!(share > 0 && share <= 1))
         nc_config_mistake(r, "partial_rotary_factor must be over 0 and at most 1");
     else if (nc_rope_make(out, (int)(head_dim * share), style, s, &e) < 0)
         nc_config_mistake(r, "%s", e.message);
