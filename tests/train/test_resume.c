@@ -10,17 +10,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "formats/safetensors.h"
 #include "train/train.h"
 
-static char folder[64], recipe[100];
+static char folder[64], recipe[100], cancelled_metrics[160];
+static double whole_seconds;                 /* of the undisturbed run: how fast this machine is */
+static off_t metrics_before;
 
 static const char text[] =
     "model_name_or_path: tests/golden/train/base\nstage: sft\ndataset: talk.jsonl\ntemplate: chatml\ncutoff_len: 96\nper_device_train_batch_size: 2\n"
@@ -112,7 +116,9 @@ static void loss_falls(void **state)
 {
     struct options o = options("whole");
     (void)state;
+    double start = nc_now();
     nc_train_report r = train(&o);
+    whole_seconds = nc_now() - start;
     assert_true(r.last_loss < 0.9 * r.first_loss);
     assert_true(isfinite(r.eval_loss));
     assert_true(r.peak_bytes > 0 && r.planned_bytes > 0);
@@ -138,7 +144,8 @@ static void killed_run_goes_on(void **state)
                 nc_error e = { 0 };
                 _exit(nc_train(recipe, listed(&o), o.n, NULL, &e) < 0);
             }
-            struct timespec wait = { 0, (30 + 35 * round + 20 * kills) * 1000000L };
+            double seconds = whole_seconds * (0.25 + 0.2 * round + 0.1 * kills);
+            struct timespec wait = { (time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9) };
             nanosleep(&wait, NULL);
             kill(child, SIGKILL);
             waitpid(child, NULL, 0);
@@ -148,10 +155,13 @@ static void killed_run_goes_on(void **state)
     }
 }
 
+/* Comes every millisecond and cancels as soon as the run has written the figures of one more step. */
 static void stop(int signal)
 {
+    struct stat s;
     (void)signal;
-    nc_train_cancel();
+    if (stat(cancelled_metrics, &s) == 0 && s.st_size > metrics_before)
+        nc_train_cancel();
 }
 
 /* A cancelled run says so, has left a checkpoint, and goes on to the same bits. */
@@ -162,9 +172,11 @@ static void cancelled_run_goes_on(void **state)
     int cancelled = 0;
     (void)state;
     signal(SIGALRM, stop);
+    snprintf(cancelled_metrics, sizeof cancelled_metrics, "%s/cancelled/metrics.jsonl", folder);
     for (int i = 0; i < 5; i++) {
         struct options again = o;
-        ualarm(40000, 0);
+        metrics_before = nc_file_exists(cancelled_metrics) ? (off_t)nc_file_size(cancelled_metrics) : 0;
+        ualarm(1000, 1000);
         int status = nc_train(recipe, listed(&again), again.n, NULL, &e);
         ualarm(0, 0);
         assert_true(status == 0 || status == NC_ECANCELLED);
