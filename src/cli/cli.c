@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "kernels/kernels.h"
 
 static const nc_verb *const verbs[] = {
 #define VERB(name) &nc_verb_##name,
@@ -286,9 +287,34 @@ static int unknown_verb(const char *name)
     return 2;
 }
 
+static int environment_mistake(const char *name, const char *wanted)
+{
+    fprintf(stderr, "nunchi: %s=%s: it must be %s\n", name, getenv(name), wanted);
+    return 2;
+}
+
+/* A variable that was mistyped would otherwise change nothing, silently. */
+static int check_environment(void)
+{
+    const char *cpu = getenv("NUNCHI_CPU"), *threads = getenv("NUNCHI_THREADS"), *form = getenv("NUNCHI_LOG"), *least = getenv("NUNCHI_LOG_LEVEL");
+    nc_isa isa;
+    int64_t n;
+    if (cpu && *cpu && nc_isa_parse(cpu, &isa) < 0)
+        return environment_mistake("NUNCHI_CPU", "scalar, avx2, avx512, avx512bf16 or amx");
+    if (threads && *threads && (!nc_parse_int(threads, &n) || n < 0))
+        return environment_mistake("NUNCHI_THREADS", "a whole number, 0 for all CPUs");
+    if (form && *form && strcmp(form, "json") && strcmp(form, "text"))
+        return environment_mistake("NUNCHI_LOG", "json or text");
+    if (least && *least && strcmp(least, "debug") && strcmp(least, "info"))
+        return environment_mistake("NUNCHI_LOG_LEVEL", "debug or info");
+    return 0;
+}
+
 int nc_cli_main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN);
+    if (check_environment())
+        return 2;
     const char *least = getenv("NUNCHI_LOG_LEVEL"), *form = getenv("NUNCHI_LOG");
     nc_log_setup(least && !strcmp(least, "debug") ? NC_LOG_DEBUG : NC_LOG_INFO, form && !strcmp(form, "json"));
     if (argc < 2) {
