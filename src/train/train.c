@@ -246,6 +246,10 @@ int nc_train(const char *recipe_path, char *const *overrides, int n, nc_train_re
     e = e ? e : &spare;
     nc_train_cancelled = 0;
     NC_TRY(nc_recipe_load(recipe_path, overrides, n, &t.recipe, e));
+    if (!t.recipe->output_dir || !*t.recipe->output_dir) {
+        nc_recipe_free(t.recipe);
+        return nc_fail(e, NC_EINVAL, "%s: output_dir is empty; name the folder that the run is written to", recipe_path);
+    }
     t.arena = nc_arena_new();
     t.root = t.recipe->output_dir;
     t.pool = nc_pool_new(0);
