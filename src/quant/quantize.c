@@ -140,6 +140,11 @@ static int quantize(struct job *j, nc_arena *a, const char *folder, const char *
     nc_error none = { 0 };
     if (nc_safetensors_open(j->l->folder, &s, &none) == 0)
         before = (int64_t)nc_safetensors_bytes(s);
+    else
+        for (int i = 0; i < NC_COUNT(f); i++) {
+            const char *path = nc_path_join(a, j->l->folder, f[i].name);
+            before += nc_file_exists(path) ? (int64_t)nc_file_size(path) : 0;
+        }
     nc_safetensors_close(s);
     j->report.bytes_before = (uint64_t)before;
     int status = list_sites(j, a, f, e);
