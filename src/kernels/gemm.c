@@ -145,15 +145,6 @@ static void run_tile(const job *j, const nc_gemm_out *o, const void *a, int rows
         j->t->tile_f32(o, a, rows, w, panels, k);
 }
 
-/* Where the next tile's sums start is in memory, maybe far: asked for while this tile is computed. */
-static void fetch_c(const nc_gemm_call *c, int64_t row, int64_t rows, int64_t column, int64_t columns)
-{
-    size_t size = c->c_dtype == NC_F32 ? 4 : 2;
-    for (int64_t r = row; r < row + rows; r++)
-        for (int64_t j = 0; j < columns; j += 16)
-            __builtin_prefetch((const char *)c->c + (size_t)(r * c->ldc + column + j) * size, 1, 3);
-}
-
 /* A column tile of W, ready for its products. */
 typedef struct column { const void *w; int64_t at; int panels; nc_gemm_out o; } column;
 
@@ -168,9 +159,13 @@ static column column_tile(const job *j, int64_t tile, char *scratch)
                        .columns = (int)least(panels * NC_GEMM_PANEL, j->b->n - at), .bias = c->bias ? (const char *)c->bias + (size_t)at * bias_size : NULL } };
 }
 
-static void one_tile(const job *j, column *t, int64_t row)
+/* The tile that is computed next begins at C's element (next_row, next_column): maybe far in memory, so it is asked for meanwhile. */
+static void one_tile(const job *j, column *t, int64_t row, int64_t next_row, int64_t next_column)
 {
     const nc_gemm_call *c = j->call;
+    size_t size = c->c_dtype == NC_F32 ? 4 : 2;
+    t->o.next = next_row < c->m && next_column < j->b->n ? (const char *)c->c + (size_t)(next_row * c->ldc + next_column) * size : NULL;
+    t->o.next_step = (int64_t)((size_t)c->ldc * size);
     t->o.c = (char *)c->c + (size_t)(row * c->ldc + t->at) * (c->c_dtype == NC_F32 ? 4 : 2);
     run_tile(j, &t->o, j->a + (size_t)row * (size_t)j->ka * j->element, (int)least(j->rows, c->m - row), t->w, t->panels);
 }
@@ -186,7 +181,8 @@ static void by_columns(const job *j, int64_t tile0, int64_t tile1, int64_t row0,
         t.o.ahead = (const char *)j->b->data + (size_t)(tile * j->panels + (more ? t.panels : 0)) * bytes;
         t.o.ahead_step = more && steps > 0 ? (int64_t)((size_t)t.panels * bytes) / steps + 1 : 0;
         for (int64_t row = row0; row < row1; row += j->rows) {
-            one_tile(j, &t, row);
+            bool last = row + j->rows >= row1;
+            one_tile(j, &t, row, last ? row0 : row + j->rows, last ? t.at + j->panels * NC_GEMM_PANEL : t.at);
             t.o.ahead += t.o.ahead_step * length;
         }
     }
@@ -195,15 +191,12 @@ static void by_columns(const job *j, int64_t tile0, int64_t tile1, int64_t row0,
 /* Where C is read as well, its rows are walked along, so that memory is read in long runs; W's panels of the part stay in L2. */
 static void by_rows(const job *j, int64_t tile0, int64_t tile1, int64_t row0, int64_t row1)
 {
-    const nc_gemm_call *c = j->call;
     for (int64_t row = row0; row < row1; row += j->rows)
         for (int64_t tile = tile0; tile < tile1; tile++) {
             column t = column_tile(j, tile, NULL);
-            int64_t next_row = tile + 1 < tile1 ? row : row + j->rows, next = (tile + 1 < tile1 ? tile + 1 : tile0) * j->panels * NC_GEMM_PANEL;
+            bool last = tile + 1 == tile1;
             t.o.ahead = t.w;
-            if (next_row < row1)
-                fetch_c(c, next_row, least(j->rows, row1 - next_row), next, least(j->panels * NC_GEMM_PANEL, j->b->n - next));
-            one_tile(j, &t, row);
+            one_tile(j, &t, row, last ? row + j->rows : row, (last ? tile0 : tile + 1) * j->panels * NC_GEMM_PANEL);
         }
 }
 

@@ -95,6 +95,7 @@ typedef struct nc_gemm_out {                 /* where a tile's sums go */
     bool accumulate;
     int columns;                             /* valid columns of the tile */
     const char *ahead; int64_t ahead_step;   /* what to fetch into L2 meanwhile: ahead_step bytes on at each step (k, or pair of k); any address is harmless */
+    const char *next; int64_t next_step;     /* the tile of C that comes after this one and the bytes between its rows, to be fetched meanwhile; or NULL */
 } nc_gemm_out;
 
 struct nc_gemm_kernels {

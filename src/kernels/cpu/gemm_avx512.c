@@ -209,8 +209,12 @@ static void pack_bf16(uint16_t *out, const nc_gemm_source *s, int64_t row, int v
     for (int64_t i = 0; i < k; i += 32) {
         __mmask32 mask = nc_mask32(k - i);
         __m512i r[16];
-        for (int j = 0; j < 16; j++)
-            r[j] = j < valid ? nc_load32_bf16(s->dtype, p + (size_t)((row + j) * s->stride + i) * size, mask) : _mm512_setzero_si512();
+        for (int j = 0; j < 16; j++) {
+            const char *from = p + (size_t)((row + j) * s->stride + i) * size;
+            if (j < valid)
+                __builtin_prefetch(from + (size_t)(16 * s->stride) * size, 0, 2);    /* the next panel: sixteen short runs that no hardware foresees */
+            r[j] = j < valid ? nc_load32_bf16(s->dtype, from, mask) : _mm512_setzero_si512();
+        }
         nc_transpose16(r);
         int64_t count = k - i < 32 ? (k - i + 1) / 2 : 16;
         for (int64_t j = 0; j < count; j++, out += 32)

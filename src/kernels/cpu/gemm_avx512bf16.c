@@ -10,15 +10,43 @@
 NC_INLINE __m512 dot(__m512 sum, __m512i a, __m512i b) { return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b); }
 NC_INLINE __m512i pair(const uint16_t *a) { int32_t v; memcpy(&v, a, 4); return _mm512_set1_epi32(v); }
 
+/* Steps [0, pairs) of a tile's sums. */
+#define NC_STEPS(PAIRS)                                                              \
+    for (int64_t p = 0; p < (PAIRS); p++, a += 2 * R, b += 32) {                     \
+        __m512i b0 = _mm512_load_si512(b), b1 = _mm512_load_si512(b + stride);       \
+        if (R > 8) {                                                                 \
+            _mm_prefetch(ahead, _MM_HINT_T1);                                        \
+            ahead += o->ahead_step;                                                  \
+        } else {                                                                     \
+            _mm_prefetch((const char *)(b + 1024), _MM_HINT_T0);                     \
+            _mm_prefetch((const char *)(b + stride + 1024), _MM_HINT_T0);            \
+        }                                                                            \
+        NC_UNROLL                                                                    \
+        for (int r = 0; r < R; r++) {                                                \
+            __m512i x = pair(a + 2 * r);                                             \
+            s[r][0] = dot(s[r][0], x, b0);                                           \
+            s[r][1] = dot(s[r][1], x, b1);                                           \
+        }                                                                            \
+    }
+
+/* The lines of the next tile of C are asked for a row at a time, spread over the steps: all at once they would hold up the loads of A and W. */
 NC_INLINE void tile_rows(const nc_gemm_out *o, const uint16_t *a, const uint16_t *b, int64_t stride, int64_t pairs, const int R)
 {
     _Alignas(64) float sums[14 * 32];
     __m512 s[14][2];
-    const char *ahead = o->ahead;
+    const char *ahead = o->ahead, *next = o->next;
+    bool whole = o->c_dtype == NC_F32 && o->columns == 32 && !o->bias;
+    float *c = o->c;
     NC_UNROLL
     for (int r = 0; r < R; r++)
         s[r][0] = s[r][1] = _mm512_setzero_ps();
-    if (o->accumulate) {
+    if (o->accumulate && whole) {
+        NC_UNROLL
+        for (int r = 0; r < R; r++) {
+            s[r][0] = _mm512_loadu_ps(c + r * o->ldc);
+            s[r][1] = _mm512_loadu_ps(c + r * o->ldc + 16);
+        }
+    } else if (o->accumulate) {
         nc_tile_load(sums, o, R, 2);
         NC_UNROLL
         for (int r = 0; r < R; r++) {
@@ -26,21 +54,23 @@ NC_INLINE void tile_rows(const nc_gemm_out *o, const uint16_t *a, const uint16_t
             s[r][1] = _mm512_load_ps(sums + r * 32 + 16);
         }
     }
-    for (int64_t p = 0; p < pairs; p++, a += 2 * R, b += 32) {
-        __m512i b0 = _mm512_load_si512(b), b1 = _mm512_load_si512(b + stride);
-        if (R > 8) {
-            _mm_prefetch(ahead, _MM_HINT_T1);
-            ahead += o->ahead_step;
-        } else {
-            _mm_prefetch((const char *)(b + 1024), _MM_HINT_T0);
-            _mm_prefetch((const char *)(b + stride + 1024), _MM_HINT_T0);
+    if (R > 8 && next) {
+        int64_t piece = pairs / R, done = 0;
+        for (int r = 0; r < R && piece > 0; r++, next += o->next_step, done += piece) {
+            __builtin_prefetch(next, 1, 3);
+            __builtin_prefetch(next + 64, 1, 3);
+            NC_STEPS(piece)
         }
+        pairs -= done;
+    }
+    NC_STEPS(pairs)
+    if (whole) {
         NC_UNROLL
         for (int r = 0; r < R; r++) {
-            __m512i x = pair(a + 2 * r);
-            s[r][0] = dot(s[r][0], x, b0);
-            s[r][1] = dot(s[r][1], x, b1);
+            _mm512_storeu_ps(c + r * o->ldc, _mm512_add_ps(s[r][0], _mm512_setzero_ps()));   /* as without a bias elsewhere: -0 becomes 0 */
+            _mm512_storeu_ps(c + r * o->ldc + 16, _mm512_add_ps(s[r][1], _mm512_setzero_ps()));
         }
+        return;
     }
     NC_UNROLL
     for (int r = 0; r < R; r++) {
