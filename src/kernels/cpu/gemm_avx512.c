@@ -116,6 +116,8 @@ static void pack_a_bf16(uint16_t *out, const uint16_t *a, int64_t lda, bool tran
     if (transposed) {
         for (int64_t i = 0; i < k; i += 2, out += 2 * rows) {
             const uint16_t *low = a + i * lda + row;
+            __builtin_prefetch(low + 64, 0, 3);      /* for the blocks further on */
+            __builtin_prefetch(low + 64 + (i + 1 < k ? lda : 0), 0, 3);
             _mm512_mask_storeu_epi32(out, live, pair_of_rows(low, i + 1 < k ? low + lda : NULL, live));
         }
         return;
@@ -180,6 +182,9 @@ static void pack_bf16_transposed(uint16_t *out, const nc_gemm_source *s, int64_t
     for (int64_t i = 0; i < k; i += 2, out += 32) {
         const char *low = p + (size_t)(i * s->stride + row) * size, *high = i + 1 < k ? low + (size_t)s->stride * size : NULL;
         __m512i v;
+        __builtin_prefetch(low + 64, 0, 2);          /* what panels further on read of these rows */
+        if (high)
+            __builtin_prefetch(high + 64, 0, 2);
         if (s->dtype == NC_BF16)
             v = pair_of_rows((const uint16_t *)low, (const uint16_t *)high, mask);
         else {
