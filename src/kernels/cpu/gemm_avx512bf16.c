@@ -56,7 +56,7 @@ NC_INLINE void tile_rows(const nc_gemm_out *o, const uint16_t *a, const uint16_t
     }
     if (R > 8 && next) {
         int64_t piece = pairs / R, done = 0;
-        for (int r = 0; r < R && piece > 0; r++, next += o->next_step, done += piece) {
+        for (int row = 0; row < R && piece > 0; row++, next += o->next_step, done += piece) {
             __builtin_prefetch(next, 1, 3);
             __builtin_prefetch(next + 64, 1, 3);
             NC_STEPS(piece)
