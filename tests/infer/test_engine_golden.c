@@ -268,6 +268,35 @@ static int media_frames(const nc_stored *t, bool is_video, nc_visual *out)
     return out->frames;
 }
 
+/* The case's pictures, then its video, into p; how many. Pictures in AnyRes tiles have five axes. */
+static int read_pictures(const struct golden *g, nc_pictures *p[4])
+{
+    nc_visual v;
+    int pictures = 0;
+    const nc_stored *images = nc_safetensors_find(g->tensors, "in.pixel_values"), *videos = nc_safetensors_find(g->tensors, "in.pixel_values_videos");
+    const nc_stored *sizes = nc_safetensors_find(g->tensors, "in.image_sizes");
+    if (images && images->shape.rank == 5) {
+        int tiles = media_frames(images, false, &v);
+        size_t each = (size_t)tiles * (size_t)v.channels * (size_t)v.height * (size_t)v.width;
+        for (int i = 0; i < (int)images->shape.dim[0]; i++, v.pixels += each) {
+            v.original_height = (int)nc_dtype_load(sizes->dtype, sizes->data, 2 * i);
+            v.original_width = (int)nc_dtype_load(sizes->dtype, sizes->data, 2 * i + 1);
+            p[pictures++] = nc_pictures_new(&v);
+        }
+    } else if (images) {
+        int n = media_frames(images, false, &v);
+        size_t each = (size_t)v.channels * (size_t)v.height * (size_t)v.width;
+        v.frames = 1;
+        for (int i = 0; i < n; i++, v.pixels += each)
+            p[pictures++] = nc_pictures_new(&v);
+    }
+    if (videos) {
+        media_frames(videos, true, &v);
+        p[pictures++] = nc_pictures_new(&v);
+    }
+    return pictures;
+}
+
 /* Pictures and videos: the text of the reference whatever the chunks, the tower run once for the same pixels. */
 static void test_media(void **state)
 {
@@ -277,43 +306,21 @@ static void test_media(void **state)
         char folder[512];
         struct golden g = { 0 };
         nc_error e = { 0 };
-        nc_visual v;
         struct text t;
         int32_t ids[512], want[64];
         nc_pictures *p[4];
-        int pictures = 0;
         if (!folder_of(names[f], folder))
             continue;
         char path[600];
         snprintf(path, sizeof path, "%s/golden.safetensors", folder);
         check(nc_safetensors_open(path, &g.tensors, &e), &e);
         const nc_stored *in = nc_safetensors_find(g.tensors, "in.input_ids"), *out = nc_safetensors_find(g.tensors, "generate.new_ids");
-        const nc_stored *images = nc_safetensors_find(g.tensors, "in.pixel_values"), *videos = nc_safetensors_find(g.tensors, "in.pixel_values_videos");
         int count = (int)nc_shape_count(&in->shape), wanted = (int)nc_shape_count(&out->shape);
         for (int i = 0; i < count; i++)
             ids[i] = (int32_t)nc_dtype_load(in->dtype, in->data, i);
         for (int i = 0; i < wanted; i++)
             want[i] = (int32_t)nc_dtype_load(out->dtype, out->data, i);
-        const nc_stored *sizes = nc_safetensors_find(g.tensors, "in.image_sizes");
-        if (images && images->shape.rank == 5) {         /* pictures in AnyRes tiles */
-            int tiles = media_frames(images, false, &v);
-            size_t each = (size_t)tiles * (size_t)v.channels * (size_t)v.height * (size_t)v.width;
-            for (int i = 0; i < (int)images->shape.dim[0]; i++, v.pixels += each) {
-                v.original_height = (int)nc_dtype_load(sizes->dtype, sizes->data, 2 * i);
-                v.original_width = (int)nc_dtype_load(sizes->dtype, sizes->data, 2 * i + 1);
-                p[pictures++] = nc_pictures_new(&v);
-            }
-        } else if (images) {
-            int n = media_frames(images, false, &v);
-            size_t each = (size_t)v.channels * (size_t)v.height * (size_t)v.width;
-            v.frames = 1;
-            for (int i = 0; i < n; i++, v.pixels += each)
-                p[pictures++] = nc_pictures_new(&v);
-        }
-        if (videos) {
-            media_frames(videos, true, &v);
-            p[pictures++] = nc_pictures_new(&v);
-        }
+        int pictures = read_pictures(&g, p);
         nc_load_options o = { .weights = { NC_F32, true, NULL, nc_kernels_best() } };
         check(nc_load(folder, &o, &g.loaded, &e), &e);
         for (int run = 0; run < 2 && pictures; run++) {
