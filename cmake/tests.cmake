@@ -32,6 +32,13 @@ foreach(test ${NUNCHI_TESTS})
   endif()
 endforeach()
 
+if(NUNCHI_SANITIZE STREQUAL "address")
+  foreach(test ${NUNCHI_TESTS})
+    string(REGEX REPLACE "^test_" "" name ${test})
+    set_property(TEST ${name} APPEND PROPERTY ENVIRONMENT "LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/cmake/leaks.supp:print_suppressions=0")
+  endforeach()
+endif()
+
 add_test(NAME check_layers COMMAND ${PROJECT_SOURCE_DIR}/tools/check_layers)
 add_test(NAME check_sizes COMMAND ${PROJECT_SOURCE_DIR}/tools/check_sizes)
 
