@@ -6,6 +6,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define KIND(name) extern const nc_verify_kind nc_verify_kind_##name;
+#include "cli/verify_kinds.list"
+#undef KIND
+static const nc_verify_kind *const kinds[] = {
+#define KIND(name) &nc_verify_kind_##name,
+#include "cli/verify_kinds.list"
+#undef KIND
+};
+
 const nc_stored *nc_verify_tensor(nc_verify *v, const char *format, ...)
 {
     char name[256];
@@ -205,15 +214,12 @@ int nc_verify_run(const char *folder, const char *data, nc_pool *pool, nc_verify
     *v = (nc_verify){ .arena = nc_arena_new(), .data = data, .pool = pool, .kernels = nc_kernels_best() };
     v->folder = nc_arena_strdup(v->arena, folder);
     NC_TRY(open_files(v, e));
-    const nc_family *f = v->f32->model->family;
-    if (f->outputs)
-        NC_TRY(nc_verify_pair(v, e));
-    else if (f->tower)
-        NC_TRY(nc_verify_media(v, e));
-    else if (f->decoder)
-        NC_TRY(nc_verify_text(v, e));
-    else
-        return nc_fail(e, NC_EUNSUPPORTED, "%s: a %s alone has no outputs to verify", folder, f->name);
+    const nc_verify_kind *kind = NULL;
+    for (int i = 0; i < NC_COUNT(kinds) && !kind; i++)
+        kind = kinds[i]->takes(v) ? kinds[i] : NULL;
+    if (!kind)
+        return nc_fail(e, NC_EUNSUPPORTED, "%s: a %s alone has no outputs to verify", folder, v->f32->model->family->name);
+    NC_TRY(kind->run(v, e));
     count_unchecked(v);
     v->passed = v->unchecked == 0;
     for (int i = 0; i < v->count; i++)

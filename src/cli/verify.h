@@ -44,9 +44,13 @@ float *nc_verify_probe(nc_arena *a, const nc_program *p, const char *name, int64
 int32_t *nc_verify_ints(nc_arena *a, const nc_stored *t);
 int nc_verify_build(nc_verify *v, nc_loaded *l, nc_dtype compute, bool train, const nc_seq *seq, int seqs, int pictures, nc_program **out, nc_batch *batch, nc_error *e);
 
-int nc_verify_text(nc_verify *v, nc_error *e);
-int nc_verify_media(nc_verify *v, nc_error *e);
-int nc_verify_pair(nc_verify *v, nc_error *e);
+/* How the reference outputs of one kind of model are run: a file verify_<kind>.c and a line in verify_kinds.list. The first kind that takes a folder checks it. */
+typedef struct nc_verify_kind {
+    const char *name;
+    bool (*takes)(const nc_verify *v);   /* looks at the family (v->f32->model->family) and at what golden.safetensors holds */
+    int (*run)(nc_verify *v, nc_error *e);
+} nc_verify_kind;
+
 /* Loss, gradients and ten AdamW steps of program over batch, whose loss is probed as "loss". */
 int nc_verify_train(nc_verify *v, nc_program *p, nc_batch *batch, nc_error *e);
 /* The same program with the routers' balance loss: aux.loss, aux.loss_total, aux.grad.*. */

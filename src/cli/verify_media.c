@@ -162,7 +162,7 @@ static int check_pixels(nc_verify *v, nc_error *e)
     return status;
 }
 
-int nc_verify_media(nc_verify *v, nc_error *e)
+static int run_all(nc_verify *v, nc_error *e)
 {
     struct media m;
     const nc_stored *in = nc_verify_tensor(v, "in.input_ids");
@@ -177,3 +177,10 @@ int nc_verify_media(nc_verify *v, nc_error *e)
         NC_TRY(nc_verify_generate(v, ids, n, m.item, m.count, e));
     return nc_verify_has(v, "loss") ? check_training(v, &m, e) : 0;
 }
+
+static bool takes(const nc_verify *v)
+{
+    return v->f32->model->family->tower != NULL;
+}
+
+const nc_verify_kind nc_verify_kind_media = { "media", takes, run_all };

@@ -134,7 +134,7 @@ static int build(nc_verify *v, const struct pairs *s, bool train, nc_program **o
     return run(v, s, train, false, out, batch, e);
 }
 
-int nc_verify_pair(nc_verify *v, nc_error *e)
+static int run_all(nc_verify *v, nc_error *e)
 {
     struct pairs s;
     nc_batch *batch = nc_batch_new();
@@ -156,3 +156,10 @@ int nc_verify_pair(nc_verify *v, nc_error *e)
     nc_batch_free(batch);
     return status;
 }
+
+static bool takes(const nc_verify *v)
+{
+    return v->f32->model->family->outputs != NULL && nc_verify_has(v, "in.input_ids") && nc_verify_has(v, "in.pixel_values");
+}
+
+const nc_verify_kind nc_verify_kind_pair = { "pair", takes, run_all };

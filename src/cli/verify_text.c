@@ -91,7 +91,7 @@ static int check_training(nc_verify *v, int k, nc_error *e)
     return status;
 }
 
-int nc_verify_text(nc_verify *v, nc_error *e)
+static int run_all(nc_verify *v, nc_error *e)
 {
     char name[48];
     for (int k = 0; k < 4; k++) {
@@ -109,3 +109,10 @@ int nc_verify_text(nc_verify *v, nc_error *e)
     NC_TRY(nc_verify_generate_batch(v, e));
     return nc_verify_has(v, "loss") ? check_training(v, 2, e) : 0;
 }
+
+static bool takes(const nc_verify *v)
+{
+    return v->f32->model->family->decoder != NULL;
+}
+
+const nc_verify_kind nc_verify_kind_text = { "text", takes, run_all };
