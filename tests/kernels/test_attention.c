@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include "base/arena.h"
 #include "base/rng.h"
+#include "kernels/dirty_stack.h"
 #include "kernels/attention.h"
 
 typedef struct data { nc_attention_args a; nc_attention_span span[8]; void *q, *k, *v, *out, *dout, *dq, *dk, *dv; float *lse; } data;
@@ -70,6 +71,7 @@ static void guarded(size_t bytes, void (*fn)(const nc_attention_args *, nc_pool 
     uint8_t *w = aligned_alloc(64, room);
 
     memset(w, 0xff, room);
+    dirty_stacks(pool_of(threads));
     fn(a, pool_of(threads), w);
     for (size_t i = bytes; i < room; i++)
         assert_int_equal(w[i], 0xff);

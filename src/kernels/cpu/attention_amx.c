@@ -3,30 +3,28 @@
  * A block is 32 rows by 32 columns: sums in tmm0-3, rows in tmm4,5, columns in tmm6,7. Every tile is configured whole; what ends earlier (rows, columns, depth) is copied to a
  * zero-filled block first, so a row's sum does not depend on how many rows there are. Inside 16 words the order is the instruction's; the drivers start
  * depth at multiples of 16 words, so a word always falls into the same step. The passes over 64 columns are those of AVX-512.
- * GCC 12's _tile_loadd does not say that it reads memory, hence the barrier after copies; its _tile_loadconfig declares 8 of 64 bytes, hence the asm.
  * Source: Intel SDM vol. 2, LDTILECFG, TILELOADD, TDPBF16PS.
  */
+#include "kernels/cpu/amx_tiles.h"
 #include "kernels/cpu/attention_vec.h"
 
-typedef struct config { uint8_t palette, start, reserved[14]; uint16_t row_bytes[16]; uint8_t rows[16]; } config;
 typedef struct operand { const void *at; int64_t stride; } operand;    /* of a whole tile, stride in bytes */
-#define BARRIER() __asm__ volatile("" ::: "memory")
 
 static void enter_tiles(uint32_t *state)
 {
-    _Alignas(64) config c = { .palette = 1 };
+    _Alignas(64) nc_tile_config c = { .palette = 1 };
 
     enter(state);
     for (int i = 0; i < 8; i++) {
         c.row_bytes[i] = 64;
         c.rows[i] = 16;
     }
-    __asm__ volatile("ldtilecfg %0" :: "m"(c) : "memory");
+    tile_config(c);
 }
 
 static void leave_tiles(const uint32_t *state)
 {
-    _tile_release();
+    tile_release();
     leave(state);
 }
 
@@ -38,7 +36,6 @@ static operand whole(const uint32_t *from, int64_t ld, int rows, int words, uint
     __mmask16 some = mask_first(words);
     for (int r = 0; r < 16; r++)
         _mm512_store_si512(room + 16 * r, r < rows ? _mm512_maskz_loadu_epi32(some, from + r * ld) : _mm512_setzero_si512());
-    BARRIER();
     return (operand){ room, 64 };
 }
 
@@ -54,14 +51,14 @@ static void put(float *c, int64_t ldc, int rows, int cols, const float room[256]
 #define LOAD_SUM(tile, c, rows, cols)                                                         \
     do {                                                                                      \
         operand sum = whole((const uint32_t *)(c), ldc, rows, cols, (uint32_t *)room);        \
-        _tile_loadd(tile, sum.at, sum.stride);                                                \
+        tile_load(tile, sum.at, sum.stride);                                                  \
     } while (0)
 #define STORE_SUM(tile, c, rows, cols)                                                        \
     do {                                                                                      \
         if ((rows) >= 16 && (cols) >= 16)                                                     \
-            _tile_stored(tile, c, ldc * 4);                                                   \
+            tile_store(tile, c, ldc * 4);                                                     \
         else {                                                                                \
-            _tile_stored(tile, room, 64);                                                     \
+            tile_store(tile, room, 64);                                                       \
             put(c, ldc, rows, cols, room);                                                    \
         }                                                                                     \
     } while (0)
@@ -73,10 +70,10 @@ static void block(float *c, int64_t ldc, const uint32_t *a, int64_t lda, const u
     _Alignas(64) uint32_t room_a[256], room_b[256];
     const bool lower = rows > 16, right = cols > 16;
 
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
+    tile_zero(0);
+    tile_zero(1);
+    tile_zero(2);
+    tile_zero(3);
     if (add) {
         LOAD_SUM(0, c, rows, cols);
         if (right)
@@ -88,21 +85,21 @@ static void block(float *c, int64_t ldc, const uint32_t *a, int64_t lda, const u
     }
     for (int k = 0; k < depth; k += 16) {
         operand x = whole(a + k, lda, rows, depth - k, room_a), y;
-        _tile_loadd(4, x.at, x.stride);
+        tile_load(4, x.at, x.stride);
         y = whole(b + k * ldb, ldb, depth - k, cols, room_b);
-        _tile_loadd(6, y.at, y.stride);
-        _tile_dpbf16ps(0, 4, 6);
+        tile_load(6, y.at, y.stride);
+        tile_dot(0, 4, 6);
         if (right) {
             y = whole(b + k * ldb + 16, ldb, depth - k, cols - 16, room_b);
-            _tile_loadd(7, y.at, y.stride);
-            _tile_dpbf16ps(1, 4, 7);
+            tile_load(7, y.at, y.stride);
+            tile_dot(1, 4, 7);
         }
         if (lower) {
             x = whole(a + 16 * lda + k, lda, rows - 16, depth - k, room_a);
-            _tile_loadd(5, x.at, x.stride);
-            _tile_dpbf16ps(2, 5, 6);
+            tile_load(5, x.at, x.stride);
+            tile_dot(2, 5, 6);
             if (right)
-                _tile_dpbf16ps(3, 5, 7);
+                tile_dot(3, 5, 7);
         }
     }
     STORE_SUM(0, c, rows, cols);

@@ -4,19 +4,10 @@
  * for four products. A's tile rows are [32 k], W's tile rows are the packed layout's pairs of k. W's last step may have fewer pairs than 16: it is
  * copied to a zero-filled block, and packed A is filled with zeros to 32 k, so one configuration serves a whole row count.
  * A sum runs over k in ascending steps of 32; inside a step the order is the instruction's (pairs ascending), for any number of rows.
- * GCC 12's _tile_loadconfig declares 8 of its 64 bytes as read, hence the asm. Source: Intel SDM vol. 2, LDTILECFG and TDPBF16PS.
+ * Source: Intel SDM vol. 2, LDTILECFG and TDPBF16PS.
  */
 #include "kernels/cpu/gemm_avx512.h"
-
-#ifndef NC_TILE_MODEL                            /* a test brings a scalar model of the instructions */
-#define tile_config(c)             __asm__ volatile("ldtilecfg %0" :: "m"(c) : "memory")
-#define tile_release()             _tile_release()
-#define tile_load(t, p, stride)    _tile_loadd(t, p, stride)
-#define tile_store(t, p, stride)   _tile_stored(t, p, stride)
-#define tile_dot(c, a, b)          _tile_dpbf16ps(c, a, b)
-#endif
-
-typedef struct config { uint8_t palette, start, reserved[14]; uint16_t row_bytes[16]; uint8_t rows[16]; } config;
+#include "kernels/cpu/amx_tiles.h"
 
 /* The rows this thread's tiles are configured for: upper and lower half; -1 when released. */
 static _Thread_local int configured = -1;
@@ -26,7 +17,7 @@ static void configure(int rows)
     if (configured == rows)
         return;
     int low = rows > 16 ? 16 : rows, high = rows > 16 ? rows - 16 : 1;
-    _Alignas(64) config c = { .palette = 1 };
+    _Alignas(64) nc_tile_config c = { .palette = 1 };
     for (int i = 0; i < 8; i++)
         c.row_bytes[i] = 64;
     c.rows[0] = c.rows[1] = c.rows[4] = (uint8_t)low;
