@@ -30,11 +30,6 @@ static int decode(const struct run *r, const char *name, const char *path, bool 
         return 1;
     }
     int code = nc_map_file(path, &f, &e);
-    if (code == 0 && !nc_image_format(f.p, f.n)) {
-        nc_unmap_file(&f);
-        skip(r, name, "the picture's format is not read yet");
-        return 1;
-    }
     if (code == 0) {
         code = nc_image_decode(f.p, f.n, &(nc_image_options){ .rgb = true, .keep_orientation = !upright }, im, &e);
         nc_unmap_file(&f);
@@ -148,12 +143,50 @@ static const char *resize_torch(struct run *r, const char *name, int w, int h, n
     return why;
 }
 
+static bool interpolation_by_name(const char *name, nc_interpolation *out)
+{
+    static const char *const names[] = { "nearest", "nearest-exact", "bilinear.plain", "bicubic.plain" };
+    for (int i = 0; i < NC_COUNT(names); i++)
+        if (!strcmp(name, names[i])) {
+            *out = (nc_interpolation)i;
+            return true;
+        }
+    return false;
+}
+
+/* torchvision's resize of planes of numbers (bytes: the same numbers, where nothing is averaged), with antialias or without. */
+static const char *resize_planes(struct run *r, const char *name, int w, int h, const char *how, double *worst)
+{
+    nc_golden_tensor want;
+    nc_image in;
+    nc_error e;
+    nc_filter f = NC_BICUBIC;
+    nc_interpolation plain = NC_INTERPOLATE_NEAREST;
+    const bool is_plain = interpolation_by_name(how, &plain), bytes = nc_starts_with(name, "tv.u8.");
+    const int64_t n = (int64_t)w * h;
+    if (!borrow(r, "in.rgb", &in) || !nc_golden_tensor_get(&r->t, name, &want) || want.elements != 3 * n || (!is_plain && !nc_filter_by_name(how, &f)))
+        return "the tensors are damaged, or the way of scaling is unknown";
+    const float *expected = bytes ? NULL : nc_golden_floats(r->a, &want);
+    float *plane = NC_NEW_ARRAY(r->a, float, (int64_t)in.width * in.height), *got = NC_NEW_ARRAY(r->a, float, n);
+    for (int k = 0; k < 3; k++) {
+        for (int64_t i = 0; i < (int64_t)in.width * in.height; i++)
+            plane[i] = (float)in.pixels[3 * i + k];
+        int status = is_plain ? nc_interpolate_f32(plane, in.width, in.height, got, w, h, plain, &e)
+                              : nc_resize_f32(plane, in.width, in.height, got, w, h, f, NC_RESIZE_TORCHVISION, &e);
+        if (status < 0)
+            return "could not be scaled";
+        for (int64_t i = 0; i < n; i++)
+            *worst = fmax(*worst, fabs((double)got[i] - (bytes ? want.bytes[k * n + i] : (double)expected[k * n + i])));
+    }
+    return *worst <= 2e-6 * 255 ? NULL : "values differ";
+}
+
 static void resizing(struct run *r)
 {
     NC_JSON_EACH(v, r->t.header) {
         const char *name = v->key.p, *why;
         char mode[8], filter[24];
-        int w, h, k;
+        int w, h;
         double worst = 0, gap;
         nc_filter f;
         if (nc_starts_with(name, "in.") || strcmp(name, "__metadata__") == 0)
@@ -167,6 +200,14 @@ static void resizing(struct run *r)
                 why = differ(&got, &want, 0, &worst);
                 nc_image_free(&got);
             }
+        } else if (sscanf(name, "big.thumbnail%d", &w) == 1) {
+            nc_image in, want, got;
+            nc_error e;
+            why = borrow(r, "in.big", &in) && borrow(r, name, &want) && nc_thumbnail(&in, w, w, &got, &e) == 0 ? NULL : "could not be scaled";
+            if (!why) {
+                why = differ(&got, &want, 0, &worst);
+                nc_image_free(&got);
+            }
         } else if (sscanf(name, "big.gap%lf.%23[a-z].%dx%d", &gap, filter, &w, &h) == 4 && nc_filter_by_name(filter, &f)) {
             nc_image in, want, got;
             nc_error e;
@@ -175,14 +216,15 @@ static void resizing(struct run *r)
                 why = differ(&got, &want, 0, &worst);
                 nc_image_free(&got);
             }
-        } else if (sscanf(name, "tv.u8.%dx%d.%23s%n", &w, &h, filter, &k) == 3 && nc_filter_by_name(filter, &f) && f != NC_NEAREST) {
+        } else if (sscanf(name, "tv.u8.%dx%d.%23s", &w, &h, filter) == 3 && nc_filter_by_name(filter, &f) && f != NC_NEAREST) {
             why = resize_torch(r, name, w, h, f, &worst);
+        } else if (sscanf(name, "tv.%*[uf0-9].%dx%d.%23s", &w, &h, filter) == 3 && w > 0 && h > 0 && w <= 65536 && h <= 65536) {
+            why = resize_planes(r, name, w, h, filter, &worst);
         } else if ((box || sscanf(name, "%7[a-z].%dx%d.%23s", mode, &w, &h, filter) == 4) && nc_filter_by_name(filter, &f) && w > 0 && h > 0 &&
                    w <= 65536 && h <= 65536) {
             why = strcmp(mode, "f") == 0 ? resize_floats(r, name, w, h, f, &worst) : resize_bytes(r, name, mode, box, w, h, f, &worst);
         } else {
-            skip(r, name, "this way of scaling is not used by a processor yet");
-            continue;
+            why = "this way of scaling is unknown";
         }
         result(r, name, why, worst);
     }

@@ -485,3 +485,26 @@ int nc_crop(const nc_image *in, int left, int top, int width, int height, const 
     }
     return 0;
 }
+
+/* Of the whole numbers beside x, at least 1, the one for which the sides' ratio comes out nearest. */
+static int round_side(double x, double aspect, int other, bool is_width)
+{
+    const double low = floor(x), high = ceil(x);
+    double from_low = fabs(aspect - (is_width ? low / other : low == 0 ? 0 : other / low)), from_high = fabs(aspect - (is_width ? high / other : high == 0 ? 0 : other / high));
+    const double best = !is_width && low == 0 ? low : from_low <= from_high ? low : high;
+    return best < 1 ? 1 : (int)best;
+}
+
+int nc_thumbnail(const nc_image *in, int width, int height, nc_image *out, nc_error *e)
+{
+    if (width < 1 || height < 1)
+        return nc_fail(e, NC_EINVAL, "thumbnail: a box of %d x %d", width, height);
+    if (width >= in->width && height >= in->height)
+        return nc_image_copy(in, out, e);
+    const double aspect = (double)in->width / in->height;
+    if ((double)width / height >= aspect)
+        width = round_side(height * aspect, aspect, height, true);
+    else
+        height = round_side(width / aspect, aspect, width, false);
+    return width == in->width && height == in->height ? nc_image_copy(in, out, e) : nc_resize_gap(in, width, height, NC_BICUBIC, 2, out, e);
+}

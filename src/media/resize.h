@@ -25,6 +25,11 @@ int nc_resize_gap(const nc_image *in, int width, int height, nc_filter filter, d
 /* One plane of floats [height, width]; out holds new_height * new_width. Pillow's mode F: weights and sums in double, rounded to float between the
  * passes. torchvision (torch's interpolate with antialias): all in float, horizontal first. */
 int nc_resize_f32(const float *in, int width, int height, float *out, int new_width, int new_height, nc_filter filter, nc_resize_rule rule, nc_error *e);
+/* Pillow's Image.thumbnail((width, height)): shrunk inside that box with the sides' ratio kept, bicubic with a gap of 2; never enlarged. */
+int nc_thumbnail(const nc_image *in, int width, int height, nc_image *out, nc_error *e);
+/* torch.nn.functional.interpolate of one plane without antialias (interpolate.c). */
+typedef enum nc_interpolation { NC_INTERPOLATE_NEAREST, NC_INTERPOLATE_NEAREST_EXACT, NC_INTERPOLATE_BILINEAR, NC_INTERPOLATE_BICUBIC } nc_interpolation;
+int nc_interpolate_f32(const float *in, int width, int height, float *out, int new_width, int new_height, nc_interpolation kind, nc_error *e);
 /* Pillow's Image.reduce((fx, fy)): means of blocks. */
 int nc_reduce(const nc_image *in, int fx, int fy, nc_image *out, nc_error *e);
 /* The part at (left, top); what lies outside the picture is filled with `fill` (channels bytes, NULL: zeros). Also pads. */
