@@ -89,6 +89,7 @@ typedef struct nc_attention_attr {
     double scale;                    /* of q k^T; 0: 1/sqrt(A) */
     double soft_cap;                 /* 0: none */
     int window;                      /* 0: none; position i sees i-window+1 .. i */
+    const float *slopes;             /* [H] of ALiBi, copied: score += slopes[h] * (j - i); NULL: none */
     struct nc_cache *cache;          /* NULL: keys are the rows of k; else rows are first written to the cache and attention reads it */
     int layer;                       /* cache layer */
 } nc_attention_attr;

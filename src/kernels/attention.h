@@ -1,6 +1,6 @@
 /* attention.h - fused softmax attention over spans of flat streams, and its gradient.
  *
- *   out[i,h,:] = sum_j p[i,h,j] v[j,g,:],   p = softmax_j of s = cap(scale * q[i,h,:].k[j,g,:])  over the keys j that i sees,  g = h / (H/G)
+ *   out[i,h,:] = sum_j p[i,h,j] v[j,g,:],   p = softmax_j of s = cap(scale * q[i,h,:].k[j,g,:]) + slope_h (j - i)  over the keys j that i sees,  g = h / (H/G)
  *   lse[i,h]   = log sum_j exp(s[i,h,j])                                    cap(x) = c tanh(x/c), or x without a soft cap
  *
  * q [N,H,A], k [M,G,A], v [M,G,Av], out [N,H,Av], lse [N,H]. A row that sees no key has out 0 and lse -inf; rows of no span give out 0, lse -inf.
@@ -57,6 +57,7 @@ typedef struct nc_attention_args {
     int64_t q_stride[2], k_stride[2], v_stride[2];   /* [row, head] */
     void *out, *lse;                 /* contiguous [N,H,Av], [N,H]; lse f32 (f64 in F64), may be NULL in the forward */
     double scale, soft_cap;          /* soft_cap 0: none */
+    const float *slopes;             /* [H]: ALiBi, s += slopes[h] * (j - i) by indices in the sequence (Press et al. 2022); NULL: none. Not together with a soft cap. */
     int64_t window;
     const nc_attention_span *span;   /* checked by nc_attention_check */
     int spans;

@@ -71,7 +71,7 @@ nc_value *nc_ln(nc_build *b, nc_value *x, nc_site *w, nc_site *bias, double eps)
 nc_value *nc_mlp(nc_build *b, nc_unary activation, nc_value *x, nc_site *w1, nc_site *b1, nc_site *w2, nc_site *b2);   /* w2 f(w1 x + b1) + b2 */
 nc_value *nc_gated_mlp(nc_build *b, nc_unary activation, nc_value *x, nc_site *gate, nc_site *up, nc_site *down);      /* down (f(gate x) * up x) */
 /* Attention over the spans of a stream: q [N,H*A], k, v [N,G*A] (or with heads split). Uses and counts up b->layer when a cache is there and cached is true. */
-typedef struct nc_attend { int heads, kv_heads, head_dim, window; double scale, soft_cap; bool cached; const nc_spans *spans; } nc_attend;
+typedef struct nc_attend { int heads, kv_heads, head_dim, window; double scale, soft_cap; bool cached; const nc_spans *spans; const float *slopes; } nc_attend;
 nc_value *nc_attend_heads(nc_build *b, nc_value *q, nc_value *k, nc_value *v, const nc_attend *a);   /* -> [N, H*A] */
 
 /* Keeps x after the run under a name, found by nc_program_value. */

@@ -47,7 +47,7 @@ static nc_value *split_heads(nc_build *b, nc_value *x, int heads)
 
 nc_value *nc_attend_heads(nc_build *b, nc_value *q, nc_value *k, nc_value *v, const nc_attend *a)
 {
-    nc_attention_attr attr = { .spans = a->spans, .scale = a->scale, .soft_cap = a->soft_cap, .window = a->window };
+    nc_attention_attr attr = { .spans = a->spans, .scale = a->scale, .soft_cap = a->soft_cap, .window = a->window, .slopes = a->slopes };
     if (a->cached && b->cache) {
         attr.cache = b->cache;
         attr.layer = b->layer++;

@@ -10,7 +10,7 @@
 #include "infer/kv_pages.h"
 #include "load/load.h"
 
-static const char *const folders[] = { "gpt2", "llama", "llama3", "mistral", "qwen3", "llava", "gpt_neox", "qwen2", "olmo2", "glm4", "gemma3", "mixtral", "deepseek_v2" };
+static const char *const folders[] = { "gpt2", "llama", "llama3", "mistral", "qwen3", "llava", "gpt_neox", "bloom", "qwen2", "olmo2", "glm4", "gemma3", "mixtral", "deepseek_v2" };
 enum { LONGEST = 100, OTHERS = 2 };
 
 static nc_loaded *load(const char *name, nc_dtype compute, bool pack, nc_pool *pool)
@@ -69,7 +69,7 @@ static void check_model(const char *name, nc_dtype compute)
     static const int chunks[] = { 1, 7, 64 };
     nc_pool *pool[3] = { nc_pool_new(1), nc_pool_new(2), nc_pool_new(3) };
     nc_loaded *plain = load(name, compute, false, pool[1]), *packed = load(name, compute, true, pool[1]);
-    int positions = plain->model->max_positions, n = positions < LONGEST ? positions : LONGEST;
+    int positions = plain->model->max_positions, n = positions > 0 && positions < LONGEST ? positions : LONGEST;
     size_t row = nc_dtype_bytes(compute, plain->model->hidden_size);
     int32_t ids[(OTHERS + 1) * LONGEST];
     for (int i = 0; i < NC_COUNT(ids); i++)

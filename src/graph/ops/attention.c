@@ -44,6 +44,8 @@ static int infer(nc_graph *g, nc_node *n, nc_error *e)
         return nc_infer_fail(n, e, NC_EINVAL, "no table of spans");
     if (!isfinite(attr->scale) || !(attr->soft_cap >= 0) || !isfinite(attr->soft_cap) || attr->window < 0)
         return nc_infer_fail(n, e, NC_EINVAL, "scale %g, soft cap %g, window %d", attr->scale, attr->soft_cap, attr->window);
+    if (attr->slopes && attr->soft_cap > 0)
+        return nc_infer_fail(n, e, NC_EUNSUPPORTED, "ALiBi's slopes and a soft cap together");
     if (attr->cache && q->dtype == NC_F64)
         return nc_infer_fail(n, e, NC_EUNSUPPORTED, "a cache holds f32 or bf16, the graph computes in f64");
     nc_infer_out(n, 0, q->dtype, NC_SHAPE(q->shape.dim[0], q->shape.dim[1], n->in[2]->shape.dim[2]), q->count, q->count_scale);
@@ -80,7 +82,7 @@ static int fill(const nc_node *n, const nc_run *r, nc_attention_args *a, nc_atte
 
     *a = (nc_attention_args){ .shape = shape_of(n), .q = q->data, .k = k->data, .v = v->data, .q_stride = { q->stride[0], q->stride[1] },
                               .k_stride = { k->stride[0], k->stride[1] }, .v_stride = { v->stride[0], v->stride[1] },
-                              .scale = attr->scale > 0 || attr->scale < 0 ? attr->scale : 1 / sqrt((double)q->shape.dim[2]), .soft_cap = attr->soft_cap,
+                              .scale = attr->scale > 0 || attr->scale < 0 ? attr->scale : 1 / sqrt((double)q->shape.dim[2]), .soft_cap = attr->soft_cap, .slopes = attr->slopes,
                               .window = attr->window, .spans = attr->spans->count };
     a->shape.rows = nc_live_rows(q, r->counts);
     a->shape.keys = nc_live_rows(k, r->counts);
@@ -220,5 +222,9 @@ const nc_op nc_op_attention_cached = { .name = "attention_cached", .flags = NC_O
 
 nc_value *nc_attention(nc_graph *g, nc_value *q, nc_value *k, nc_value *v, const nc_attention_attr *attr)
 {
-    return nc_emit(g, attr->cache ? &nc_op_attention_cached : &nc_op_attention, attr, sizeof *attr, (nc_value *[]){ q, k, v }, 3);
+    nc_attention_attr own = *attr;
+
+    if (attr->slopes && q->shape.rank == 3 && q->shape.dim[1] > 0)
+        own.slopes = nc_arena_copy(nc_graph_arena(g), attr->slopes, (size_t)q->shape.dim[1] * sizeof *attr->slopes);
+    return nc_emit(g, attr->cache ? &nc_op_attention_cached : &nc_op_attention, &own, sizeof own, (nc_value *[]){ q, k, v }, 3);
 }

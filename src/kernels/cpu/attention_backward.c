@@ -123,6 +123,21 @@ static bool sight(scratch *w, int64_t start, int keys)
     return all;
 }
 
+/* ALiBi: raw products of keys [begin, end) of the block and all lanes begin at slope / scale * (j - i). */
+static void tilt(const job *j, scratch *w, int64_t start, int begin, int end)
+{
+    float slope[NC_TILE] = { 0 };
+    int64_t index[NC_TILE] = { 0 };
+
+    for (int r = 0; r < w->tile.rows; r++) {
+        slope[r] = (float)((double)j->a->slopes[w->tile.head[r]] / j->a->scale);
+        index[r] = nc_tile_index(&w->tile, r);
+    }
+    for (int k = begin; k < end; k++)
+        for (int r = 0; r < NC_TILE; r++)
+            w->s[k * NC_TILE + r] = slope[r] * (float)(start + k - index[r]);
+}
+
 /* The tile meets one block of keys. Where the edge of sight crosses it, 16 keys at a time (32 lanes for dQ) with no more than they see. */
 static void meet(const job *j, scratch *w, int64_t start, int keys, float *dk, float *dv)
 {
@@ -142,7 +157,9 @@ static void meet(const job *j, scratch *w, int64_t start, int keys, float *dk, f
         high[i] = any ? (63 - __builtin_clzll(any)) / 16 * 16 + 16 : 0;
         if (!any)
             continue;
-        t->product(w->s + k * NC_TILE + low[i], NC_TILE, w->k_rows + (start + k) * kw, kw, w->q_lanes + low[i], NC_TILE, rows, high[i] - low[i], kw, false);
+        if (j->a->slopes)
+            tilt(j, w, start, k, k + rows);
+        t->product(w->s + k * NC_TILE + low[i], NC_TILE, w->k_rows + (start + k) * kw, kw, w->q_lanes + low[i], NC_TILE, rows, high[i] - low[i], kw, j->a->slopes != NULL);
         t->product(w->dp + k * NC_TILE + low[i], NC_TILE, w->v_rows + (start + k) * vw, vw, w->g_lanes + low[i], NC_TILE, rows, high[i] - low[i], vw, false);
     }
     t->gradient((keys + 15) / 16 * 16, w->s, w->dp, w->seen, &j->score, w->lse2, w->d, w->p, w->ds, w->ds_pairs);

@@ -157,6 +157,17 @@ static void load_queries(const job *j, scratch *w)
                      (size_t)d->head * (size_t)size);
 }
 
+/* ALiBi: raw products of rows [begin, end) and columns [low, high) begin at slope / scale * (j - i). */
+static void tilt(const job *j, scratch *w, int64_t start, int begin, int end, int low, int high)
+{
+    for (int r = begin; r < end; r++) {
+        const float slope = (float)((double)j->a->slopes[w->tile.head[r]] / j->a->scale);
+        const int64_t away = start - nc_tile_index(&w->tile, r);
+        for (int c = low; c < high; c++)
+            w->s[r * NC_TILE + c] = slope * (float)(away + c);
+    }
+}
+
 /* Rows [begin, end) meet one block. Where the edge of sight crosses it, 16 rows at a time with no more columns than they see. */
 static void meet(const job *j, scratch *w, const uint32_t *keys, const uint32_t *values, int64_t start, int begin, int end)
 {
@@ -175,7 +186,9 @@ static void meet(const job *j, scratch *w, const uint32_t *keys, const uint32_t 
         uint64_t any = w->seen[r] | w->seen[r + rows - 1];
         low[i] = __builtin_ctzll(any) / 32 * 32;
         high[i] = (63 - __builtin_clzll(any)) / 16 * 16 + 16;
-        j->t->product(w->s + r * NC_TILE + low[i], NC_TILE, w->q + (int64_t)r * words, words, keys + low[i], NC_TILE, rows, high[i] - low[i], words, false);
+        if (j->a->slopes)
+            tilt(j, w, start, r, r + rows, low[i], high[i]);
+        j->t->product(w->s + r * NC_TILE + low[i], NC_TILE, w->q + (int64_t)r * words, words, keys + low[i], NC_TILE, rows, high[i] - low[i], words, j->a->slopes != NULL);
     }
     j->t->softmax(end - begin, w->s + begin * NC_TILE, w->seen + begin, &j->score, w->m + begin, w->l + begin, w->alpha + begin, w->p + begin * cells);
     j->t->rescale(w->acc + (int64_t)begin * V, V, w->alpha + begin, end - begin);

@@ -113,6 +113,8 @@ static inline void nc_tile_active(const nc_attention_tile *t, int64_t low, int64
 }
 /* Element of row r of the tile in a [rows, heads] array of these strides. */
 static inline int64_t nc_tile_row(const nc_attention_tile *t, int r, int64_t row_stride, int64_t head_stride) { return t->row[r] * row_stride + t->head[r] * head_stride; }
+/* The index in its sequence of row r's token. */
+static inline int64_t nc_tile_index(const nc_attention_tile *t, int r) { return t->span->q_index + t->row[r] - t->span->q_row; }
 /* Rows of no span: out 0 (and lse -inf); spans are in order of rows. */
 void nc_attention_gaps(const nc_attention_args *a, void *out, int64_t row_bytes, float *lse);
 #endif

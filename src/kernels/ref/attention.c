@@ -59,7 +59,8 @@ static void value_of(const keyed *x, int64_t j, double *v)
         v[c] = load(d->dtype, page, (((int64_t)x->g * (NC_ATTENTION_BLOCK / per) + at / per) * d->value_head + c) * per + at % per);
 }
 
-static double score(const nc_attention_args *a, const double *q, const double *k, double *slope)
+/* away: j - i, for ALiBi's slope of head h. */
+static double score(const nc_attention_args *a, const double *q, const double *k, int h, int64_t away, double *slope)
 {
     double s = 0;
 
@@ -72,7 +73,7 @@ static double score(const nc_attention_args *a, const double *q, const double *k
         *slope = 1 - t * t;
         s = a->soft_cap * t;
     }
-    return s;
+    return a->slopes ? s + (double)a->slopes[h] * (double)away : s;
 }
 
 /* The span of query row i, or NULL; spans are in order of rows. */
@@ -97,19 +98,19 @@ static void forward_head(const nc_attention_args *a, const nc_attention_span *s,
     const nc_attention_shape *d = &a->shape;
     double q[NC_ATTENTION_MAX_HEAD], k[NC_ATTENTION_MAX_HEAD], sum[NC_ATTENTION_MAX_HEAD] = { 0 }, most = -INFINITY, total = 0, slope;
     keyed x = { a, s, h / (d->heads / d->kv_heads) };
-    int64_t first = 0, last = -1;
+    int64_t first = 0, last = -1, index = s ? s->q_index + row - s->q_row : 0;
 
     if (s)
-        nc_attention_sees(s, nc_attention_keys(s, d->paged), a->window, s->q_index + row - s->q_row, &first, &last);
+        nc_attention_sees(s, nc_attention_keys(s, d->paged), a->window, index, &first, &last);
     for (int c = 0; c < d->head; c++)
         q[c] = load(d->dtype, a->q, row * a->q_stride[0] + h * a->q_stride[1] + c);
     for (int64_t j = first; j <= last; j++) {
         key_of(&x, j, k);
-        most = fmax(most, score(a, q, k, &slope));
+        most = fmax(most, score(a, q, k, h, j - index, &slope));
     }
     for (int64_t j = first; j <= last; j++) {
         key_of(&x, j, k);
-        double p = exp(score(a, q, k, &slope) - most);
+        double p = exp(score(a, q, k, h, j - index, &slope) - most);
         value_of(&x, j, k);
         total += p;
         for (int c = 0; c < d->value_head; c++)
@@ -164,11 +165,11 @@ static void backward_row(const nc_attention_args *a, const nc_attention_span *s,
     const nc_attention_shape *d = &a->shape;
     double q[NC_ATTENTION_MAX_HEAD], k[NC_ATTENTION_MAX_HEAD], v[NC_ATTENTION_MAX_HEAD], g[NC_ATTENTION_MAX_HEAD], dq[NC_ATTENTION_MAX_HEAD] = { 0 };
     keyed x = { a, s, h / (d->heads / d->kv_heads) };
-    int64_t first = 0, last = -1, at = row * d->heads + h;
+    int64_t first = 0, last = -1, at = row * d->heads + h, index = s ? s->q_index + row - s->q_row : 0;
     double lse = load(wide(d->dtype), a->lse, at), D = a->dlse ? -load(wide(d->dtype), a->dlse, at) : 0, slope;
 
     if (s)
-        nc_attention_sees(s, s->k_rows, a->window, s->q_index + row - s->q_row, &first, &last);
+        nc_attention_sees(s, s->k_rows, a->window, index, &first, &last);
     for (int c = 0; c < d->head; c++)
         q[c] = load(d->dtype, a->q, row * a->q_stride[0] + h * a->q_stride[1] + c);
     for (int c = 0; c < d->value_head; c++) {
@@ -178,7 +179,7 @@ static void backward_row(const nc_attention_args *a, const nc_attention_span *s,
     for (int64_t j = first; j <= last; j++) {
         key_of(&x, j, k);
         value_of(&x, j, v);
-        double p = exp(score(a, q, k, &slope) - lse), dp = 0;
+        double p = exp(score(a, q, k, h, j - index, &slope) - lse), dp = 0;
         double *dkj = dk + (s->k_row + j) * d->head, *dvj = dv + (s->k_row + j) * d->value_head;
         for (int c = 0; c < d->value_head; c++) {
             dp += g[c] * v[c];

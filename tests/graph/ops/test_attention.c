@@ -2,7 +2,7 @@
 #include "graph/op_check.h"
 #include "graph/spans.h"
 
-typedef struct rule { nc_span span[4]; int spans; double scale, soft_cap; int window; bool lse; } rule;
+typedef struct rule { nc_span span[4]; int spans; double scale, soft_cap; int window; bool lse; const float *slopes; } rule;
 
 static nc_value *build(nc_graph *g, nc_value *const *in, const void *arg)
 {
@@ -10,7 +10,7 @@ static nc_value *build(nc_graph *g, nc_value *const *in, const void *arg)
     nc_spans *spans = NC_NEW(nc_graph_arena(g), nc_spans);
 
     *spans = (nc_spans){ (nc_span *)r->span, r->spans };
-    nc_value *y = nc_attention(g, in[0], in[1], in[2], &(nc_attention_attr){ .spans = spans, .scale = r->scale, .soft_cap = r->soft_cap, .window = r->window });
+    nc_value *y = nc_attention(g, in[0], in[1], in[2], &(nc_attention_attr){ .spans = spans, .scale = r->scale, .soft_cap = r->soft_cap, .window = r->window, .slopes = r->slopes });
     return r->lse ? nc_output(y, 1) : y;
 }
 
@@ -54,6 +54,14 @@ static void test_soft_cap(void **state)
     check("log-sum-exp", &(rule){ .span = { { 0, 21, 0, 21, 0, -1, 0, NC_SIGHT_CAUSAL } }, .spans = 1, .soft_cap = 3.0, .lse = true }, 21, 21, 2, 2, 8, 8);
 }
 
+static void test_slopes(void **state)
+{
+    static const float slopes[] = { 0.5f, 0.0625f, 0.7071f, 0.25f };
+    (void)state;
+    check("ALiBi", &(rule){ .span = { { 0, 70, 0, 70, 0, -1, 0, NC_SIGHT_CAUSAL }, { 70, 9, 70, 9, 0, -1, 0, NC_SIGHT_CAUSAL } }, .spans = 2, .slopes = slopes }, 79, 79, 4, 2, 10, 6);
+    check("ALiBi, full", &(rule){ .span = { { 0, 5, 0, 140, 3, -1, 0, NC_SIGHT_FULL } }, .spans = 1, .scale = 0.3, .slopes = slopes }, 5, 140, 2, 2, 8, 8);
+}
+
 /* ---- the cached op: rows come in chunks, the cache is two arrays; the same bits as the whole, and no gradient ---- */
 enum { LAYERS = 2, BLOCKS = 3, ROWS = 130, HEADS = 4, GROUPS = 2, A = 6, V = 8 };
 typedef struct store { nc_cache cache; _Alignas(64) char keys[LAYERS][BLOCKS][GROUPS * A * 64 * 4]; _Alignas(64) char values[LAYERS][BLOCKS][GROUPS * V * 64 * 4]; } store;
@@ -82,7 +90,7 @@ static void run_rows(nc_dtype t, store *cache, int64_t from, int64_t to, void *o
                 nc_dtype_store(t, in[i]->data, k - from * width[i], v);
         }
     }
-    nc_value *y = nc_attention(g, in[0], in[1], in[2], &(nc_attention_attr){ .spans = &spans, .cache = cache ? &cache->cache : NULL, .layer = 1 });
+    nc_value *y = nc_attention(g, in[0], in[1], in[2], &(nc_attention_attr){ .spans = &spans, .cache = cache ? &cache->cache : NULL, .layer = 1, .slopes = (const float[]){ 0.25f, 0.5f, 0.01f, 1 } });
     nc_keep(g, y);
     if (nc_plan_new(g, 1, &p, &e) < 0 || nc_plan_bind(p, NULL, &e) < 0 || nc_plan_run(p, &(nc_run_options){ 0 }, &e) < 0)
         fail_msg("%s", e.message);
@@ -124,7 +132,7 @@ static void test_refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_causal), cmocka_unit_test(test_full), cmocka_unit_test(test_prefix), cmocka_unit_test(test_soft_cap), cmocka_unit_test(test_cached),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_causal), cmocka_unit_test(test_full), cmocka_unit_test(test_prefix), cmocka_unit_test(test_soft_cap), cmocka_unit_test(test_slopes), cmocka_unit_test(test_cached),
                                         cmocka_unit_test(test_refused) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
