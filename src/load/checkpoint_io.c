@@ -5,13 +5,13 @@
 #include "formats/safetensors.h"
 #include "load/weights.h"
 
-struct save { const nc_model *m; nc_dtype dtype; void *piece; int held; };
+struct save { const nc_site **sites; nc_dtype dtype; void *piece; int held; };
 
 /* Pieces are asked for in order; a site is read whole once, into a buffer that serves its pieces. */
 static int fill_piece(void *context, int i, uint64_t offset, void *out, size_t n, nc_error *e)
 {
     struct save *s = context;
-    const nc_site *site = s->m->sites[i];
+    const nc_site *site = s->sites[i];
     if (s->held != i) {
         free(s->piece);
         s->piece = nc_xmalloc(nc_dtype_bytes(s->dtype, nc_site_count(site)) + 64);
@@ -47,13 +47,18 @@ int nc_model_save(const nc_model *m, const char *folder, nc_dtype t, uint64_t ma
 {
     NC_TRY(nc_mkdirs(folder, e));
     nc_store *stores = nc_xcalloc((size_t)m->site_count + 1, sizeof *stores);
+    struct save save = { .sites = nc_xcalloc((size_t)m->site_count + 1, sizeof *save.sites), .dtype = t, .held = -1 };
+    int count = 0;
     for (int i = 0; i < m->site_count; i++) {
         const nc_site *s = m->sites[i];
-        stores[i] = (nc_store){ s->file_name ? s->file_name : s->name, t, s->file_shape, NULL };
+        if (!nc_site_is_there(s) && !s->trainable)
+            continue;
+        save.sites[count] = s;
+        stores[count++] = (nc_store){ s->file_name ? s->file_name : s->name, t, s->file_shape, NULL };
     }
-    struct save save = { .m = m, .dtype = t, .held = -1 };
-    int status = nc_safetensors_write_folder(folder, "model", stores, m->site_count, NULL, max_shard_bytes, fill_piece, &save, e);
+    int status = nc_safetensors_write_folder(folder, "model", stores, count, NULL, max_shard_bytes, fill_piece, &save, e);
     free(save.piece);
+    free(save.sites);
     free(stores);
     return status < 0 ? status : write_config(m, folder, t, e);
 }

@@ -298,6 +298,8 @@ int nc_weights_read(nc_model *m, nc_checkpoint *c, const nc_weights_options *o, 
     int status = 0;
     for (int i = 0; i < m->site_count && status == 0; i++) {
         status = nc_checkpoint_find(c, m, m->sites[i], &sources[i], e);
+        if (status == 0 && !sources[i].data)
+            m->sites[i]->flags |= NC_SITE_MISSING;
         if (status == 0 && sources[i].name && !nc_checkpoint_is_gguf(c))
             m->sites[i]->file_name = nc_arena_strdup(m->arena, sources[i].name);
     }

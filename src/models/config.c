@@ -9,7 +9,7 @@
 /* Keys that change neither the forward pass nor training, in every family: provenance, generation and pipeline settings, regularization that the recipe sets. */
 static const char *const meaningless[] = {
     "_name_or_path", "architectures", "transformers_version", "torch_dtype", "dtype", "model_type", "use_cache", "bos_token_id", "eos_token_id", "pad_token_id",
-    "sep_token_id", "cls_token_id", "unk_token_id", "decoder_start_token_id", "task_specific_params", "id2label", "label2id", "output_attentions", "output_hidden_states", "return_dict",
+    "sep_token_id", "cls_token_id", "unk_token_id", "decoder_start_token_id", "task_specific_params", "id2label", "label2id", "num_labels", "output_attentions", "output_hidden_states", "return_dict",
     "use_return_dict", "torchscript", "tie_encoder_decoder", "pruned_heads", "initializer_range", "attn_implementation", "_attn_implementation", "_attn_implementation_autoset",
     "pretraining_tp", "finetuning_task", "problem_type", "tokenizer_class", "prefix", "chunk_size_feed_forward", "is_encoder_decoder", "is_decoder", "add_cross_attention",
     "cross_attention_hidden_size", "use_bfloat16", "tf_legacy_loss", "early_stopping", "max_length", "min_length", "do_sample", "num_beams", "num_beam_groups",

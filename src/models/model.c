@@ -176,6 +176,41 @@ nc_site *nc_weight_conv1d(nc_model *m, const char *name, int64_t in, int64_t out
     return s;
 }
 
+const char *nc_config_class(const nc_model *m, nc_config *r)
+{
+    const nc_json *list = nc_config_get(r, "architectures");
+    const char *name = list && list->count ? nc_json_string(list->first, "") : "", *known = m->family->architectures;
+    size_t n = strlen(name);
+    if (m->parent || !n)
+        return "";
+    for (; known; known = strchr(known, ' ') ? strchr(known, ' ') + 1 : NULL)
+        if (!strncmp(known, name, n) && (known[n] == ' ' || !known[n]))
+            return nc_arena_strdup(m->arena, name);
+    nc_config_mistake(r, "architectures: the class %s is not written here (for a %s: %s)", name, m->family->name, m->family->architectures);
+    return "";
+}
+
+void nc_config_labels(nc_model *m, nc_config *r)
+{
+    const nc_json *names = nc_config_get(r, "id2label");
+    const char *problem = nc_config_string(r, "problem_type", "");
+    m->labels.count = (int)nc_config_int(r, "num_labels", nc_json_is(names, NC_JSON_OBJECT) ? names->count : 2);
+    m->labels.problem = !strcmp(problem, "multi_label_classification") ? NC_MULTI_LABEL
+                        : !strcmp(problem, "regression") || (!*problem && m->labels.count == 1) ? NC_REGRESSION : NC_SINGLE_LABEL;
+    if (m->labels.count < 1)
+        nc_config_mistake(r, "a classifier with %d labels", m->labels.count);
+}
+
+nc_value *nc_model_loss(const nc_model *m, nc_build *b)
+{
+    nc_encoded x = { 0 };
+    if (m->family->outputs)
+        return m->family->outputs(m, m->self, b);
+    nc_modality what = m->family->reads_text ? NC_TEXTS : NC_PICTURES;
+    m->family->encode(m, m->self, b, what, &x);
+    return x.logits ? nc_labels_loss(b, &m->labels, x.logits, what == NC_TEXTS ? "sequences" : "pictures") : NULL;
+}
+
 nc_value *nc_model_tower(const nc_model *m, nc_build *b)
 {
     return m->family->tower(m, m->self, b);

@@ -6,6 +6,7 @@
 #define NC_MODELS_MODEL_H
 #include "models/config.h"
 #include "nn/build.h"
+#include "nn/loss.h"
 
 typedef struct nc_model nc_model;
 typedef struct nc_family nc_family;
@@ -15,8 +16,14 @@ typedef struct nc_head { nc_site *w, *bias; double scale, soft_cap; } nc_head;  
 /* What the decoder's layers need of a cache. */
 typedef struct nc_cache_need { int layers, kv_heads, key_dim, value_dim; } nc_cache_need;
 
-/* What a tower says of itself: pictures are size x size, cut into patches; class_rows rows stand before the patches of each. */
-typedef struct nc_vision_info { int image_size, patch_size, channels, class_rows, layers, hidden_size; } nc_vision_info;
+/* What a tower says of itself: pictures are size x size, cut into patches; class_rows rows, which have positions, and then register_rows, which have none, stand before
+ * the patches of each. */
+typedef struct nc_vision_info { int image_size, patch_size, channels, class_rows, layers, hidden_size, register_rows; } nc_vision_info;
+
+/* What an encoder makes of a step's pictures or texts: rows after its closing norm (conv nets: maps [n,C,H,W]), and for each picture or text one vector and, where its
+ * class has such a head, the logits of its labels. NULL: has none. */
+typedef struct nc_encoded { nc_value *rows, *pooled, *logits; } nc_encoded;
+typedef enum nc_modality { NC_PICTURES, NC_TEXTS } nc_modality;
 
 struct nc_family {
     const char *name;                        /* Hugging Face model_type */
@@ -46,6 +53,9 @@ struct nc_family {
     /* Models that are no decoder (CLIP, SigLIP): builds everything, probes its outputs under the reference's names ("out.image_embeds") and returns the loss it is
      * trained with. The count "pictures" is fixed. */
     nc_value *(*outputs)(const nc_model *m, const void *self, nc_build *b);
+    /* Encoders (ViT, BERT, conv nets, each side of a pair): the mathematics up to what nc_encoded holds, probed under the reference's names. Loss: nc_model_loss. */
+    void (*encode)(const nc_model *m, const void *self, nc_build *b, nc_modality what, nc_encoded *out);
+    bool reads_text;                         /* encode takes texts; else pictures, or both when outputs is there too */
     /* Capacities of the counts beyond "tokens" and "scored", for a step of at most so many pictures. NULL: none. */
     void (*capacity)(const void *self, nc_build *b, int64_t pictures);
 };
@@ -64,6 +74,7 @@ struct nc_model {
     nc_model *parent;                        /* the model this is a part of; its sites are listed there too */
     int hidden_size, vocab_size, max_positions;   /* set by config() of decoders */
     int image_token_id, video_token_id;      /* -1 without */
+    nc_labels labels;                        /* of classifiers; set by nc_config_labels */
 };
 
 /* An instance from a config tree: the family by model_type; sites listed, no memory for weights yet. */
@@ -86,9 +97,15 @@ void nc_weight_scope(nc_model *m, const char *format, ...) NC_PRINTF(2, 3);     
 /* Used by config(): a part of another family under a key ("vision_config"), its sites under prefix. NULL after a mistake (sticks to r). */
 nc_model *nc_submodel(nc_model *m, nc_config *r, const char *key, const char *prefix);
 void nc_submodel_weights(nc_model *part);    /* lists the part's sites here in the parent's order */
+/* The class that architectures names ("ViTForImageClassification"), which says what heads there are; "" for a part or when the key is absent. A class the family does
+ * not answer for is a mistake. */
+const char *nc_config_class(const nc_model *m, nc_config *r);
+void nc_config_labels(nc_model *m, nc_config *r);            /* num_labels or id2label (2 without), problem_type */
+/* Builds a model that has a loss of its own (outputs), or an encoder and the loss of its labels (nn/loss.h has the tables); NULL when there is none. */
+nc_value *nc_model_loss(const nc_model *m, nc_build *b);
 
-/* Tables of a tower for equal pictures: "vision.patches" f32 [patches, channels*patch*patch], "vision.rows" (patch of each row or -1), "vision.class" (0 at class
- * rows, else -1), "vision.pos" and the spans "vision"; counts "patches", "vision". */
+/* Tables of a tower for equal pictures: "vision.patches" f32 [patches, channels*patch*patch], "vision.rows" (patch of each row or -1), "vision.class" (0, 1 ... at the rows
+ * before the patches, else -1), "vision.pos" (-1: none) and the spans "vision"; counts "patches", "vision". */
 /* Pictures of another size than the tower's (multiples of patch_size) fill "vision.taps" and "vision.share" [vision, 16]: bicubic weights over the position
  * table as torch's interpolate gives them (a = -0.75, no antialias, corners not aligned), for programs built with any_size. */
 int nc_prepare_pictures(nc_batch *batch, const nc_vision_info *info, const nc_pixels *pictures, int count, nc_error *e);

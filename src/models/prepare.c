@@ -95,7 +95,7 @@ struct grid { int down, across, rows; };
 static int grid_of(const nc_vision_info *info, const nc_pixels *p, struct grid *g, nc_error *e)
 {
     *g = (struct grid){ p->height / info->patch_size, p->width / info->patch_size, 0 };
-    g->rows = g->down * g->across + info->class_rows;
+    g->rows = g->down * g->across + info->class_rows + info->register_rows;
     if (p->channels != info->channels || p->height < info->patch_size || p->width < info->patch_size)
         return nc_fail(e, NC_ESHAPE, "a picture of %d x %d x %d for a tower that takes %d channels and patches of %d", p->channels, p->height, p->width, info->channels,
                        info->patch_size);
@@ -107,12 +107,12 @@ static void picture_rows(const nc_vision_info *info, const struct grid *g, int f
 {
     int side = info->image_size / info->patch_size;
     for (int j = 0; j < g->rows; j++) {
-        int patch = j - info->class_rows;
+        int patch = j - info->class_rows - info->register_rows;
         from[j] = patch < 0 ? -1 : first_patch + patch;
         class[j] = patch < 0 ? j : -1;
-        pos[j] = j;
+        pos[j] = j < info->class_rows ? j : patch < 0 ? -1 : info->class_rows + patch;
         for (int i = 0; i < 16; i++) {
-            taps[16 * j + i] = i || patch >= 0 ? -1 : j;
+            taps[16 * j + i] = i || patch >= 0 ? -1 : pos[j];
             share[16 * j + i] = i == 0;
         }
         if (patch >= 0)
@@ -126,7 +126,7 @@ int nc_prepare_pictures(nc_batch *batch, const nc_vision_info *info, const nc_pi
     struct grid g;
     for (int i = 0; i < count; i++) {
         NC_TRY(grid_of(info, &pictures[i], &g, e));
-        patches += g.rows - info->class_rows;
+        patches += g.down * g.across;
         rows += g.rows;
     }
     float *table = nc_batch_f32(batch, "vision.patches", patches, width), *share = nc_batch_f32(batch, "vision.share", rows, 16);
@@ -140,7 +140,7 @@ int nc_prepare_pictures(nc_batch *batch, const nc_vision_info *info, const nc_pi
         cut_patches(table + patch * width, &pictures[i], info->patch_size);
         picture_rows(info, &g, patch, from + row, class + row, pos + row, taps + 16 * row, share + 16 * row);
         nc_batch_add_span(batch, "vision", (nc_span){ .q_row = row, .q_rows = g.rows, .k_row = row, .k_rows = g.rows, .slot = -1, .sight = NC_SIGHT_FULL });
-        patch += g.rows - info->class_rows;
+        patch += g.down * g.across;
         row += g.rows;
     }
     return 0;
@@ -150,5 +150,5 @@ void nc_capacity_pictures(nc_build *b, const nc_vision_info *info, int64_t pictu
 {
     int64_t side = info->image_size / info->patch_size;
     nc_build_capacity(b, "patches", pictures * side * side);
-    nc_build_capacity(b, "vision", pictures * (side * side + info->class_rows));
+    nc_build_capacity(b, "vision", pictures * (side * side + info->class_rows + info->register_rows));
 }

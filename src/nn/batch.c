@@ -62,6 +62,11 @@ int64_t nc_batch_count(const nc_batch *b, const char *name)
     return -1;
 }
 
+const char *nc_batch_count_name(const nc_batch *b, int i)
+{
+    return i >= 0 && i < b->counts ? b->count[i].name : NULL;
+}
+
 void nc_batch_set_count(nc_batch *b, const char *name, int64_t n)
 {
     for (int i = 0; i < b->counts; i++)

@@ -43,6 +43,7 @@ nc_batch *nc_batch_new(void);
 void nc_batch_free(nc_batch *b);
 void nc_batch_reset(nc_batch *b);                                                 /* forgets names, keeps memory */
 int64_t nc_batch_count(const nc_batch *b, const char *name);                      /* -1 when never set */
+const char *nc_batch_count_name(const nc_batch *b, int i);                        /* NULL behind the last */
 void nc_batch_set_count(nc_batch *b, const char *name, int64_t n);
 /* A table of rows x columns, uninitialized; the batch owns it until the next reset. Asking again for the same name gives it anew (old contents lost). */
 int32_t *nc_batch_i32(nc_batch *b, const char *name, int64_t rows, int64_t columns);

@@ -5,7 +5,6 @@
 
 enum { MAX_INPUTS = 64, MAX_SPANS = 16 };
 
-
 struct input { nc_value *value; char name[48]; };
 struct span_list { nc_spans spans; char name[48]; };
 struct site_value { const nc_site *site; nc_value *value; };
@@ -31,7 +30,8 @@ nc_program *nc_program_new(const nc_program_options *o)
 {
     nc_program *p = nc_xcalloc(1, sizeof *p);
     p->g = nc_graph_new(o->compute);
-    p->build = (nc_build){ .g = p->g, .program = p, .cache = o->cache, .training = o->training, .any_size = o->any_size, .recompute = o->recompute, .probes = o->probes };
+    p->build = (nc_build){ .g = p->g, .program = p, .cache = o->cache, .training = o->training, .any_size = o->any_size, .masked = o->masked, .recompute = o->recompute,
+                           .probes = o->probes, .picture_height = o->picture_height, .picture_width = o->picture_width };
     if (o->point)
         nc_build_point(&p->build, o->point, o->point_context);
     return p;
@@ -147,6 +147,13 @@ int nc_program_run(nc_program *p, const nc_batch *batch, const nc_run_options *o
 void nc_build_capacity(nc_build *b, const char *count, int64_t capacity)
 {
     nc_graph_count(b->g, count, capacity);
+}
+
+void nc_build_capacities(nc_build *b, const nc_batch *batch)
+{
+    const char *name;
+    for (int i = 0; (name = nc_batch_count_name(batch, i)); i++)
+        nc_build_capacity(b, name, nc_batch_count(batch, name));
 }
 
 void nc_build_fixed(nc_build *b, const char *count, int64_t n)

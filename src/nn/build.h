@@ -18,7 +18,8 @@ struct nc_build {
     nc_graph *g;
     nc_program *program;
     nc_cache *cache;             /* NULL: no cache, keys are the rows at hand */
-    bool training, any_size;
+    bool training, any_size, masked;
+    int picture_height, picture_width;
     int layer;                   /* cache layer of the attention being built; models count it up */
     bool recompute;              /* blocks are made again in the backward pass */
     bool balance;                /* routers are counted for nc_moe_balance (nn/moe.h) */
@@ -34,6 +35,8 @@ typedef struct nc_program_options {
     nc_dtype compute;            /* NC_F32, NC_BF16, NC_F64 */
     bool training, recompute, probes;
     bool any_size;               /* towers take pictures of any size: position tables are interpolated */
+    bool masked;                 /* towers that know a mask token put it where "vision.masked" [patches] is 0 (else -1) */
+    int picture_height, picture_width;   /* of all pictures of this program, where the graph is made for one shape (conv nets); 0: as the config says */
     nc_cache *cache;
     nc_point_fn *point; void *point_context;
 } nc_program_options;
@@ -57,6 +60,7 @@ const char *nc_program_probe_name(const nc_program *p, int i);
 
 /* Inputs of a stage. The named count must have a capacity (nc_build_capacity). columns 0: rank 1. */
 void nc_build_capacity(nc_build *b, const char *count, int64_t capacity);
+void nc_build_capacities(nc_build *b, const nc_batch *batch);                    /* of every count the batch has: its own number */
 /* A count that is the same in every run: its axes are constants (the pairs of a contrastive batch). */
 void nc_build_fixed(nc_build *b, const char *count, int64_t n);
 nc_value *nc_in(nc_build *b, const char *name, nc_dtype t, const char *count, int64_t columns);

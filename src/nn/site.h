@@ -18,7 +18,8 @@ enum { NC_SITE_LINEAR = 1,       /* an operand of products: may be held packed *
        NC_SITE_BUFFER = 2,       /* no gradient reaches it */
        NC_SITE_KEEP_F32 = 4,     /* stays f32 in a bf16 run */
        NC_SITE_TRANSPOSED = 8,   /* the file holds [in, out] (GPT-2's Conv1D) */
-       NC_SITE_OPTIONAL = 16 };  /* a file may lack it: then it keeps its initial value */
+       NC_SITE_OPTIONAL = 16,    /* a file may lack it: then it is marked missing; it keeps its initial value and is not saved unless it is trained */
+       NC_SITE_MISSING = 32 };
 
 struct nc_site {
     const char *name;            /* canonical; the model's arena */
@@ -47,5 +48,6 @@ struct nc_adapter {
     nc_adapter *next;
 };
 
+static inline bool nc_site_is_there(const nc_site *s) { return s && !(s->flags & NC_SITE_MISSING); }
 static inline int64_t nc_site_count(const nc_site *s) { return nc_shape_count(&s->shape); }
 #endif
