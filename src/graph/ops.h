@@ -114,4 +114,19 @@ typedef struct nc_conv_attr { int dims; int stride[3], pad[3], dilation[3]; int 
 nc_value *nc_conv(nc_graph *g, nc_value *x, nc_value *w, nc_value *b, const nc_conv_attr *attr);
 typedef struct nc_pool_attr { int dims; int kernel[3], stride[3], pad[3]; bool average, count_pad, ceil; } nc_pool_attr;
 nc_value *nc_pool_op(nc_graph *g, nc_value *x, const nc_pool_attr *attr);
+
+/* ---- pictures whose cells are rows (ops/grid.c, ops/group_linear.c, ops/batch_norm.c): x [pictures * height * width, channels] ---- */
+typedef struct nc_grid_window { int kernel[2], stride[2], dilation[2], before[2], after[2]; bool ceil; } nc_grid_window;   /* rows, columns; stride, dilation 0: 1 */
+/* Cells of the output; ceil rounds up, but no window starts beyond the picture and its padding before. false: the window does not fit. */
+bool nc_grid_out(const nc_grid_window *w, int64_t height, int64_t width, int64_t *out_height, int64_t *out_width);
+nc_value *nc_grid_columns_op(nc_graph *g, nc_value *x, int64_t height, int64_t width, const nc_grid_window *w);   /* [cells, channels * kernel], channels outermost as in a weight */
+nc_value *nc_grid_depth_op(nc_graph *g, nc_value *x, nc_value *weight, nc_value *bias, int64_t height, int64_t width, const nc_grid_window *w);   /* weight [channels, kernel] */
+nc_value *nc_grid_pool_op(nc_graph *g, nc_value *x, int64_t height, int64_t width, const nc_grid_window *w, bool average);   /* an average over the cells inside */
+/* x [N, groups*K], w [groups*M, K] -> [N, groups*M]: each group's columns times its own rows of w. */
+nc_value *nc_group_linear_op(nc_graph *g, nc_value *x, nc_value *w, int groups);
+/* y = (x - mean) / sqrt(var + eps) * w + b over rows [N, C]; w, b [C] may be NULL. frozen: mean, var are given [C]; else those of the N rows (biased), the gradient goes
+ * through them, and mean, var may be NULL. Output 1: mean, 2: variance for a running statistic (n / (n-1) times the biased one), 3: 1 / sqrt(var + eps); all f32 [C]. */
+nc_value *nc_batch_norm_op(nc_graph *g, nc_value *x, nc_value *w, nc_value *b, nc_value *mean, nc_value *var, double eps, bool frozen);
+/* Writes state = (1 - momentum) state + momentum * x in place when the run is training; x NULL: state + 1. Not differentiated. */
+nc_value *nc_running_op(nc_graph *g, nc_value *state, nc_value *x, double momentum);
 #endif
