@@ -5,7 +5,7 @@
 #include "cli/verify.h"
 #include "infer/kv_pages.h"
 
-struct run { nc_program *p; nc_batch *batch; nc_kv *cache; int slot; int pictures; };
+struct run { nc_program *p; nc_batch *batch; nc_kv *cache; int slot; int pictures; nc_positions positions; };
 
 static int build_cached(nc_verify *v, struct run *r, int capacity, nc_error *e)
 {
@@ -56,6 +56,9 @@ static int cached(nc_verify *v, struct run *r, const int32_t *prompt, int count,
     int32_t *all = NC_NEW_ARRAY(v->arena, int32_t, count + steps);
     memcpy(all, prompt, sizeof *all * (size_t)count);
     NC_TRY(nc_kv_reserve(r->cache, r->slot, count + steps, e));
+    const nc_model *m = v->f32->model;
+    if (m->family->positions)
+        NC_TRY(m->family->positions(m, m->self, prompt, count, media, media_count, &r->positions, e));
     nc_seq seq = { .ids = prompt, .count = count, .media = media, .media_count = media_count, .want_logits = true, .slot = r->slot };
     for (int k = 0; k < steps; k++) {
         NC_TRY(step(v, r, &seq, logits + (int64_t)k * vocabulary, &next, e));
@@ -63,7 +66,8 @@ static int cached(nc_verify *v, struct run *r, const int32_t *prompt, int count,
         if (k + 1 == steps)
             break;
         seq = (nc_seq){ .ids = all + count + k, .count = 1, .start = count + k, .want_logits = true, .slot = r->slot };
-        if (regime(v->f32->model, count + k) != regime(v->f32->model, count + k + 1))      /* cached keys are void: from the start again */
+        seq.positions = r->positions.table ? &r->positions : NULL;
+        if (regime(m, count + k) != regime(m, count + k + 1))      /* cached keys are void: from the start again */
             seq = (nc_seq){ .ids = all, .count = count + k + 1, .want_logits = true, .slot = r->slot };
         if (k == 0 && r->pictures) {            /* from here on no media: a program without the tower */
             nc_program_free(r->p);
@@ -137,6 +141,7 @@ static int greedy(nc_verify *v, const int32_t *prompt, int count, const nc_media
         status = build_cached(v, &r, v->f32->model->family->regime ? count + steps : count, e);
     if (status == 0)
         status = cached(v, &r, prompt, count, media, media_count, steps, logits, ids, e);
+    free(r.positions.table);
     nc_program_free(r.p);
     nc_kv_free(r.cache);
     nc_batch_free(r.batch);
@@ -151,7 +156,7 @@ int nc_verify_generate(nc_verify *v, const int32_t *prompt, int count, const nc_
     float *logits = NC_NEW_ARRAY(v->arena, float, (int64_t)steps * m->vocab_size);
     int32_t *ids = NC_NEW_ARRAY(v->arena, int32_t, steps);
     for (int i = 0; i < media_count; i++)
-        pictures += media[i].count;
+        pictures += (int)nc_media_units(&media[i]);
     NC_TRY(greedy(v, prompt, count, media, media_count, pictures, steps, logits, ids, e));
     nc_verify_ids(v, "generate.new_ids", want, ids, steps);
     if (want_logits)

@@ -101,6 +101,20 @@ int64_t nc_config_int_any(nc_config *r, const char *key, int64_t fallback)
     return n;
 }
 
+int nc_config_side(nc_config *r, const char *key, int fallback)
+{
+    const nc_json *v = nc_config_get(r, key);
+    int64_t n = fallback, other;
+    if (!nc_json_is(v, NC_JSON_ARRAY))
+        return (int)nc_config_int(r, key, fallback);
+    NC_JSON_EACH(item, v)
+        if (!nc_json_int_exact(item, item == v->first ? &n : &other) || n < 0 || n > INT_MAX || (item != v->first && other != n)) {
+            nc_config_mistake(r, "line %d: \"%s\" must be one number, or equal ones", v->line, key);
+            return fallback;
+        }
+    return (int)n;
+}
+
 double nc_config_float(nc_config *r, const char *key, double fallback)
 {
     const nc_json *v = nc_config_get(r, key);

@@ -28,6 +28,8 @@ void nc_llama_config(nc_model *m, nc_llama *c, nc_config *r, double default_thet
     nc_config_float(r, "attention_dropout", 0);
     c->norms = c->norms ? c->norms : llama_norms;
     nc_config_rope(r, c->head_dim, c->rotary_share > 0 ? c->rotary_share : 1, c->positions, default_theta, c->rope_style, &c->rope);
+    if (c->rope.axes > 1 && !c->mrope)
+        nc_config_mistake(r, "mrope_section is for models with pictures; this one is none");
     if (c->heads <= 0 || c->kv_heads <= 0 || c->heads % c->kv_heads)
         nc_config_mistake(r, "num_attention_heads %d is no multiple of num_key_value_heads %d", c->heads, c->kv_heads);
     if (c->width <= 0)
@@ -115,11 +117,12 @@ void nc_llama_weights(nc_model *m, void *self)
 {
     nc_llama *c = self;
     const int D = c->width;
+    const char *scope = c->scope ? c->scope : "model.";
     c->layer = NC_NEW_ARRAY(m->arena, nc_llama_layer, c->layers);
-    nc_weight_scope(m, "model.");
+    nc_weight_scope(m, "%s", scope);
     c->embed = c->tied ? nc_weight_linear(m, "embed_tokens.weight", c->vocab, D) : nc_weight_table(m, "embed_tokens.weight", c->vocab, D);
     for (int i = 0; i < c->layers; i++) {
-        nc_weight_scope(m, "model.layers.%d.", i);
+        nc_weight_scope(m, "%slayers.%d.", scope, i);
         for (int k = 0; k < NC_BLOCK_NORMS; k++) {
             if (c->norms[k])
                 c->layer[i].norm[k] = norm_weight(m, c, c->norms[k], D);
@@ -128,7 +131,7 @@ void nc_llama_weights(nc_model *m, void *self)
         }
         (c->mlp_weights ? c->mlp_weights : nc_llama_mlp_weights)(m, c, i);
     }
-    nc_weight_scope(m, "model.");
+    nc_weight_scope(m, "%s", scope);
     c->norm = norm_weight(m, c, "norm.weight", D);
     nc_weight_scope(m, "%s", "");
     c->head = c->tied ? c->embed : nc_weight_linear(m, "lm_head.weight", c->vocab, D);
@@ -187,15 +190,24 @@ static nc_value *block(const nc_llama *c, nc_build *b, int i, nc_value *x, nc_ro
     return nc_add(b->g, x, norm(c, b, h, l->norm[NC_NORM_MLP_OUT]));
 }
 
+/* What media bring for block i beyond the rows spliced at the embedding. */
+static nc_value *add_media(const nc_llama *c, nc_build *b, int i, nc_value *x, nc_value *media)
+{
+    if (!media || media->shape.dim[1] < (int64_t)(i + 2) * c->width)
+        return x;
+    nc_value *rows = nc_slice(b->g, media, 1, (int64_t)(i + 1) * c->width, c->width);
+    return nc_add(b->g, x, nc_gather_rows(b->g, rows, nc_in(b, "text.media", NC_I32, "tokens", 0)));
+}
+
 nc_value *nc_llama_decoder(const nc_model *m, const void *self, nc_build *b, nc_value *media)
 {
     const nc_llama *c = self;
-    nc_value *x = nc_embed(b, c->embed, nc_in(b, "text.ids", NC_I32, "tokens", 0)), *pos = nc_in(b, "text.pos", NC_I32, "tokens", 1);
+    nc_value *x = nc_embed(b, c->embed, nc_in(b, "text.ids", NC_I32, "tokens", 0)), *pos = nc_in(b, "text.pos", NC_I32, "tokens", c->rope.axes > 1 ? c->rope.axes : 1);
     nc_rope_rows rope = nc_rope_rows_of(b, &c->rope, pos), sliding = c->two_ropes ? nc_rope_rows_of(b, &c->sliding_rope, pos) : rope;
     (void)m;
     x = c->embed_scale > 0 ? nc_affine(b->g, x, c->embed_scale, 0) : x;
     if (media)
-        x = nc_splice_rows(b->g, x, media, nc_in(b, "text.media", NC_I32, "tokens", 0));
+        x = nc_splice_rows(b->g, x, media->shape.dim[1] > c->width ? nc_slice(b->g, media, 1, 0, c->width) : media, nc_in(b, "text.media", NC_I32, "tokens", 0));
     x = nc_probe(b, nc_point(b, x, "embedding.out"), "hidden.0");
     for (int i = 0; i < c->layers; i++) {
         nc_scope_push(b->g, "layers.%d", i);
@@ -203,6 +215,7 @@ nc_value *nc_llama_decoder(const nc_model *m, const void *self, nc_build *b, nc_
         x = block(c, b, i, x, window_of(c, i) ? sliding : rope);
         nc_block_end(b->g);
         nc_scope_pop(b->g);
+        x = add_media(c, b, i, x, media);
         if (i + 1 < c->layers)
             x = nc_probe(b, nc_point(b, x, "block.out"), "hidden.%d", i + 1);
     }

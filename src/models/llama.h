@@ -25,6 +25,8 @@ struct nc_llama {
     bool qk_norm, qk_norm_whole;               /* an RMS norm over each head of q and k before the rotation; or over all heads at once */
     bool fused_qkv, fused_gate_up;             /* one product: [q | k | v], [gate | up] */
     bool two_ropes;                            /* layers with a window rotate by sliding_rope */
+    bool mrope;                                /* positions have three axes, shared out by mrope_section */
+    const char *scope;                         /* of its weights but the head; NULL: "model." */
     const char *const *norms;                  /* names of the block's norms, NULL where there is none; NULL: Llama's */
     double norm_offset, embed_scale, score_scale, score_cap, logit_cap;   /* norms multiply by w + offset; a scale of 0 stands for the usual one */
     int *windows;                              /* of each layer, 0: none; NULL: all have `window` */
@@ -38,6 +40,7 @@ struct nc_llama {
 };
 
 void nc_llama_config(nc_model *m, nc_llama *c, nc_config *r, double default_theta);   /* the keys all of them share */
+/* media wider than the hidden rows holds, after the rows that are spliced, what is added to the same rows behind the first blocks (Qwen3-VL's deepstack). */
 /* Windows by layer: `layer_types` where the config has it, else layers from `first` on slide but for every period-th one (period 0: all of them do). */
 void nc_llama_windows(nc_model *m, nc_llama *c, nc_config *r, int window, int first, int period);
 void nc_llama_weights(nc_model *m, void *self);

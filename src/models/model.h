@@ -39,6 +39,8 @@ struct nc_family {
     nc_value *(*tower)(const nc_model *m, const void *self, nc_build *b);
     /* Tokens (and media rows, or NULL) to hidden rows after the final norm, [tokens, hidden]. */
     nc_value *(*decoder)(const nc_model *m, const void *self, nc_build *b, nc_value *media);
+    /* Positions of a whole sequence from its ids and media, where they are not its indices (M-RoPE). out->table is the caller's to free. NULL: they are the indices. */
+    int (*positions)(const nc_model *m, const void *self, const int32_t *ids, int count, const nc_media *media, int media_count, nc_positions *out, nc_error *e);
     /* Feature rows the media will take in the text, before anything runs. */
     int (*media_rows)(const nc_model *m, const void *self, const nc_media *media);
     void (*head)(const void *self, nc_head *out);
@@ -56,7 +58,7 @@ struct nc_family {
     /* Encoders (ViT, BERT, conv nets, each side of a pair): the mathematics up to what nc_encoded holds, probed under the reference's names. Loss: nc_model_loss. */
     void (*encode)(const nc_model *m, const void *self, nc_build *b, nc_modality what, nc_encoded *out);
     bool reads_text;                         /* encode takes texts; else pictures, or both when outputs is there too */
-    /* Capacities of the counts beyond "tokens" and "scored", for a step of at most so many pictures. NULL: none. */
+    /* Capacities of the counts beyond "tokens" and "scored", for a step of at most so many pictures (patches where pictures come as patches: nc_media_units). NULL: none. */
     void (*capacity)(const void *self, nc_build *b, int64_t pictures);
 };
 
@@ -75,6 +77,7 @@ struct nc_model {
     int hidden_size, vocab_size, max_positions;   /* set by config() of decoders */
     int image_token_id, video_token_id;      /* -1 without */
     nc_labels labels;                        /* of classifiers; set by nc_config_labels */
+    int media_width;                         /* of the tower's rows; 0: hidden_size */
 };
 
 /* An instance from a config tree: the family by model_type; sites listed, no memory for weights yet. */
@@ -112,6 +115,7 @@ int nc_prepare_pictures(nc_batch *batch, const nc_vision_info *info, const nc_pi
 void nc_capacity_pictures(nc_build *b, const nc_vision_info *info, int64_t pictures);
 
 /* Stages as the rest of the program calls them. */
+static inline int nc_model_media_width(const nc_model *m) { return m->media_width ? m->media_width : m->hidden_size; }
 nc_value *nc_model_tower(const nc_model *m, nc_build *b);
 nc_value *nc_model_decoder(const nc_model *m, nc_build *b, nc_value *media);
 int nc_model_prepare(const nc_model *m, nc_batch *batch, const nc_seq *seqs, int count, nc_error *e);

@@ -30,6 +30,13 @@ static void read_scaling(nc_config *c, nc_rope_scaling *s, double *share)
     s->truncate = nc_config_bool(c, "truncate", true);
     s->original_max_positions = (int)nc_config_int(c, "original_max_position_embeddings", s->original_max_positions);
     *share = nc_config_float(c, "partial_rotary_factor", *share);
+    s->interleaved = nc_config_bool(c, "mrope_interleaved", s->interleaved);
+    NC_JSON_EACH(item, nc_config_get(c, "mrope_section")) {
+        if (s->sections == 3)
+            nc_config_mistake(c, "line %d: \"mrope_section\" must be three numbers", item->line);
+        else
+            s->section[s->sections++] = (int)nc_json_int(item, -1);
+    }
     read_factors(c, "short_factor", s->short_factor, &s->short_factors);
     read_factors(c, "long_factor", s->long_factor, &s->long_factors);
     if (!(s->factor >= 0))
@@ -44,6 +51,8 @@ static void make(nc_config *r, int head_dim, double share, nc_rope_style style, 
     else if (!(share > 0 && share <= 1))
         nc_config_mistake(r, "partial_rotary_factor must be over 0 and at most 1");
     else if (nc_rope_make(out, (int)(head_dim * share), style, s, &e) < 0)
+        nc_config_mistake(r, "%s", e.message);
+    else if (s->sections && nc_rope_sections(out, s->section, s->interleaved, &e) < 0)
         nc_config_mistake(r, "%s", e.message);
 }
 

@@ -17,10 +17,20 @@ typedef struct nc_media {
     nc_pixels *frames;
     int count;
     int original_height, original_width;     /* before the processor */
+    /* Pictures that come cut into patches: a frame is one step in time, pixels [grid_height * grid_width, channels, values of a patch and channel] with those three as its
+     * height, channels and width. 0: frames are grids of pixels. */
+    int grid_height, grid_width;
+    float seconds_per_grid;                  /* between two frames; 0: unknown */
     /* Serving: rows computed earlier by the tower, [rows, hidden] in the compute dtype; NULL: not computed yet. */
     const void *features;
     int feature_rows;
 } nc_media;
+
+/* What a tower's work is counted in: patches where pictures come as patches, else pictures and frames. */
+static inline int64_t nc_media_units(const nc_media *m) { return (int64_t)m->count * (m->grid_height > 0 ? (int64_t)m->grid_height * m->grid_width : 1); }
+
+/* Positions of a whole sequence where they are not its indices (M-RoPE): row i of table [rows, axes], and beyond it i + shift on every axis. */
+typedef struct nc_positions { int32_t *table; int rows, axes, shift; } nc_positions;
 
 /* A stretch of one sequence that takes part in a step. */
 typedef struct nc_seq {
@@ -35,6 +45,7 @@ typedef struct nc_seq {
     int media_count;
     nc_dtype feature_dtype;      /* of media features computed earlier */
     int media_row;               /* rows of media[0] already spliced before this stretch */
+    const nc_positions *positions;   /* of the whole sequence; NULL: the family makes them for a stretch from index 0 that has all its media, else they are the indices */
     bool want_logits;            /* serving: the last row samples */
 } nc_seq;
 

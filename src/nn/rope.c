@@ -94,7 +94,7 @@ int nc_rope_make(nc_rope_spec *out, int width, nc_rope_style style, const nc_rop
     if (width < 2 || width % 2 || width / 2 > NC_ROPE_MAX_HALF)
         return nc_fail(e, NC_EUNSUPPORTED, "a rotary width of %d: it must be even and at most %d", width, 2 * NC_ROPE_MAX_HALF);
     frequencies(out->inv_freq, out->half, s->theta);
-    if (!strcmp(s->type, "default"))
+    if (!strcmp(s->type, "default") || !strcmp(s->type, "mrope"))
         return 0;
     if (strcmp(s->type, "longrope") && strcmp(s->type, "su") && !(s->factor > 0))
         return nc_fail(e, NC_EINVAL, "rope_type '%s' needs a factor over 0", s->type);
@@ -123,6 +123,32 @@ int nc_rope_make(nc_rope_spec *out, int width, nc_rope_style style, const nc_rop
     if (!strcmp(s->type, "longrope") || !strcmp(s->type, "su"))
         return scale_longrope(out, s, e);
     return nc_fail(e, NC_EUNSUPPORTED, "rope_type '%s' is not known here (default, linear, dynamic, llama3, yarn, longrope are)", s->type);
+}
+
+int nc_rope_sections(nc_rope_spec *s, const int section[3], bool interleaved, nc_error *e)
+{
+    int64_t sum = (int64_t)section[0] + section[1] + section[2];
+    if (section[0] < 0 || section[1] < 0 || section[2] < 0 || sum != s->half)
+        return nc_fail(e, NC_EINVAL, "mrope_section [%d, %d, %d] must add up to the %d rotated pairs", section[0], section[1], section[2], s->half);
+    if (s->kind != NC_ROPE_ANY_LENGTH)
+        return nc_fail(e, NC_EUNSUPPORTED, "mrope_section does not go with frequencies that depend on the length");
+    s->axes = 3;
+    for (int i = 0; i < s->half; i++)
+        s->axis_of[i] = interleaved ? (i % 3 && i < 3 * section[i % 3] ? i % 3 : 0) : i < section[0] ? 0 : i < section[0] + section[1] ? 1 : 2;
+    return 0;
+}
+
+int nc_rope_make_plane(nc_rope_spec *out, int width, double theta, nc_error *e)
+{
+    *out = (nc_rope_spec){ .half = width / 2, .style = NC_ROPE_HALVES, .factor = 1, .axes = 2 };
+    if (width < 4 || width % 4 || width / 2 > NC_ROPE_MAX_HALF)
+        return nc_fail(e, NC_EUNSUPPORTED, "heads of %d channels: rotation in a plane needs a multiple of 4, at most %d", width, 2 * NC_ROPE_MAX_HALF);
+    frequencies(out->inv_freq, width / 4, theta);
+    for (int i = 0; i < out->half; i++) {
+        out->inv_freq[i] = out->inv_freq[i % (width / 4)];
+        out->axis_of[i] = i >= width / 4;
+    }
+    return 0;
 }
 
 int nc_rope_regime(const nc_rope_spec *s, int length)
@@ -166,7 +192,7 @@ nc_rope_rows nc_rope_rows_of(nc_build *b, const nc_rope_spec *s, nc_value *pos)
 {
     if (s->kind != NC_ROPE_ANY_LENGTH)
         return (nc_rope_rows){ nc_in(b, "rope.cos", NC_F32, "tokens", s->half), nc_in(b, "rope.sin", NC_F32, "tokens", s->half), s->style };
-    nc_value *t = nc_rope_table(b->g, pos, s->inv_freq, NULL, s->half, s->factor);
+    nc_value *t = nc_rope_table(b->g, pos, s->inv_freq, s->axes > 1 ? s->axis_of : NULL, s->half, s->factor);
     return (nc_rope_rows){ nc_output(t, 0), nc_output(t, 1), s->style };
 }
 

@@ -16,21 +16,29 @@ typedef struct nc_rope_spec {
     enum { NC_ROPE_ANY_LENGTH, NC_ROPE_LONG, NC_ROPE_DYNAMIC } kind;
     int limit;
     double theta, stretch;           /* dynamic */
+    int axes, axis_of[NC_ROPE_MAX_HALF];   /* positions with several axes: which one each frequency follows. axes 0 or 1: one */
     float long_freq[NC_ROPE_MAX_HALF];
 } nc_rope_spec;
 
 /* Scaling as config.json spells it; read by models/rope_config.c. */
 typedef struct nc_rope_scaling {
-    const char *type;                /* "default", "linear", "dynamic", "llama3", "yarn", "longrope" */
+    const char *type;                /* "default" (or "mrope"), "linear", "dynamic", "llama3", "yarn", "longrope" */
     double theta, factor, low_freq_factor, high_freq_factor, attention_factor, beta_fast, beta_slow, mscale, mscale_all_dim;
     int original_max_positions, max_positions;
     bool truncate;                   /* yarn: ramp bounds rounded outward */
     float short_factor[NC_ROPE_MAX_HALF], long_factor[NC_ROPE_MAX_HALF];      /* longrope */
     int short_factors, long_factors;
+    int section[3], sections;        /* M-RoPE */
+    bool interleaved;
 } nc_rope_scaling;
 
 /* Frequencies for a rotary width of `width` (even). Unknown type: NC_EUNSUPPORTED. */
 int nc_rope_make(nc_rope_spec *out, int width, nc_rope_style style, const nc_rope_scaling *s, nc_error *e);
+
+/* M-RoPE (Qwen2-VL): the frequencies share out time, height and width, section[0..2] of each: one after another, or interleaved (t h w t h w ..., what is left over t). */
+int nc_rope_sections(nc_rope_spec *s, const int section[3], bool interleaved, nc_error *e);
+/* Patches in a plane (row, column): the first half of the pairs turns by the row, the second by the column, both over theta^(-2i / (width / 2)). */
+int nc_rope_make_plane(nc_rope_spec *out, int width, double theta, nc_error *e);
 
 /* Tables "rope.cos" and "rope.sin" of a step, [tokens, half], where they depend on the sequences' lengths; else nothing. */
 void nc_rope_prepare(const nc_rope_spec *s, nc_batch *batch, const nc_seq *seqs, int count);
