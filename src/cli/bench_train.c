@@ -9,7 +9,7 @@
 #include "cli/bench_models.h"
 #include "optim/optim.h"
 
-typedef struct run { nc_bench *b; nc_program *p; nc_batch *batch; nc_optim *optim; nc_seq *seq; size_t optimizer_bytes; } run;
+typedef struct run { double update; /* seconds of the last norm and update */ nc_bench *b; nc_program *p; nc_batch *batch; nc_optim *optim; nc_seq *seq; size_t optimizer_bytes; } run;
 
 static int build(run *r, nc_error *e)
 {
@@ -65,8 +65,21 @@ static int one_step(run *r, nc_error *e)
     const nc_bench *b = r->b;
     NC_TRY(nc_model_prepare(b->model, r->batch, r->seq, b->o.batch, e));
     NC_TRY(nc_program_run(r->p, r->batch, &(nc_run_options){ .pool = b->pool, .kernels = b->kernels, .training = true }, e));
-    double norm = nc_optim_norm(r->optim, b->pool, b->kernels);
+    double begin = nc_now(), norm = nc_optim_norm(r->optim, b->pool, b->kernels);
     nc_optim_step(r->optim, b->pool, b->kernels, 1e-4, nc_clip_scale(norm, 1), true);
+    r->update = nc_now() - begin;
+    return 0;
+}
+
+/* One more step, by op. The norm reads the gradients; AdamW reads 16 bytes an element and writes 18. */
+static int profile(run *r, nc_buf *table, nc_error *e)
+{
+    const nc_bench *b = r->b;
+    nc_plan_profile(nc_program_plan(r->p), true);
+    NC_TRY(one_step(r, e));
+    nc_plan_profile_table(nc_program_plan(r->p), nc_bench_peak(b) / 1e9, b->limits.dram_read_gbps, table);
+    double bytes = (double)(r->optimizer_bytes / 8) * (4 + 16 + 16 + (b->weights.compute == NC_BF16 ? 2 : 0));
+    nc_buf_printf(table, "\nnorm and AdamW %8.3f ms  %6.1f GB/s of %.1f\n", r->update * 1e3, bytes / r->update / 1e9, b->limits.dram_read_gbps);
     return 0;
 }
 
@@ -99,6 +112,8 @@ int nc_bench_train(const nc_bench_options *o, nc_buf *table, nc_buf *json, nc_er
     }
     if (status == 0)
         report(&r, best, table, json);
+    if (status == 0 && o->profile)
+        status = profile(&r, table, e);
     nc_optim_free(r.optim);
     nc_program_free(r.p);
     nc_batch_free(r.batch);

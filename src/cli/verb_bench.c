@@ -17,6 +17,7 @@ static const nc_cli_option options[] = {
     { "depth", "N", "model: rows already in the cache; 0" },
     { "tokens", "N", "train: tokens of a sequence; 256" },
     { "threads", "N", "threads, all CPUs by default" },
+    { "profile", NULL, "train: time by op and by scope beside the limits" },
     { "once", NULL, "load: what the timed child does" },
     { NULL, NULL, NULL },
 };
@@ -36,7 +37,7 @@ static int read_options(nc_cli *c, const char *kind, nc_bench_options *o, nc_err
     NC_TRY(nc_cli_int(c, "tokens", 1, 1 << 20, 256, &tokens, e));
     NC_TRY(nc_cli_int(c, "threads", 1, 1024, 0, &threads, e));
     *o = (nc_bench_options){ .config = nc_cli_get(c, "config"), .dtype = NC_DTYPES, .prompt = (int)prompt, .generate = (int)generate, .batch = (int)batch, .depth = (int)depth,
-                             .tokens = (int)tokens, .threads = (int)threads };
+                             .tokens = (int)tokens, .threads = (int)threads, .profile = nc_cli_has(c, "profile") };
     for (int i = 0; i < NC_COUNT(names); i++)
         if (!strcmp(names[i], dtype ? dtype : "bf16"))
             o->dtype = types[i];
