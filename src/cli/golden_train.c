@@ -164,7 +164,7 @@ static int check_steps(trial *t, nc_error *e)
         judge(t, "adamw.losses", fabs(loss - want) / fabs(want), 1e-4);
         if (step < 10) {
             double norm = nc_optim_norm(optim, t->tally->pool, nc_kernels_best());
-            nc_optim_step(optim, t->tally->pool, nc_kernels_best(), lr, nc_clip_scale(norm, nc_json_double(nc_json_get(train, "clip"), 1)), false);
+            nc_optim_step(optim, t->tally->pool, nc_kernels_best(), lr, nc_clip_scale(norm, nc_json_double(nc_json_get(train, "clip"), 1)));
         }
     }
     nc_optim_free(optim);

@@ -26,12 +26,13 @@ static nc_dtype stored_type(const nc_graph *g, const nc_value *v)
     return is_leaf(v->base ? v->base : v) || v->dtype != NC_BF16 ? NC_F32 : NC_BF16;
 }
 
-/* c may become sum + c inside c's own node: its op accumulates, the place is free, c is fresh and nothing reads it. */
+/* c may become sum + c inside c's own node: its op accumulates, the place is free, c is fresh and nothing reads it. Gradients that a forward op gives
+ * beside its result run early: they may be added to a leaf's state only. */
 static bool can_chain(const nc_value *c, const nc_value *sum, int first_node)
 {
     const nc_node *n = c->node;
 
-    return n && n->order >= first_node && c->output == 0 && c->uses == 0 && !c->kept && (n->op->flags & NC_OP_ACCUMULATE) && n->inputs > 0 &&
+    return n && (n->order >= first_node || ((n->op->flags & NC_OP_GIVES) && !sum->node)) && c->output == n->op->accumulated && c->uses == 0 && !c->kept && (n->op->flags & NC_OP_ACCUMULATE) && n->inputs > 0 &&
            !n->in[n->inputs - 1] && c->dtype == sum->dtype && nc_shape_equal(&c->shape, &sum->shape) && nc_value_is_contiguous(sum);
 }
 
@@ -53,6 +54,8 @@ static void contribute(sweep *s, nc_value *v, nc_value *c, int first_node, bool 
     nc_value *into = is_leaf(v) ? v->grad_into : NULL, *sum = s->grad[v->id] ? s->grad[v->id] : into;
     nc_dtype t = stored_type(g, v);
 
+    if (into)
+        into->is_gradient = true;
     if (sum && alone && can_chain(c, sum, first_node)) {
         s->grad[v->id] = chain(c, sum);
         return;
@@ -124,7 +127,7 @@ static void differentiate(sweep *s, nc_node *n, bool recompute)
     int first_node = g->nodes;
     formula->op->grad(g, formula, dy, dx);
     if ((n->op->flags & NC_OP_ACCUMULATE) && n->in[n->inputs - 1])
-        dx[n->inputs - 1] = dy[0];
+        dx[n->inputs - 1] = dy[n->op->accumulated];
     for (int j = 0; j < n->inputs && !nc_graph_failed(g); j++)
         if (dx[j] && wants(n->in[j]))
             take(s, n, j, dx, first_node);

@@ -37,10 +37,10 @@ static bool adopt_inputs(nc_graph *g, const nc_op *op, nc_node *n, nc_value *con
     return true;
 }
 
-/* The accumulator must be of output 0's own kind, since it becomes output 0. */
+/* The accumulator must be of its output's own kind, since it becomes that output. */
 static int check_accumulator(const nc_node *n, nc_error *e)
 {
-    const nc_value *acc = n->in[n->inputs - 1], *out = n->out[0];
+    const nc_value *acc = n->in[n->inputs - 1], *out = n->out[n->op->accumulated];
 
     if (!(n->op->flags & NC_OP_ACCUMULATE) || !acc)
         return 0;

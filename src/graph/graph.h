@@ -43,6 +43,7 @@ struct nc_value {
     bool wants_grad;                 /* a leaf whose gradient is asked for; set before the leaf is used */
     bool has_grad;                   /* depends on such a leaf; set at emission */
     nc_value *grad_into;             /* leaf only: f32 STATE the gradient is added to (NULL: nc_graph_gradient gives it) */
+    bool is_gradient;                /* some leaf's grad_into: a run with fresh_gradients writes it first, then adds */
     const char *name;                /* "model.layers.0.mlp.in"; given by scopes, nc_name, or the site */
     int id;
     int uses;                        /* nodes that read it */
@@ -54,8 +55,9 @@ typedef enum nc_op_flags {
     NC_OP_STRIDED = 2,               /* inputs may be views with stride[last] == 1 and any row strides; otherwise a copy is inserted */
     NC_OP_EFFECT = 4,                /* writes state: never dropped, never recomputed */
     NC_OP_VIEW = 8,                  /* output 0 is a view of input 0; nothing runs */
-    NC_OP_ACCUMULATE = 16,           /* has an optional LAST input of output 0's shape that it adds to: out = acc + f; shares its memory */
+    NC_OP_ACCUMULATE = 16,           /* has an optional LAST input that it adds to: out[accumulated] = acc + f; the two share their memory */
     NC_OP_BATCHY = 32,               /* result depends on what else is in the batch by definition (weight gradients, batch norm) */
+    NC_OP_GIVES = 64,                /* outputs from 1 on are gradients of this op's own inputs, made for its grad to hand out */
 } nc_op_flags;
 
 typedef struct nc_run {              /* what a node sees while it runs */
@@ -64,13 +66,14 @@ typedef struct nc_run {              /* what a node sees while it runs */
     const int64_t *counts;           /* live numbers, by count index */
     void *workspace;                 /* node->workspace bytes, 64-byte aligned */
     uint64_t seed, step;             /* for dropout and noise; keyed further by site, sample, row */
-    bool training;
+    bool training, fresh;            /* fresh: gradients begin with this run; see nc_adds in op.h */
     nc_error *error;                 /* a failing run fills it */
 } nc_run;
 
 struct nc_op {                       /* one descriptor an op, one file an op (or a close family), one line in ops.list */
     const char *name;
     unsigned flags;
+    int accumulated;                 /* NC_OP_ACCUMULATE: the output that the accumulator becomes */
     /* Checks inputs, fills dtype, shape, count, count_scale of node->out[0..outputs). Sets node->outputs (1 already). */
     int (*infer)(nc_graph *g, nc_node *n, nc_error *e);
     /* dy[i]: gradient of output i or NULL. Sets dx[j] for inputs that has_grad (others may be skipped). Written in the graph's own ops; NULL: refused by name. */
@@ -142,8 +145,15 @@ int nc_plan_new(nc_graph *g, int threads, nc_plan **out, nc_error *e);          
 size_t nc_plan_bytes(const nc_plan *p);          /* the arena: intermediates and workspace, exact */
 int nc_plan_bind(nc_plan *p, void *memory, nc_error *e);   /* memory of nc_plan_bytes, 64-byte aligned; NULL: the plan allocates and owns it */
 void nc_plan_free(nc_plan *p);                   /* before its graph */
-/* counts[i] live numbers in order of nc_graph_count (NULL: capacities). Input values' .data must be set. */
-typedef struct nc_run_options { nc_pool *pool; const nc_kernels *kernels; const int64_t *counts; uint64_t seed, step; bool training; } nc_run_options;
+/* counts[i] live numbers in order of nc_graph_count (NULL: capacities). Input values' .data must be set.
+ * fresh_gradients: what the memory of every grad_into holds is not read; the first contribution is written there, the others are added. */
+typedef struct nc_run_options {
+    nc_pool *pool;
+    const nc_kernels *kernels;
+    const int64_t *counts;
+    uint64_t seed, step;
+    bool training, fresh_gradients;
+} nc_run_options;
 int nc_plan_run(nc_plan *p, const nc_run_options *o, nc_error *e);
 void nc_plan_cost(const nc_plan *p, const int64_t *counts, double *flops, double *bytes);
 

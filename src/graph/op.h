@@ -13,7 +13,7 @@
  * - Without NC_OP_STRIDED every input is contiguous (a copy was put in between). With it stride[last] is 1 (or the last axis has 1 element).
  * - run: in[i]->data is set (NULL for a packed STATE: look at ->packed). out[0]->data is set; out[i > 0]->data is NULL when nobody reads output i.
  * - Only live rows of axis 0 may be written; rows beyond are not to be touched nor read. There may be 0 of them.
- * - NC_OP_ACCUMULATE: in[inputs - 1] is the accumulator or NULL. When it is there, out[0]->data already holds it: add to it.
+ * - NC_OP_ACCUMULATE: in[inputs - 1] is the accumulator or NULL. Where nc_adds says so, out[accumulated]->data holds a sum to add to; else it is written whole.
  *   The constructor passes NULL; the gradient fills it in. The gradient through it is the core's business.
  * - grad: dx[j] must have in[j]'s shape. Its dtype is cast to what is stored (a leaf's gradient f32, else the value's own dtype), so make
  *   weight gradients in nc_graph_wide(g). dy[i] has output i's dtype. Values read from n->in[], n->out[] may be recomputed twins.
@@ -55,6 +55,12 @@ int nc_infer_compute(const nc_node *n, int input, nc_error *e);                 
 int nc_axis(const nc_value *x, int axis);                                          /* negative counts from the end; -1 when out of range */
 
 /* ---- running ---- */
+/* Whether the accumulator's content counts: it is there, and is no gradient that begins with this run. */
+static inline bool nc_adds(const nc_node *n, const nc_run *r)
+{
+    const nc_value *acc = n->in[n->inputs - 1];
+    return acc && !(r->fresh && acc->is_gradient);
+}
 static inline void *nc_at(const nc_value *v, int64_t element) { return (char *)v->data + element * nc_dtype_get(v->dtype)->bytes; }
 /* Rows are the leading axes taken together: row i of the last axis starts at this element (any strides). */
 static inline int64_t nc_row_offset(const nc_value *v, int64_t row)

@@ -35,7 +35,7 @@ static const nc_value *owner(const nc_value *v)
     for (;;) {
         if (v->base)
             v = v->base;
-        else if (v->node && v->output == 0 && accumulator(v->node))
+        else if (v->node && v->output == v->node->op->accumulated && accumulator(v->node))
             v = accumulator(v->node);
         else
             return v;
@@ -130,22 +130,22 @@ static bool can_run_in_place(const planner *k, const nc_node *n)
 
 static void give_memory(planner *k, nc_node *n)
 {
-    nc_value *out = n->out[0], *acc = accumulator(n);
+    nc_value *acc = accumulator(n), *sum = acc ? n->out[n->op->accumulated] : NULL;
 
     n->copy_acc = false;
     for (int o = 0; o < n->outputs; o++) {
         nc_value *v = n->out[o];
-        if (o > 0 && k->last[v->id] == NEVER)
+        if (o > 0 && k->last[v->id] == NEVER && v != sum)
             continue;
         if (v->base)
             share(k, v, v->base, v->offset * nc_dtype_get(v->dtype)->bytes);
-        else if (v == out && acc && (k->root[acc->id] ? k->root[acc->id]->kind == NC_VALUE_STATE : ends_here(k, n, n->inputs - 1)))
+        else if (v == sum && (k->root[acc->id] ? k->root[acc->id]->kind == NC_VALUE_STATE : ends_here(k, n, n->inputs - 1)))
             share(k, v, acc, 0);
-        else if (v == out && !acc && can_run_in_place(k, n))
+        else if (o == 0 && !acc && can_run_in_place(k, n))
             share(k, v, n->in[0], 0);
         else {
             k->buffer[v->id] = new_buffer(k, value_bytes(v), n->order, k->last[v->id]);
-            n->copy_acc |= v == out && acc;
+            n->copy_acc |= v == sum;
         }
     }
     n->workspace = n->op->workspace ? n->op->workspace(n, k->p->threads) : 0;

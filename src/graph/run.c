@@ -29,7 +29,7 @@ static int run_step(nc_plan *p, int i, nc_run *r)
     r->workspace = (char *)p->memory + s->workspace_at;
     if (n->copy_acc) {
         const nc_value *acc = n->in[n->inputs - 1];
-        memcpy(n->out[0]->data, acc->data, nc_dtype_bytes(acc->dtype, nc_live_count(acc, r->counts)));
+        memcpy(n->out[n->op->accumulated]->data, acc->data, nc_dtype_bytes(acc->dtype, nc_live_count(acc, r->counts)));
     }
     return s->run(n, r);
 }
@@ -78,7 +78,7 @@ int nc_plan_run(nc_plan *p, const nc_run_options *o, nc_error *e)
         return nc_fail(e, NC_EINVAL, "the plan is for %d threads, the pool has %d", p->threads, nc_pool_threads(o->pool));
     NC_TRY(check_leaves(p, counts, e));
     nc_run r = { .pool = o->pool, .kernels = o->kernels ? o->kernels : nc_kernels_best(), .counts = counts, .seed = o->seed, .step = o->step,
-                 .training = o->training, .error = e };
+                 .training = o->training, .fresh = o->fresh_gradients, .error = e };
     if (p->profile)
         return run_profiled(p, &r);
     for (int i = 0; i < p->steps; i++) {

@@ -23,7 +23,7 @@ static void step(const nc_optim_block *b, bool decoupled)
     double correction1 = 1 - pow(b->o->beta1, (double)b->step), correction2 = 1 - pow(b->o->beta2, (double)b->step);
     nc_adam_step s = { .scale = b->scale, .l2 = decoupled ? 0 : b->weight_decay, .beta1 = b->o->beta1, .beta2 = b->o->beta2,
                        .decay = decoupled ? 1 - b->lr * b->weight_decay : 1, .rate = b->lr / correction1, .root = 1 / sqrt(correction2),
-                       .eps = b->o->eps, .clear = b->clear };
+                       .eps = b->o->eps };
 
     b->k->adam(&s, b->value, b->grad, b->state[0], b->state[1], b->o->amsgrad ? b->state[2] : NULL, b->half, b->n);
 }

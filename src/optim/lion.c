@@ -16,7 +16,7 @@ static int check(const nc_optim_options *o, nc_error *e)
 
 static void block(const nc_optim_block *b)
 {
-    nc_lion_step s = { .scale = b->scale, .beta1 = b->o->beta1, .beta2 = b->o->beta2, .decay = 1 - b->lr * b->weight_decay, .lr = b->lr, .clear = b->clear };
+    nc_lion_step s = { .scale = b->scale, .beta1 = b->o->beta1, .beta2 = b->o->beta2, .decay = 1 - b->lr * b->weight_decay, .lr = b->lr };
 
     b->k->lion(&s, b->value, b->grad, b->state[0], b->half, b->n);
 }

@@ -131,7 +131,7 @@ static int owner(const nc_optim *o, int64_t part)
     return low;
 }
 
-typedef struct job { nc_optim *o; const struct nc_optim_kernels *k; double lr, scale; bool clear; } job;
+typedef struct job { nc_optim *o; const struct nc_optim_kernels *k; double lr, scale; } job;
 
 static void norm_part(void *context, int64_t part, int64_t parts, int worker)
 {
@@ -170,7 +170,7 @@ static void step_part(void *context, int64_t part, int64_t parts, int worker)
     const nc_optim_param *p = &o->param[i];
     int64_t at = (part - o->first[i]) * BLOCK, n = p->count - at < BLOCK ? p->count - at : BLOCK;
     nc_optim_block b = { .o = &o->o, .k = j->k, .lr = j->lr * p->lr_scale, .weight_decay = p->weight_decay < 0 ? o->o.weight_decay : p->weight_decay,
-                         .scale = o->o.maximize ? -j->scale : j->scale, .step = o->steps, .clear = j->clear, .value = p->value + at, .grad = p->grad + at,
+                         .scale = o->o.maximize ? -j->scale : j->scale, .step = o->steps, .value = p->value + at, .grad = p->grad + at,
                          .half = p->half ? p->half + at : NULL, .n = n };
 
     (void)parts, (void)worker;
@@ -179,9 +179,9 @@ static void step_part(void *context, int64_t part, int64_t parts, int worker)
     o->kind->block(&b);
 }
 
-void nc_optim_step(nc_optim *o, nc_pool *pool, const nc_kernels *kernels, double lr, double scale, bool clear)
+void nc_optim_step(nc_optim *o, nc_pool *pool, const nc_kernels *kernels, double lr, double scale)
 {
-    job j = { o, kernels->optim, lr, scale, clear };
+    job j = { o, kernels->optim, lr, scale };
 
     o->steps++;
     nc_pool_run(pool, o->first[o->params], step_part, &j);

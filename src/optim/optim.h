@@ -24,7 +24,8 @@ nc_optim_options nc_optim_defaults(void);                     /* PyTorch's for A
 typedef struct nc_optim_param {
     const char *name;                  /* borrowed; for messages and checkpoints */
     int64_t count;
-    float *value, *grad;               /* master and gradient */
+    float *value;                      /* the master */
+    const float *grad;
     uint16_t *half;                    /* the bf16 copy, or NULL */
     double lr_scale;                   /* factor of the learning rate; 1 usually */
     double weight_decay;               /* of this parameter; negative: the options' */
@@ -43,8 +44,8 @@ int nc_optim_states_of(const char *name, const nc_optim_options *o, nc_error *e)
 double nc_optim_norm(nc_optim *o, nc_pool *pool, const nc_kernels *kernels);
 /* torch's clip_grad_norm_: min(1, max_norm / (norm + 1e-6)); 1 when max_norm is 0 or less. */
 double nc_clip_scale(double norm, double max_norm);
-/* One step with every gradient multiplied by `scale` on the way. clear: gradients are zero afterwards (spares the next step a pass). */
-void nc_optim_step(nc_optim *o, nc_pool *pool, const nc_kernels *kernels, double lr, double scale, bool clear);
+/* One step with every gradient multiplied by `scale` on the way. */
+void nc_optim_step(nc_optim *o, nc_pool *pool, const nc_kernels *kernels, double lr, double scale);
 
 /* What a checkpoint holds: the steps done and for each parameter nc_optim_states arrays of its count, called "exp_avg" ... */
 int64_t nc_optim_steps(const nc_optim *o);

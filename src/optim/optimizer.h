@@ -9,8 +9,8 @@ typedef struct nc_optim_block {        /* elements of one parameter that one cal
     const struct nc_optim_kernels *k;
     double lr, weight_decay, scale;    /* of this parameter; scale has maximize's sign */
     int64_t step;                      /* counted from 1 */
-    bool clear;
-    float *value, *grad, *state[NC_OPTIM_STATES];
+    float *value, *state[NC_OPTIM_STATES];
+    const float *grad;
     uint16_t *half;
     int64_t n;
 } nc_optim_block;

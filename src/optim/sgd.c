@@ -19,7 +19,7 @@ static int check(const nc_optim_options *o, nc_error *e)
 static void block(const nc_optim_block *b)
 {
     nc_sgd_step s = { .scale = b->scale, .l2 = b->weight_decay, .momentum = b->o->momentum, .dampening = b->o->dampening, .lr = b->lr,
-                      .nesterov = b->o->nesterov, .first = b->step == 1, .clear = b->clear };
+                      .nesterov = b->o->nesterov, .first = b->step == 1 };
 
     b->k->sgd(&s, b->value, b->grad, b->o->momentum != 0 ? b->state[0] : NULL, b->half, b->n);
 }

@@ -295,9 +295,10 @@ static int assemble(nc_train_run *r, const nc_examples *x, const int64_t *order,
     return nc_model_prepare(r->l->model, r->batch, r->seqs, count, e);
 }
 
-static int run_batch(nc_train_run *r, nc_program *p, const nc_value *loss, uint64_t step, bool training, double *out, nc_error *e)
+/* first: of an optimizer step, where gradients begin. */
+static int run_batch(nc_train_run *r, nc_program *p, const nc_value *loss, uint64_t step, bool training, bool first, double *out, nc_error *e)
 {
-    nc_run_options o = { .pool = r->pool, .kernels = r->kernels, .seed = (uint64_t)r->s->seed, .step = step, .training = training };
+    nc_run_options o = { .pool = r->pool, .kernels = r->kernels, .seed = (uint64_t)r->s->seed, .step = step, .training = training, .fresh_gradients = first };
     NC_TRY(nc_program_run(p, r->batch, &o, e));
     *out = nc_dtype_load(loss->dtype, loss->data, 0);
     return 0;
@@ -325,7 +326,7 @@ int nc_train_step(nc_train_run *r, double *loss, double *norm, double *rate, nc_
         double part = 0;
         int begin = r->epoch.begin[b], count = r->epoch.begin[b + 1] - begin;
         NC_TRY(assemble(r, r->train, order + begin, count, targets ? 1.0f / (float)targets : 0, (uint64_t)k, e));
-        NC_TRY(run_batch(r, r->program, r->loss, (uint64_t)(r->step * accumulate + b - first), true, &part, e));
+        NC_TRY(run_batch(r, r->program, r->loss, (uint64_t)(r->step * accumulate + b - first), true, b == first, &part, e));
         *loss += part;
         r->samples += count;
     }
@@ -333,7 +334,7 @@ int nc_train_step(nc_train_run *r, double *loss, double *norm, double *rate, nc_
     *rate = nc_schedule_rate(&r->schedule, r->s->learning_rate, r->step);
     if (!isfinite(*norm) || !isfinite(*loss))
         return nc_fail(e, NC_EINVAL, "step %lld: the loss is %g and its gradient's norm %g; a smaller learning_rate or a longer warm-up may help", (long long)r->step + 1, *loss, *norm);
-    nc_optim_step(r->optim, r->pool, r->kernels, *rate, nc_clip_scale(*norm, r->s->max_grad_norm), true);
+    nc_optim_step(r->optim, r->pool, r->kernels, *rate, nc_clip_scale(*norm, r->s->max_grad_norm));
     r->step++;
     return 0;
 }
@@ -351,7 +352,7 @@ int nc_train_evaluate(nc_train_run *r, double *loss, nc_error *e)
     for (int b = 0; b < x.batches && status == 0; b++) {
         status = assemble(r, r->eval, x.order + x.begin[b], x.begin[b + 1] - x.begin[b], targets ? 1.0f / (float)targets : 0, 0, e);
         if (status == 0)
-            status = run_batch(r, r->judge, r->judge_loss, 0, false, &part, e);
+            status = run_batch(r, r->judge, r->judge_loss, 0, false, false, &part, e);
         sum += part;
     }
     *loss = r->s->kind == NC_STAGE_CONTRASTIVE && x.batches ? sum / x.batches : sum;

@@ -3,7 +3,8 @@
  * The truth is the op in an f64 graph on scalar kernels. Against it: f32 and bf16 graphs on every ISA level of this CPU, values and gradients.
  * Gradients of the f64 graph are checked by central differences of sum(r * y) with random r. Bits must be the same for 1, 2 and 3 threads,
  * for strided views as for contiguous inputs, and for live rows in a larger capacity as without; rows beyond the live ones are not touched (they hold NaN
- * in inputs and a pattern in the output); no live row at all runs.
+ * in inputs and a pattern in the output); no live row at all runs. Gradients of weights that go into a state: written by a run with fresh gradients, whatever
+ * was there, and added by the next.
  *
  *     static nc_value *build(nc_graph *g, nc_value *const *in, const void *arg) { return nc_rms_norm(g, in[0], in[1], 1e-6, 0); }
  *     op_check(&(op_case){ .name = "rms_norm", .build = build, .in = { { NC_SHAPE(5, 7), .counted = true }, { NC_SHAPE(7), .state = true, .f32 = true } } });
@@ -56,6 +57,7 @@ typedef struct op_way { nc_dtype compute; nc_isa isa; int threads, extra; bool s
 typedef struct op_session {
     const op_case *c;
     op_way way;
+    bool into;                       /* gradients of weights go into states */
     nc_arena *a;
     nc_graph *g;
     nc_plan *plan;
@@ -133,6 +135,12 @@ static void op_leaf(op_session *s, int i)
         s->leaf[i] = nc_input(s->g, name, t, shape, count);
     s->leaf[i]->data = nc_arena_alloc(s->a, bytes + 64);
     s->leaf[i]->wants_grad = s->way.grad && !in->ints && !in->no_grad;
+    if (s->into && in->state && s->leaf[i]->wants_grad) {
+        float *sum = nc_arena_alloc(s->a, nc_shape_count(&shape) * sizeof *sum + 64);
+        for (int64_t k = 0; k < nc_shape_count(&shape); k++)
+            sum[k] = NAN;
+        s->leaf[i]->grad_into = nc_state(s->g, "sum", NC_F32, shape, sum);
+    }
     s->in[i] = in->counted && in->scale > 1 ? nc_reshape(s->g, s->leaf[i], shape) : s->leaf[i];
     if (view)
         s->in[i] = nc_slice(s->g, s->in[i], last, 3, in->shape.dim[last]);
@@ -152,16 +160,19 @@ static void op_fill(op_session *s, int i)
         nc_dtype_store(leaf->dtype, leaf->data, shift ? k / width * wide + k % width + shift : k, s->value[i][k]);
 }
 
-static void op_run(op_session *s)
+static void op_run_after(op_session *s, bool fresh)
 {
     nc_error e = { 0 };
     int64_t counts[1] = { s->live };
-    nc_run_options o = { .pool = op_pool(s->way.threads), .kernels = nc_kernels_for(s->way.isa), .counts = counts, .seed = 7, .step = 3, .training = true };
+    nc_run_options o = { .pool = op_pool(s->way.threads), .kernels = nc_kernels_for(s->way.isa), .counts = counts, .seed = 7, .step = 3, .training = true,
+                         .fresh_gradients = fresh };
 
     memset(s->memory, 0xa5, nc_plan_bytes(s->plan));
     if (nc_plan_run(s->plan, &o, &e) < 0)
         fail_msg("%s: %s", s->c->name, e.message);
 }
+
+static void op_run(op_session *s) { op_run_after(s, true); }
 
 static void op_check_built(op_session *s, int rc, nc_error *e)
 {
@@ -169,13 +180,13 @@ static void op_check_built(op_session *s, int rc, nc_error *e)
         fail_msg("%s (%s graph): %s", s->c->name, nc_dtype_name(s->way.compute), e->message);
 }
 
-static op_session *op_session_new(const op_case *c, op_way way, bool bf16_values)
+static op_session *op_session_into(const op_case *c, op_way way, bool bf16_values, bool into)
 {
     nc_arena *a = nc_arena_new();
     op_session *s = NC_NEW(a, op_session);
     nc_error e = { 0 };
 
-    *s = (op_session){ .c = c, .way = way, .a = a, .g = nc_graph_new(way.compute), .inputs = op_inputs(c) };
+    *s = (op_session){ .c = c, .way = way, .into = into, .a = a, .g = nc_graph_new(way.compute), .inputs = op_inputs(c) };
     for (int i = 0; i < s->inputs; i++) {
         op_leaf(s, i);
         s->value[i] = NC_NEW_ARRAY(a, double, nc_shape_count(&c->in[i].shape) + 1);
@@ -209,6 +220,8 @@ static op_session *op_session_new(const op_case *c, op_way way, bool bf16_values
     op_check_built(s, nc_plan_bind(s->plan, s->memory, &e), &e);
     return s;
 }
+
+static op_session *op_session_new(const op_case *c, op_way way, bool bf16_values) { return op_session_into(c, way, bf16_values, false); }
 
 static void op_session_free(op_session *s)
 {
@@ -332,6 +345,25 @@ static bool op_has_count(const op_case *c)
     return false;
 }
 
+/* Gradients of weights in states that held NaN are those of s; a second run doubles them. */
+static void op_check_into(const op_session *s, double tolerance)
+{
+    op_session *other = op_session_into(s->c, s->way, s->way.compute == NC_BF16, true);
+    for (int run = 1; run <= 2; run++) {
+        op_run_after(other, run == 1);
+        for (int i = 0; i < s->inputs; i++) {
+            if (!s->grad[i] || !other->leaf[i]->grad_into)
+                continue;
+            int64_t n = op_live_count(s, s->grad[i]);
+            double *want = op_read(s, s->grad[i]);
+            for (int64_t k = 0; k < n; k++)
+                want[k] *= run;
+            op_close(other, run == 1 ? "fresh gradient in a state" : "gradient added to a state", op_read(other, other->leaf[i]->grad_into), want, n, run == 1 ? 1e-7 : tolerance);
+        }
+    }
+    op_session_free(other);
+}
+
 /* One type on one level: close to the truth; same bits however it is run. */
 static void op_check_level(const op_case *c, const op_session *truth, nc_dtype t, nc_isa isa)
 {
@@ -347,6 +379,8 @@ static void op_check_level(const op_case *c, const op_session *truth, nc_dtype t
         if (s->grad[i])
             op_close(s, c->in[i].state ? "gradient of a weight" : "gradient of an input", op_read(s, s->grad[i]), op_read(truth, truth->grad[i]),
                      op_live_count(s, s->grad[i]), tol_grad);
+    if (grad)
+        op_check_into(s, tol_grad);
     for (int threads = 2; threads <= 3; threads++) {
         other = op_session_new(c, (op_way){ t, isa, threads, 0, false, grad }, bf16);
         op_run(other);

@@ -178,7 +178,7 @@ static void check_steps(struct golden *g)
         double norm = nc_optim_norm(optim, NULL, nc_kernels_best());
         if (fabs(norm - norms[step]) > 2e-4 * norms[step])
             fail_msg("norm of step %d is %.7g, the reference's %.7g", step, norm, norms[step]);
-        nc_optim_step(optim, NULL, nc_kernels_best(), g->lr, nc_clip_scale(norm, 1), false);
+        nc_optim_step(optim, NULL, nc_kernels_best(), g->lr, nc_clip_scale(norm, 1));
     }
     nc_optim_free(optim);
     for (int i = 0; i < g->count; i++) {

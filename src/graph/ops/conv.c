@@ -255,7 +255,7 @@ static int dw_run(const nc_node *n, const nc_run *r)
     job j = job_of(n, r, NULL, n->in[0]);
     int64_t pieces = j.s->outputs * (j.s->channels / j.s->groups);
 
-    if (!n->in[2])
+    if (!nc_adds(n, r))
         memset(dw->data, 0, nc_dtype_bytes(dw->dtype, nc_shape_count(&dw->shape)));
     parallel(r, &j, pieces, j.samples * nc_conv_volume(j.s->out) * nc_conv_volume(j.s->kernel), dw_pieces);
     return 0;

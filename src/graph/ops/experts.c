@@ -407,16 +407,16 @@ static int dw_run(const nc_node *n, const nc_run *r)
 
     NC_TRY(slots_of(n, r, n->in[2], NC_ATTR(n, linear_attr)->expert, nc_live_rows(dy, r->counts), &first, &count));
     if (count == 0) {
-        if (!n->in[3])
+        if (!nc_adds(n, r))
             memset(y->data, 0, nc_dtype_bytes(y->dtype, M * K));
         return 0;
     }
     if (dy->dtype == NC_F64) {
-        nc_ref_gemm_f64(y->data, K, nc_at(dy, first * M), 1, M, nc_at(x, first * K), 1, K, M, K, count, NULL, n->in[3] != NULL);
+        nc_ref_gemm_f64(y->data, K, nc_at(dy, first * M), 1, M, nc_at(x, first * K), 1, K, M, K, count, NULL, nc_adds(n, r));
         return 0;
     }
     nc_gemm_call c = { .m = M, .a = nc_at(dy, first * M), .a_dtype = dy->dtype, .lda = M, .a_transposed = true, .c = y->data, .c_dtype = y->dtype, .ldc = K,
-                       .accumulate = n->in[3] != NULL };
+                       .accumulate = nc_adds(n, r) };
     nc_gemm_source s = { .dtype = x->dtype, .data = nc_at(x, first * K), .stride = K, .transposed = true };
     nc_gemm_plain(r->kernels, r->pool, &c, &s, kind_of(x, dy), K, count, r->workspace);
     return 0;

@@ -86,7 +86,7 @@ static void cost_logprob(const nc_node *n, const int64_t *counts, double *flops,
 static void cost_grad(const nc_node *n, const int64_t *counts, double *flops, double *bytes) { cost_of(n, counts, 3, flops, bytes); }
 static void cost_loss(const nc_node *n, const int64_t *counts, double *flops, double *bytes)
 {
-    cost_of(n, counts, n->out[1]->uses || n->out[1]->kept || n->out[2]->uses || n->out[2]->kept ? 3 : 1, flops, bytes);
+    cost_of(n, counts, n->out[1]->uses || n->out[1]->kept || n->out[2]->uses || n->out[2]->kept || n->in[5] ? 3 : 1, flops, bytes);
 }
 
 /* ---- gradients ---- */
@@ -123,7 +123,8 @@ const nc_op nc_op_head_logprob = { .name = "head_logprob", .infer = infer_logpro
                                    .workspace = nc_head_workspace_logprob, .cost = cost_logprob };
 const nc_op nc_op_head_grad = { .name = "head_grad", .flags = NC_OP_BATCHY, .infer = infer_grad, .run = nc_head_run_grad,
                                 .workspace = nc_head_workspace_grad, .cost = cost_grad };
-const nc_op nc_op_head_loss = { .name = "head_loss", .flags = NC_OP_BATCHY, .infer = infer_loss, .grad = grad_loss, .run = nc_head_run_loss,
+/* The vocabulary's gradient is large: dw goes straight into the table's own where that is the first to come. */
+const nc_op nc_op_head_loss = { .name = "head_loss", .flags = NC_OP_BATCHY | NC_OP_ACCUMULATE | NC_OP_GIVES, .accumulated = 2, .infer = infer_loss, .grad = grad_loss, .run = nc_head_run_loss,
                                 .workspace = nc_head_workspace_loss, .cost = cost_loss };
 
 /* Inputs of head_grad: h, w, b, target, lse, dlogprob, dlse. */
@@ -145,7 +146,7 @@ nc_value *nc_head_logprob(nc_graph *g, nc_value *h, nc_value *w, nc_value *b, nc
 nc_value *nc_head_loss(nc_graph *g, nc_value *h, nc_value *w, nc_value *b, nc_value *target, nc_value *weight, double scale, double soft_cap)
 {
     nc_head_attr a = { scale, soft_cap };
-    return nc_emit(g, &nc_op_head_loss, &a, sizeof a, (nc_value *[]){ h, w, b, target, weight }, 5);
+    return nc_emit(g, &nc_op_head_loss, &a, sizeof a, (nc_value *[]){ h, w, b, target, weight, NULL }, 6);
 }
 
 nc_value *nc_nll(nc_graph *g, nc_value *logprob, nc_value *weight)
@@ -210,10 +211,10 @@ static int infer_scale(nc_graph *g, nc_node *n, nc_error *e)
 
 static void scale_part(void *context, int64_t begin, int64_t end, int worker)
 {
-    const nc_node *n = context;
+    const nc_node *n = ((const void **)context)[0];
     const void *x = n->in[0]->data;
     void *y = n->out[0]->data;
-    bool add = n->in[2] != NULL;
+    bool add = nc_adds(n, ((const void **)context)[1]);
 
     (void)worker;
     if (n->in[0]->dtype == NC_F64) {
@@ -238,7 +239,7 @@ static void scale_part(void *context, int64_t begin, int64_t end, int worker)
 
 static int run_scale(const nc_node *n, const nc_run *r)
 {
-    nc_parallel_rows(r, nc_live_count(n->in[0], r->counts), 65536, scale_part, (void *)n);
+    nc_parallel_rows(r, nc_live_count(n->in[0], r->counts), 65536, scale_part, (const void *[]){ n, r });
     return 0;
 }
 

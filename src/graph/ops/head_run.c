@@ -18,7 +18,7 @@ typedef struct job {
     int64_t V, D, chunks, block;             /* block: rows */
     nc_dtype t;                              /* of dl */
     float scale, cap;
-    bool keep;                               /* dl of all chunks is kept */
+    bool keep, adds;                         /* dl of all chunks is kept; dw holds a sum to add to */
     const float *weight, *lse, *dlogprob, *dlse;
     nc_value *dh, *dw, *db;                  /* their data NULL: not wanted */
     char *gemm, *dl;                         /* scratch */
@@ -92,13 +92,13 @@ static size_t bytes_of(const nc_node *n, int threads, bool keep, bool gradients)
     return carve(&j, least(j.block, n->in[0]->shape.dim[0] > 0 ? n->in[0]->shape.dim[0] : 1), threads, gradients, NULL);
 }
 
-/* Whether a plan will give the gradients memory: they are read by a node or kept. */
+/* Whether a plan will give the gradients memory: they are read by a node, kept, or added to a state. */
 static bool loss_gradients(const nc_node *n)
 {
     for (int i = 1; i <= 3; i++)
         if (n->out[i]->uses || n->out[i]->kept)
             return true;
-    return false;
+    return n->in[5];
 }
 
 size_t nc_head_workspace_logprob(const nc_node *n, int threads) { return bytes_of(n, threads, false, false); }
@@ -237,7 +237,7 @@ static void chunk_gradients(const job *j)
     }
     if (asked(j->dw)) {
         nc_gemm_call c = { .m = j->cn, .a = dl_row(j, 0), .a_dtype = j->t, .lda = j->cn, .a_transposed = true, .c = nc_at(j->dw, j->c0 * j->D),
-                           .c_dtype = NC_F32, .ldc = j->D, .accumulate = j->row0 > 0 };
+                           .c_dtype = NC_F32, .ldc = j->D, .accumulate = j->adds || j->row0 > 0 };
         nc_gemm_source s = { j->h->dtype, nc_at(j->h, j->row0 * j->D), j->D, true };
         nc_gemm_plain(k, j->r->pool, &c, &s, plain_kind(j->t), j->D, j->rows, j->gemm);
     }
@@ -304,7 +304,7 @@ static int begin(job *j, const nc_node *n, const nc_run *r, bool keep, bool grad
 
 static void clear_sums(const job *j)
 {
-    if (asked(j->dw))
+    if (asked(j->dw) && !j->adds)
         memset(j->dw->data, 0, (size_t)(j->V * j->D) * size_of(j->dw->dtype));
     if (asked(j->db))
         memset(j->db->data, 0, (size_t)j->V * size_of(j->db->dtype));
@@ -404,6 +404,7 @@ int nc_head_run_loss(const nc_node *n, const nc_run *r)
     double loss = 0;
     NC_TRY(begin(&j, n, r, gradients, gradients, &rows));
     j.dh = n->out[1], j.dw = n->out[2], j.db = n->out[3];
+    j.adds = nc_adds(n, r);
     if (!rows || n->in[0]->dtype == NC_F64)
         clear_sums(&j);
     if (n->in[0]->dtype == NC_F64) {

@@ -221,7 +221,7 @@ static void scatter_row(const job *j, int64_t d)
     const nc_value *x = j->n->in[0], *w = j->n->in[2], *y = j->n->out[0];
     const nc_slot slot = x->dtype == NC_F64 ? NC_SLOT_F64 : x->dtype == NC_BF16 ? NC_SLOT_BF16 : NC_SLOT_F32;
     void (*axpy)(void *, const void *, double, int64_t) = j->r->kernels->index->axpy[slot];
-    bool accumulates = j->n->in[3], in_place = y->dtype == (x->dtype == NC_F64 ? NC_F64 : NC_F32);
+    bool accumulates = nc_adds(j->n, j->r), in_place = y->dtype == (x->dtype == NC_F64 ? NC_F64 : NC_F32);
     double room[CHUNK];
     int64_t step = in_place ? j->width : CHUNK;
 

@@ -121,7 +121,7 @@ static int run_dx(const nc_node *n, const nc_run *r)
     int64_t M = w->shape.dim[0], K = w->shape.dim[1];
     nc_gemm_call c = call_of(n, r);
 
-    c.accumulate = n->in[2] != NULL;
+    c.accumulate = nc_adds(n, r);
     if (dy->dtype == NC_F64) {
         nc_ref_gemm_f64(c.c, c.ldc, c.a, c.lda, 1, w->data, 1, w->stride[0], c.m, K, M, NULL, c.accumulate);
     } else if (w->packed) {
@@ -171,7 +171,7 @@ static int infer_db(nc_graph *g, nc_node *n, nc_error *e)
     return 0;
 }
 
-typedef struct db_job { const nc_node *n; const nc_run *r; int64_t rows, stride; } db_job;
+typedef struct db_job { const nc_node *n; const nc_run *r; int64_t rows, stride; bool adds; } db_job;
 enum { DB_COLUMNS = 64 };                        /* a piece's columns: fixed, for the order of a sum may depend on how many there are */
 
 static void db_columns(void *context, int64_t begin, int64_t end, int worker)
@@ -185,15 +185,15 @@ static void db_columns(void *context, int64_t begin, int64_t end, int worker)
     j->r->kernels->reduce->sum[slot](sums, nc_at(dy, begin), j->rows, end - begin, j->stride);
     for (int64_t i = begin; i < end; i++) {
         if (db->dtype == NC_F64)
-            ((double *)db->data)[i] = sums[i - begin] + (j->n->in[1] ? ((double *)db->data)[i] : 0);
+            ((double *)db->data)[i] = sums[i - begin] + (j->adds ? ((double *)db->data)[i] : 0);
         else
-            ((float *)db->data)[i] = ((const float *)sums)[i - begin] + (j->n->in[1] ? ((float *)db->data)[i] : 0);
+            ((float *)db->data)[i] = ((const float *)sums)[i - begin] + (j->adds ? ((float *)db->data)[i] : 0);
     }
 }
 
 static int run_db(const nc_node *n, const nc_run *r)
 {
-    db_job j = { n, r, nc_live_last_rows(n->in[0], r->counts), row_stride(n->in[0]) };
+    db_job j = { n, r, nc_live_last_rows(n->in[0], r->counts), row_stride(n->in[0]), nc_adds(n, r) };
     nc_parallel_rows(r, nc_shape_last(&n->in[0]->shape), DB_COLUMNS, db_columns, &j);
     return 0;
 }

@@ -89,11 +89,11 @@ static int run(const nc_node *n, const nc_run *r)
         const void *pa = nc_at(a, matrix_at(a, i)), *pb = nc_at(b, matrix_at(b, i));
         void *pc = nc_at(c, i * c->shape.dim[rank - 2] * c->shape.dim[rank - 1]);
         if (a->dtype == NC_F64) {
-            nc_ref_gemm_f64(pc, s.n, pa, t->ta ? 1 : lda, t->ta ? lda : 1, pb, t->tb ? ldb : 1, t->tb ? 1 : ldb, s.m, s.n, s.k, NULL, n->in[2] != NULL);
+            nc_ref_gemm_f64(pc, s.n, pa, t->ta ? 1 : lda, t->ta ? lda : 1, pb, t->tb ? ldb : 1, t->tb ? 1 : ldb, s.m, s.n, s.k, NULL, nc_adds(n, r));
             continue;
         }
         nc_gemm_call call = { .m = s.m, .a = pa, .a_dtype = a->dtype, .lda = lda, .a_transposed = t->ta, .c = pc, .c_dtype = c->dtype, .ldc = s.n,
-                              .accumulate = n->in[2] != NULL };
+                              .accumulate = nc_adds(n, r) };
         nc_gemm_source w = { .dtype = b->dtype, .data = pb, .stride = ldb, .transposed = !t->tb };
         nc_gemm_plain(r->kernels, r->pool, &call, &w, kind_of(n), s.n, s.k, r->workspace);
     }

@@ -5,6 +5,7 @@
  *   sum:  dx = dy repeated      mean: dx = dy/n repeated      max: dx = dy/ties where x is the maximum      cumsum: dx = cumsum from the other end
  */
 #include "graph/op.h"
+#include "kernels/element.h"
 #include "kernels/reduce.h"
 
 enum { COLUMNS = 128, BLOCK = 16384 };
@@ -76,7 +77,7 @@ static void store(nc_dtype t, void *y, int64_t at, const void *from, bool from_f
 
 /* ---- sum and mean ---- */
 
-typedef struct job { const nc_value *x; nc_value *y; const struct nc_reduce_kernels *k; view v; bool max; double scale; int64_t chunks; } job;
+typedef struct job { const nc_value *x; nc_value *y; const struct nc_reduce_kernels *k; view v; bool max; double scale; int64_t chunks; const struct nc_element_kernels *e; } job;
 
 /* Pieces are [outer, chunks of columns]. */
 static void reduce_pieces(void *context, int64_t begin, int64_t end, int worker)
@@ -122,7 +123,7 @@ static int run_sum(const nc_node *n, const nc_run *r)
 {
     const attr *a = NC_ATTR(n, attr);
     view v = live_view(n->in[0], a->axis, r->counts);
-    job j = { n->in[0], n->out[0], r->kernels->reduce, v, false, a->mean && v.n ? 1.0 / (double)v.n : 1, (v.inner + COLUMNS - 1) / COLUMNS };
+    job j = { n->in[0], n->out[0], r->kernels->reduce, v, false, a->mean && v.n ? 1.0 / (double)v.n : 1, (v.inner + COLUMNS - 1) / COLUMNS, NULL };
 
     if (!is_vector(n->in[0])) {
         nc_parallel_rows(r, v.outer * j.chunks, nc_grain(v.n * (v.inner < COLUMNS ? v.inner : COLUMNS) * 4), reduce_pieces, &j);
@@ -208,7 +209,7 @@ nc_value *nc_sum_to(nc_graph *g, nc_value *x, const nc_shape *s)
 static int run_max(const nc_node *n, const nc_run *r)
 {
     view v = live_view(n->in[0], NC_ATTR(n, attr)->axis, r->counts);
-    job j = { n->in[0], n->out[0], r->kernels->reduce, v, true, 1, (v.inner + COLUMNS - 1) / COLUMNS };
+    job j = { n->in[0], n->out[0], r->kernels->reduce, v, true, 1, (v.inner + COLUMNS - 1) / COLUMNS, NULL };
 
     nc_parallel_rows(r, v.outer * j.chunks, nc_grain(v.n * (v.inner < COLUMNS ? v.inner : COLUMNS) * 4), reduce_pieces, &j);
     return 0;
@@ -309,6 +310,14 @@ static void grad_accumulate(nc_graph *g, nc_node *n, nc_value *const *dy, nc_val
     dx[0] = dy[0];
 }
 
+static void copy_pieces(void *context, int64_t begin, int64_t end, int worker)
+{
+    const job *j = context;
+
+    (void)worker;
+    j->e->cast(j->y->dtype, nc_at(j->y, begin), j->x->dtype, nc_at(j->x, begin), end - begin);
+}
+
 static void add_pieces(void *context, int64_t begin, int64_t end, int worker)
 {
     const job *j = context;
@@ -319,9 +328,9 @@ static void add_pieces(void *context, int64_t begin, int64_t end, int worker)
 
 static int run_accumulate(const nc_node *n, const nc_run *r)
 {
-    job j = { .x = n->in[0], .y = n->out[0], .k = r->kernels->reduce };
+    job j = { .x = n->in[0], .y = n->out[0], .k = r->kernels->reduce, .e = r->kernels->element };
 
-    nc_parallel_rows(r, nc_live_count(n->in[0], r->counts), BLOCK, add_pieces, &j);
+    nc_parallel_rows(r, nc_live_count(n->in[0], r->counts), BLOCK, nc_adds(n, r) ? add_pieces : copy_pieces, &j);
     return 0;
 }
 

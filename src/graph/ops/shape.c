@@ -199,14 +199,14 @@ static void unslice_grad(nc_graph *g, nc_node *n, nc_value *const *dy, nc_value 
 enum { CHUNK = 16384 };
 
 /* One outer index of y is `block` elements, of which x is [from, to); the block is cut into chunks. */
-typedef struct placing { const nc_node *n; const struct nc_reduce_kernels *k; int64_t block, from, to, chunks; } placing;
+typedef struct placing { const nc_node *n; const struct nc_reduce_kernels *k; int64_t block, from, to, chunks; bool adds; } placing;
 
 static void unslice_chunks(void *context, int64_t begin, int64_t end, int worker)
 {
     const placing *p = context;
     const nc_value *x = p->n->in[0], *y = p->n->out[0];
     int64_t size = nc_dtype_get(x->dtype)->bytes;
-    bool adds = p->n->in[1] != NULL;
+    bool adds = p->adds;
 
     (void)worker;
     for (int64_t i = begin; i < end; i++) {
@@ -233,7 +233,7 @@ static int unslice_run(const nc_node *n, const nc_run *r)
         outer *= i ? y->shape.dim[i] : nc_live_rows(y, r->counts);
     for (int i = a->axis + 1; i < y->shape.rank; i++)
         inner *= y->shape.dim[i];
-    placing p = { n, r->kernels->reduce, a->size * inner, a->start * inner, (a->start + n->in[0]->shape.dim[a->axis]) * inner, 0 };
+    placing p = { n, r->kernels->reduce, a->size * inner, a->start * inner, (a->start + n->in[0]->shape.dim[a->axis]) * inner, 0, nc_adds(n, r) };
     p.chunks = (p.block + CHUNK - 1) / CHUNK;
     nc_parallel_rows(r, outer * p.chunks, nc_grain(4 * (p.block < CHUNK ? p.block : CHUNK)), unslice_chunks, &p);
     return 0;

@@ -22,7 +22,7 @@ NC_INLINE void put_half(uint16_t *p, int64_t i, int64_t n, vf v)
         v_store_h_n(p + i, v, n - i);
 }
 
-NC_INLINE void adam_body(const nc_adam_step *s, float *p, float *g, float *m, float *v, float *largest, uint16_t *half, int64_t n)
+NC_INLINE void adam_body(const nc_adam_step *s, float *p, const float *g, float *m, float *v, float *largest, uint16_t *half, int64_t n)
 {
     const vf scale = v_set((float)s->scale), l2 = v_set((float)s->l2), b1 = v_set((float)(1 - s->beta1)), b2 = v_set((float)s->beta2);
     const vf c2 = v_set((float)(1 - s->beta2)), decay = v_set((float)s->decay), rate = v_set((float)s->rate), root = v_set((float)s->root);
@@ -43,12 +43,10 @@ NC_INLINE void adam_body(const nc_adam_step *s, float *p, float *g, float *m, fl
         put(p, i, n, x);
         if (half)
             put_half(half, i, n, x);
-        if (s->clear)
-            put(g, i, n, v_zero());
     }
 }
 
-static void adam(const nc_adam_step *s, float *p, float *g, float *m, float *v, float *largest, uint16_t *half, int64_t n)
+static void adam(const nc_adam_step *s, float *p, const float *g, float *m, float *v, float *largest, uint16_t *half, int64_t n)
 {
     if (largest)
         adam_body(s, p, g, m, v, largest, half, n);
@@ -58,7 +56,7 @@ static void adam(const nc_adam_step *s, float *p, float *g, float *m, float *v, 
         adam_body(s, p, g, m, v, NULL, NULL, n);
 }
 
-NC_INLINE void sgd_body(const nc_sgd_step *s, float *p, float *g, float *m, bool first, bool nesterov, uint16_t *half, int64_t n)
+NC_INLINE void sgd_body(const nc_sgd_step *s, float *p, const float *g, float *m, bool first, bool nesterov, uint16_t *half, int64_t n)
 {
     const vf scale = v_set((float)s->scale), l2 = v_set((float)s->l2), keep = v_set((float)s->momentum), fresh = v_set((float)(1 - s->dampening));
     const vf lr = v_set((float)s->lr);
@@ -74,12 +72,10 @@ NC_INLINE void sgd_body(const nc_sgd_step *s, float *p, float *g, float *m, bool
         put(p, i, n, x);
         if (half)
             put_half(half, i, n, x);
-        if (s->clear)
-            put(g, i, n, v_zero());
     }
 }
 
-static void sgd(const nc_sgd_step *s, float *p, float *g, float *m, uint16_t *half, int64_t n)
+static void sgd(const nc_sgd_step *s, float *p, const float *g, float *m, uint16_t *half, int64_t n)
 {
     if (!m)
         sgd_body(s, p, g, NULL, false, false, half, n);
@@ -87,7 +83,7 @@ static void sgd(const nc_sgd_step *s, float *p, float *g, float *m, uint16_t *ha
         sgd_body(s, p, g, m, s->first, s->nesterov, half, n);
 }
 
-static void lion(const nc_lion_step *s, float *p, float *g, float *m, uint16_t *half, int64_t n)
+static void lion(const nc_lion_step *s, float *p, const float *g, float *m, uint16_t *half, int64_t n)
 {
     const vf scale = v_set((float)s->scale), b1 = v_set((float)s->beta1), c1 = v_set((float)(1 - s->beta1)), b2 = v_set((float)s->beta2);
     const vf c2 = v_set((float)(1 - s->beta2)), decay = v_set((float)s->decay), lr = v_set((float)s->lr);
@@ -100,8 +96,6 @@ static void lion(const nc_lion_step *s, float *p, float *g, float *m, uint16_t *
         put(m, i, n, v_fma(b2, m0, v_mul(c2, d)));
         if (half)
             put_half(half, i, n, x);
-        if (s->clear)
-            put(g, i, n, v_zero());
     }
 }
 

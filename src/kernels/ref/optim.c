@@ -2,7 +2,7 @@
 #include "kernels/optim.h"
 #include <math.h>
 
-static void adam(const nc_adam_step *s, float *p, float *g, float *m, float *v, float *largest, uint16_t *half, int64_t n)
+static void adam(const nc_adam_step *s, float *p, const float *g, float *m, float *v, float *largest, uint16_t *half, int64_t n)
 {
     for (int64_t i = 0; i < n; i++) {
         double d = g[i] * s->scale + s->l2 * p[i];
@@ -17,12 +17,10 @@ static void adam(const nc_adam_step *s, float *p, float *g, float *m, float *v, 
         p[i] = (float)(p[i] * s->decay - s->rate * m1 / (sqrt(top) * s->root + s->eps));
         if (half)
             half[i] = nc_f32_to_bf16(p[i]);
-        if (s->clear)
-            g[i] = 0;
     }
 }
 
-static void sgd(const nc_sgd_step *s, float *p, float *g, float *m, uint16_t *half, int64_t n)
+static void sgd(const nc_sgd_step *s, float *p, const float *g, float *m, uint16_t *half, int64_t n)
 {
     for (int64_t i = 0; i < n; i++) {
         double d = g[i] * s->scale + s->l2 * p[i];
@@ -34,12 +32,10 @@ static void sgd(const nc_sgd_step *s, float *p, float *g, float *m, uint16_t *ha
         p[i] = (float)(p[i] - s->lr * d);
         if (half)
             half[i] = nc_f32_to_bf16(p[i]);
-        if (s->clear)
-            g[i] = 0;
     }
 }
 
-static void lion(const nc_lion_step *s, float *p, float *g, float *m, uint16_t *half, int64_t n)
+static void lion(const nc_lion_step *s, float *p, const float *g, float *m, uint16_t *half, int64_t n)
 {
     for (int64_t i = 0; i < n; i++) {
         double d = g[i] * s->scale, c = s->beta1 * m[i] + (1 - s->beta1) * d;
@@ -47,8 +43,6 @@ static void lion(const nc_lion_step *s, float *p, float *g, float *m, uint16_t *
         m[i] = (float)(s->beta2 * m[i] + (1 - s->beta2) * d);
         if (half)
             half[i] = nc_f32_to_bf16(p[i]);
-        if (s->clear)
-            g[i] = 0;
     }
 }
 
