@@ -241,15 +241,16 @@ static int dw_run(const nc_node *n, const nc_run *r)
     job j = { .n = n, .r = r, .s = &NC_ATTR(n, attr)->s, .from = x, .to = dy, .in = in_cells(n), .out = out_cells(n), .acc = r->workspace,
               .pictures = nc_live_rows(x, r->counts) / in_cells(n) };
 
+    const bool adds = nc_adds(n, r);
     memset(j.acc, 0, weight_bytes(n));
     nc_parallel_rows(r, C, DW_CHANNELS, dw_channels, &j);
     for (int64_t c = 0; c < C; c++)
         for (int64_t k = 0; k < K; k++) {
             int64_t at = c * K + k, from = k * C + c;
             if (dw->dtype == NC_F64)
-                ((double *)dw->data)[at] = ((double *)j.acc)[from] + (n->in[2] ? ((double *)dw->data)[at] : 0);
+                ((double *)dw->data)[at] = ((double *)j.acc)[from] + (adds ? ((double *)dw->data)[at] : 0);
             else
-                ((float *)dw->data)[at] = ((float *)j.acc)[from] + (n->in[2] ? ((float *)dw->data)[at] : 0);
+                ((float *)dw->data)[at] = ((float *)j.acc)[from] + (adds ? ((float *)dw->data)[at] : 0);
         }
     return 0;
 }
