@@ -6,7 +6,7 @@
 #include "base/progress.h"
 #include "cli/cli.h"
 #include "data/scenes.h"
-#include "text/train_bpe.h"
+#include "text/train.h"
 
 static const nc_cli_option options[] = {
     { "out", "DIR", "the folder to write" },
@@ -17,9 +17,10 @@ static const nc_cli_option options[] = {
     { "fps", "N", "make: frames a second; 8" },
     { "captions", "N", "make: training lines of a clip, 1 to 3; 3" },
     { "vocab-size", "N", "tokenizer: tokens, special ones included; 32000" },
-    { "min-frequency", "N", "tokenizer: rarer pairs are not merged; 2" },
-    { "pattern", "NAME", "tokenizer: gpt2, qwen2, llama3 or a regular expression; gpt2" },
-    { "special", "LIST", "tokenizer: special tokens, separated by commas; <|endoftext|>" },
+    { "min-frequency", "N", "tokenizer: rarer pairs (wordlevel: words) are not taken; 2" },
+    { "model", "NAME", "tokenizer: bpe, wordpiece, unigram or wordlevel; bpe" },
+    { "pattern", "NAME", "tokenizer, bpe: gpt2, qwen2, llama3 or a regular expression; gpt2" },
+    { "special", "LIST", "tokenizer: special tokens, separated by commas; bpe <|endoftext|>, wordpiece [PAD],[UNK],[CLS],[SEP],[MASK], unigram <pad>,</s>,<unk>, wordlevel [UNK]" },
     { NULL, NULL, NULL },
 };
 
@@ -47,13 +48,13 @@ static int make(nc_cli *c, const char *out, nc_error *e)
     return status;
 }
 
-static int feed_json(nc_bpe_trainer *t, const nc_json *v, int depth, nc_error *e)
+static int feed_json(nc_trainer *t, const nc_json *v, int depth, nc_error *e)
 {
     static const char *const keys[] = { "text", "value", "content", "instruction", "input", "output", "prompt", "response", "caption" };
     if (nc_json_is(v, NC_JSON_STRING)) {
         for (int i = 0; i < NC_COUNT(keys); i++)
             if (nc_str_eqz(v->key, keys[i]))
-                return nc_bpe_trainer_feed(t, v->text, e);
+                return nc_trainer_feed(t, v->text, e);
         return 0;
     }
     NC_JSON_EACH(item, v)
@@ -62,7 +63,7 @@ static int feed_json(nc_bpe_trainer *t, const nc_json *v, int depth, nc_error *e
 }
 
 /* Lines of a text, or of a .jsonl the strings under keys that hold text. */
-static int feed_lines(nc_bpe_trainer *t, const char *path, nc_str all, nc_error *e)
+static int feed_lines(nc_trainer *t, const char *path, nc_str all, nc_error *e)
 {
     bool json = nc_ends_with(path, ".jsonl");
     int line = 0, status = 0;
@@ -71,9 +72,10 @@ static int feed_lines(nc_bpe_trainer *t, const char *path, nc_str all, nc_error 
         size_t n = end ? (size_t)(end - all.p) - at : all.n - at;
         nc_str s = { all.p + at, n };
         at += n + 1;
+        s.n -= s.n && s.p[s.n - 1] == '\r';
         if (!json) {
-            status = nc_bpe_trainer_feed(t, s, e);
-        } else if (n) {
+            status = nc_trainer_feed(t, s, e);
+        } else if (s.n) {
             nc_arena *a = nc_arena_new();
             nc_json *v;
             if ((status = nc_json_parse(a, s, path, &v, e)) == 0)
@@ -86,7 +88,7 @@ static int feed_lines(nc_bpe_trainer *t, const char *path, nc_str all, nc_error 
     return status;
 }
 
-static int feed_file(nc_bpe_trainer *t, const char *path, nc_error *e)
+static int feed_file(nc_trainer *t, const char *path, nc_error *e)
 {
     nc_buf b = { 0 };
     int status = nc_file_read(path, (size_t)4 << 30, &b, e);
@@ -102,7 +104,22 @@ static int feed_file(nc_bpe_trainer *t, const char *path, nc_error *e)
     return status;
 }
 
-static int write_tokenizer(nc_arena *a, const char *out, const nc_json *tree, const char *last_special, nc_error *e)
+/* What a model's tokenizers usually have: special tokens, and those around every text. */
+static const struct usual { const char *special, *bos, *eos, *unk; int least; } usual[] = {
+    [NC_TRAIN_BPE] = { "<|endoftext|>", NULL, NULL, NULL, 257 },
+    [NC_TRAIN_WORDPIECE] = { "[PAD],[UNK],[CLS],[SEP],[MASK]", "[CLS]", "[SEP]", "[UNK]", 6 },
+    [NC_TRAIN_UNIGRAM] = { "<pad>,</s>,<unk>", NULL, "</s>", "<unk>", 6 },
+    [NC_TRAIN_WORDLEVEL] = { "[UNK]", NULL, NULL, "[UNK]", 2 },
+};
+
+static void set_token(nc_arena *a, nc_json *config, const char *key, const char *token)
+{
+    if (token)
+        nc_json_set(a, config, key, nc_json_new_string(a, nc_str_of(token)));
+}
+
+/* u: the model's usual special tokens, NULL where others were given: then the first of them begins and ends. */
+static int write_tokenizer(nc_arena *a, const char *out, const nc_json *tree, const struct usual *u, const char *first_special, nc_error *e)
 {
     nc_buf b = { 0 };
     nc_json *config = nc_json_new(a, NC_JSON_OBJECT);
@@ -111,10 +128,14 @@ static int write_tokenizer(nc_arena *a, const char *out, const nc_json *tree, co
     int status = nc_file_write(nc_path_join(a, out, "tokenizer.json"), b.p, b.n, e);
     nc_buf_clear(&b);
     nc_json_set(a, config, "tokenizer_class", nc_json_new_string(a, NC_STR("PreTrainedTokenizerFast")));
-    if (last_special) {
-        nc_json_set(a, config, "bos_token", nc_json_new_string(a, nc_str_of(last_special)));
-        nc_json_set(a, config, "eos_token", nc_json_new_string(a, nc_str_of(last_special)));
-    }
+    const bool marks = u && u->unk;
+    set_token(a, config, "bos_token", marks ? NULL : first_special);
+    set_token(a, config, "eos_token", marks ? u->eos && !u->bos ? u->eos : NULL : first_special);
+    set_token(a, config, "cls_token", marks ? u->bos : NULL);
+    set_token(a, config, "sep_token", marks && u->bos ? u->eos : NULL);
+    set_token(a, config, "unk_token", marks ? u->unk : NULL);
+    set_token(a, config, "pad_token", marks && nc_starts_with(first_special, "<pad>") ? "<pad>" : marks && u->bos ? "[PAD]" : NULL);
+    set_token(a, config, "mask_token", marks && u->bos ? "[MASK]" : NULL);
     nc_json_write(&b, config, 2);
     if (status == 0)
         status = nc_file_write(nc_path_join(a, out, "tokenizer_config.json"), b.p, b.n, e);
@@ -125,30 +146,35 @@ static int write_tokenizer(nc_arena *a, const char *out, const nc_json *tree, co
 static int tokenizer(nc_cli *c, const char *out, nc_error *e)
 {
     int64_t size, least;
-    const char *special = nc_cli_get(c, "special"), *list[256];
+    const char *special = nc_cli_get(c, "special"), *name = nc_cli_get(c, "model"), *list[256];
     int specials = 0;
+    nc_trainer_model model = NC_TRAIN_BPE;
     if (c->words < 2)
         return nc_cli_usage(c, e, "data tokenizer: name the files to learn from (.txt, .json, .jsonl)");
-    NC_TRY(nc_cli_int(c, "vocab-size", 257, 10000000, 32000, &size, e));
+    if (name && !nc_trainer_model_by_name(name, &model))
+        return nc_cli_usage(c, e, "data tokenizer: --model %s: bpe, wordpiece, unigram and wordlevel are known", name);
+    const struct usual *u = &usual[model];
+    NC_TRY(nc_cli_int(c, "vocab-size", u->least, 10000000, 32000, &size, e));
     NC_TRY(nc_cli_int(c, "min-frequency", 1, 1000000000, 2, &least, e));
-    for (const char *s = special ? special : "<|endoftext|>"; *s && specials < NC_COUNT(list);) {
+    for (const char *s = special ? special : u->special; *s && specials < NC_COUNT(list);) {
         size_t n = strcspn(s, ",");
         list[specials++] = nc_arena_strndup(c->arena, s, n);
         s += n + (s[n] == ',');
     }
-    nc_bpe_options o = { .vocab_size = (int32_t)size, .min_frequency = least, .special = list, .special_count = specials, .pattern = nc_cli_get(c, "pattern") };
-    nc_bpe_trainer *t = NULL;
-    NC_TRY(nc_bpe_trainer_new(&o, &t, e));
+    nc_trainer_options o = { .model = model, .vocab_size = (int32_t)size, .min_frequency = least, .special = list, .special_count = specials, .pattern = nc_cli_get(c, "pattern"),
+                             .bos = special ? NULL : u->bos, .eos = special ? NULL : u->eos };
+    nc_trainer *t = NULL;
+    NC_TRY(nc_trainer_new(&o, &t, e));
     nc_json *tree = NULL;
     int status = 0;
     for (int i = 1; i < c->words && status == 0; i++)
         status = feed_file(t, c->word[i], e);
     if (status == 0)
-        status = nc_bpe_trainer_finish(t, c->arena, &tree, e);
-    nc_bpe_trainer_free(t);
+        status = nc_trainer_finish(t, c->arena, &tree, e);
+    nc_trainer_free(t);
     if (status < 0)
         return status;
-    NC_TRY(write_tokenizer(c->arena, out, tree, specials ? list[0] : NULL, e));
+    NC_TRY(write_tokenizer(c->arena, out, tree, special ? NULL : u, specials ? list[0] : NULL, e));
     nc_buf b = { 0 };
     nc_buf_printf(&b, "%s/tokenizer.json: %d tokens learned\n", out, nc_json_path(tree, "model.vocab") ? nc_json_path(tree, "model.vocab")->count : 0);
     nc_cli_print(&b);
@@ -170,5 +196,6 @@ static int run(nc_cli *c, nc_error *e)
 
 const nc_verb nc_verb_data = { "data", "make korean-scenes | tokenizer FILE...", "make a data set, or learn a tokenizer from texts",
     "nunchi data make korean-scenes --out DIR --clips 1200 --seed 7      short clips of drawn Korean scenes with three captions each\n"
-    "nunchi data tokenizer captions.txt --vocab-size 8000 --out DIR      a byte-level BPE tokenizer (tokenizer.json)",
+    "nunchi data tokenizer captions.txt --vocab-size 8000 --out DIR      a byte-level BPE tokenizer (tokenizer.json)\n"
+    "nunchi data tokenizer corpus.txt --model unigram --vocab-size 8000 --out DIR    or wordpiece, wordlevel",
     options, 1, 4096, false, run };

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "text/train_bpe.h"
+#include "text/train.h"
 #include "train/run.h"
 
 static const char *const specials[] = { "<|endoftext|>", "<pad>", "<|im_start|>", "<|im_end|>", "<image>", "<video>" };
@@ -35,39 +35,39 @@ static int write_tokenizer_config(nc_train_run *r, const char *folder, nc_error 
     return source ? nc_file_write(nc_path_join(a, folder, "chat_template.jinja"), source, strlen(source), e) : 0;
 }
 
-static int feed_text(nc_bpe_trainer *t, const nc_sample *s, nc_error *e)
+static int feed_text(nc_trainer *t, const nc_sample *s, nc_error *e)
 {
     if (s->text.n)
-        return nc_bpe_trainer_feed(t, s->text, e);
+        return nc_trainer_feed(t, s->text, e);
     NC_JSON_EACH(m, s->messages) {
         const nc_json *content = nc_json_get(m, "content");
         if (nc_json_is(content, NC_JSON_STRING))
-            NC_TRY(nc_bpe_trainer_feed(t, content->text, e));
+            NC_TRY(nc_trainer_feed(t, content->text, e));
         NC_JSON_EACH(part, nc_json_is(content, NC_JSON_ARRAY) ? content : NULL)
             if (nc_json_is(nc_json_get(part, "text"), NC_JSON_STRING))
-                NC_TRY(nc_bpe_trainer_feed(t, nc_json_get(part, "text")->text, e));
+                NC_TRY(nc_trainer_feed(t, nc_json_get(part, "text")->text, e));
     }
     return 0;
 }
 
 static int learn_tokenizer(nc_train_run *r, const char *folder, nc_error *e)
 {
-    nc_bpe_options o = { .vocab_size = (int32_t)r->s->tokenizer_vocab_size, .special = specials, .special_count = NC_COUNT(specials), .pattern = "qwen2", .nfc = true };
+    nc_trainer_options o = { .vocab_size = (int32_t)r->s->tokenizer_vocab_size, .special = specials, .special_count = NC_COUNT(specials), .pattern = "qwen2", .nfc = true };
     nc_dataset_options d = { .folder = r->s->dataset_dir, .media_folder = r->s->media_dir, .plain = r->s->kind == NC_STAGE_PT, .max_samples = r->s->max_samples };
     nc_dataset *data = NULL;
-    nc_bpe_trainer *t = NULL;
+    nc_trainer *t = NULL;
     nc_json *tree = NULL;
     if (o.vocab_size < 256 + NC_COUNT(specials))
         return nc_fail(e, NC_EINVAL, "tokenizer_vocab_size must be at least %d (all bytes and the special tokens)", 256 + NC_COUNT(specials));
     NC_TRY(nc_dataset_load(r->s->dataset, &d, &data, e));
-    int status = nc_bpe_trainer_new(&o, &t, e);
+    int status = nc_trainer_new(&o, &t, e);
     for (int i = 0; i < data->count && status == 0; i++)
         status = feed_text(t, &data->samples[i], e);
     if (status == 0)
-        status = nc_bpe_trainer_finish(t, r->arena, &tree, e);
+        status = nc_trainer_finish(t, r->arena, &tree, e);
     if (status == 0)
         status = write_json(r->arena, folder, "tokenizer.json", tree, e);
-    nc_bpe_trainer_free(t);
+    nc_trainer_free(t);
     nc_dataset_free(data);
     return status < 0 ? status : write_tokenizer_config(r, folder, e);
 }
