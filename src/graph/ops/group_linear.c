@@ -111,7 +111,7 @@ static int dw_run(const nc_node *n, const nc_run *r)
 
     for (int64_t g = 0; g < G; g++) {
         nc_gemm_call c = { .m = M, .a = nc_at(dy, g * M), .a_dtype = dy->dtype, .lda = G * M, .a_transposed = true, .c = nc_at(dw, g * M * K), .c_dtype = dw->dtype, .ldc = K,
-                           .accumulate = n->in[2] != NULL };
+                           .accumulate = nc_adds(n, r) };
         nc_gemm_source s = { .dtype = x->dtype, .data = nc_at(x, g * K), .stride = G * K, .transposed = true };
         if (dy->dtype == NC_F64)
             nc_ref_gemm_f64(c.c, K, c.a, 1, G * M, s.data, 1, G * K, M, K, rows, NULL, c.accumulate);
