@@ -81,7 +81,7 @@ static int measure(const shape *s, nc_pool *pool, const nc_kernels *kernels, dou
     const struct nc_attention_kernels *k = kernels->attention;
     const int slot = nc_dtype_slot(s->dtype), threads = nc_pool_threads(pool);
     const int64_t N = (int64_t)s->sequences * s->tokens, size = nc_dtype_get(s->dtype)->bytes, H = s->heads, G = s->kv_heads, A = s->head;
-    nc_attention_shape d = { s->dtype, s->heads, s->kv_heads, s->head, s->head, N, N, s->depth > 0 };
+    nc_attention_shape d = { s->dtype, s->heads, s->kv_heads, s->head, s->head, N, N, s->depth > 0, 0 };
     size_t q = (size_t)(N * H * A * size) + 64, kv = (size_t)(N * G * A * size) + 64, blocks = (size_t)(s->depth + s->tokens + 63) / 64, paged = d.paged ? blocks * (size_t)s->sequences : 0;
     size_t forward = k->forward_bytes[slot](&d, threads), backward = s->backward ? k->backward_bytes[slot](&d, threads) : 0, work = forward > backward ? forward : backward;
     size_t bytes = 4 * q + 4 * kv + (size_t)(N * H) * 4 + work + paged * (nc_attention_key_page_bytes(&d) + nc_attention_value_page_bytes(&d)) + 4096;

@@ -57,5 +57,7 @@ int nc_verify_train(nc_verify *v, nc_program *p, nc_batch *batch, nc_error *e);
 int nc_verify_aux(nc_verify *v, const nc_seq *seq, nc_error *e);
 /* Greedy continuation with the cache, and without. media: of the prompt. */
 int nc_verify_generate(nc_verify *v, const int32_t *ids, int count, const nc_media *media, int media_count, nc_error *e);
+int nc_verify_generate_from(nc_verify *v, const nc_seq *from, nc_error *e);      /* the same from a prompt with its source */
+int nc_verify_greedy(nc_verify *v, const nc_seq *from, int steps, int32_t *ids, nc_error *e);   /* the tokens alone, nothing compared */
 int nc_verify_generate_batch(nc_verify *v, nc_error *e);  /* batch.*, where it is there */
 #endif

@@ -5,7 +5,7 @@
 #include "cli/verify.h"
 #include "infer/kv_pages.h"
 
-struct run { nc_program *p; nc_batch *batch; nc_kv *cache; int slot; int pictures; nc_positions positions; };
+struct run { nc_program *p; nc_batch *batch; nc_kv *cache; int slot, cross_slot, cross_rows; int pictures; nc_positions positions; };
 
 static int build_cached(nc_verify *v, struct run *r, int capacity, nc_error *e)
 {
@@ -16,7 +16,7 @@ static int build_cached(nc_verify *v, struct run *r, int capacity, nc_error *e)
     nc_build_capacity(b, "scored", 1);
     if (m->family->capacity)
         m->family->capacity(m->self, b, r->pictures ? r->pictures : 1);
-    nc_value *media = m->family->tower && r->pictures ? nc_model_tower(m, b) : NULL;
+    nc_value *media = m->family->tower && !m->family->encoder && r->pictures ? nc_model_tower(m, b) : NULL;
     nc_value *h = nc_gather_rows(b->g, nc_model_decoder(m, b, media), nc_in(b, "score.rows", NC_I32, "scored", 0));
     nc_head head;
     m->family->head(m->self, &head);
@@ -49,18 +49,50 @@ static int regime(const nc_model *m, int length)
     return m->family->regime ? m->family->regime(m->self, length) : 0;
 }
 
-/* The prompt in one stretch (with its media), then one token a step through the same program. */
-static int cached(nc_verify *v, struct run *r, const int32_t *prompt, int count, const nc_media *media, int media_count, int steps, float *logits, int32_t *ids, nc_error *e)
+/* Encoder-decoder models: the encoder runs once, what the decoder's layers make of its rows goes into a slot of its own. */
+static int fill_cross(nc_verify *v, struct run *r, const nc_seq *from, nc_error *e)
 {
-    int vocabulary = v->f32->model->vocab_size, next = 0;
+    nc_model *m = v->f32->model;
+    nc_seq seq = { .slot = -1, .source = from->source, .source_count = from->source_count, .media = from->media, .media_count = from->media_count };
+    r->cross_rows = nc_model_encoder_rows(m, from);
+    seq.cross_slot = r->cross_slot = nc_kv_open(r->cache, e);
+    NC_TRY(r->cross_slot);
+    NC_TRY(nc_kv_reserve(r->cache, r->cross_slot, r->cross_rows, e));
+    NC_TRY(nc_model_prepare(m, r->batch, &seq, 1, e));
+    nc_program *p = nc_program_new(&(nc_program_options){ .compute = NC_F32, .cache = nc_kv_cache(r->cache) });
+    nc_build *b = nc_program_build(p);
+    nc_build_capacity(b, "source", from->source_count);
+    if (m->family->capacity)
+        m->family->capacity(m->self, b, r->pictures ? r->pictures : 1);
+    m->family->cross(m, m->self, b, nc_model_encoder(m, b));
+    int status = nc_program_finish(p, NULL, nc_pool_threads(v->pool), e);
+    if (status == 0)
+        status = nc_program_allocate(p, NULL, e);
+    if (status == 0)
+        status = nc_program_run(p, r->batch, &(nc_run_options){ .pool = v->pool, .kernels = v->kernels }, e);
+    nc_program_free(p);
+    return status;
+}
+
+/* The prompt in one stretch (with its media), then one token a step through the same program. */
+static int cached(nc_verify *v, struct run *r, const nc_seq *from, int steps, float *logits, int32_t *ids, nc_error *e)
+{
+    int vocabulary = v->f32->model->vocab_size, next = 0, count = from->count;
     int32_t *all = NC_NEW_ARRAY(v->arena, int32_t, count + steps);
-    memcpy(all, prompt, sizeof *all * (size_t)count);
+    memcpy(all, from->ids, sizeof *all * (size_t)count);
     NC_TRY(nc_kv_reserve(r->cache, r->slot, count + steps, e));
     const nc_model *m = v->f32->model;
     if (m->family->positions)
-        NC_TRY(m->family->positions(m, m->self, prompt, count, media, media_count, &r->positions, e));
-    nc_seq seq = { .ids = prompt, .count = count, .media = media, .media_count = media_count, .want_logits = true, .slot = r->slot };
+        NC_TRY(m->family->positions(m, m->self, from->ids, count, from->media, from->media_count, &r->positions, e));
+    nc_seq seq = { .ids = all, .count = count, .media = from->media, .media_count = from->media_count, .want_logits = true, .slot = r->slot };
+    if (m->family->encoder) {
+        NC_TRY(fill_cross(v, r, from, e));
+        seq.media = NULL;
+        seq.media_count = 0;
+    }
     for (int k = 0; k < steps; k++) {
+        seq.cross_slot = r->cross_slot;
+        seq.cross_rows = r->cross_rows;
         NC_TRY(step(v, r, &seq, logits + (int64_t)k * vocabulary, &next, e));
         ids[k] = all[count + k] = next;
         if (k + 1 == steps)
@@ -81,16 +113,18 @@ static int cached(nc_verify *v, struct run *r, const int32_t *prompt, int count,
 struct text { int32_t *ids; float *logits; int steps; };
 
 /* Greedy text without a cache: the whole sequence at every step. follow: its tokens are these, not our own. */
-static int whole(nc_verify *v, const int32_t *prompt, int count, const nc_media *media, int media_count, int pictures, const int32_t *follow, struct text *out, nc_error *e)
+static int whole(nc_verify *v, const nc_seq *from, int pictures, const int32_t *follow, struct text *out, nc_error *e)
 {
-    int vocabulary = v->f32->model->vocab_size;
+    int vocabulary = v->f32->model->vocab_size, count = from->count;
     int32_t *all = NC_NEW_ARRAY(v->arena, int32_t, count + out->steps);
-    memcpy(all, prompt, sizeof *all * (size_t)count);
+    memcpy(all, from->ids, sizeof *all * (size_t)count);
     for (int k = 0; k < out->steps; k++) {
         nc_arena *a = nc_arena_new();
         nc_batch *batch = nc_batch_new();
         nc_program *p = NULL;
-        nc_seq seq = { .ids = all, .count = count + k, .slot = -1, .media = media, .media_count = media_count };
+        nc_seq seq = *from;
+        seq.ids = all;
+        seq.count = count + k;
         int status = nc_verify_build(v, v->f32, NC_F32, false, &seq, 1, pictures, &p, batch, e);
         int64_t n = 0;
         float *ours = status == 0 ? nc_verify_probe(a, p, "logits", &n) : NULL, *row = out->logits + (int64_t)k * vocabulary;
@@ -109,38 +143,40 @@ static int whole(nc_verify *v, const int32_t *prompt, int count, const nc_media 
 }
 
 /* Where the reference gives an uncached text of its own (rotations that depend on the length) ours is compared with that; else it must equal the cached one, bit for bit. */
-static int check_whole(nc_verify *v, const int32_t *prompt, int count, const nc_media *media, int media_count, int pictures, const struct text *cached_text, nc_error *e)
+static int check_whole(nc_verify *v, const nc_seq *from, int pictures, const struct text *cached_text, nc_error *e)
 {
     const nc_stored *ids = nc_verify_tensor(v, "generate.uncached_ids"), *logits = nc_verify_tensor(v, "generate.uncached_logits");
     int steps = cached_text->steps, vocabulary = v->f32->model->vocab_size;
     struct text own = { NC_NEW_ARRAY(v->arena, int32_t, steps), NC_NEW_ARRAY(v->arena, float, (int64_t)steps * vocabulary), steps };
     double differing = 0;
-    NC_TRY(whole(v, prompt, count, media, media_count, pictures, ids ? NULL : cached_text->ids, &own, e));
+    NC_TRY(whole(v, from, pictures, ids ? NULL : cached_text->ids, &own, e));
     if (ids)
         nc_verify_ids(v, ids->name, ids, own.ids, steps);
     if (logits)
         nc_verify_compare(v, logits->name, logits, own.logits, (int64_t)steps * vocabulary, 2e-5, NULL, 1);
     for (int k = 0; k < steps; k++)
         differing += memcmp(own.logits + (int64_t)k * vocabulary, cached_text->logits + (int64_t)k * vocabulary, sizeof *own.logits * (size_t)vocabulary) != 0;
-    if (!ids || regime(v->f32->model, count) != regime(v->f32->model, count + steps))
+    if (!ids || regime(v->f32->model, from->count) != regime(v->f32->model, from->count + steps))
         nc_verify_add(v, "generate.cached equals whole", differing, differing, 0, "steps whose logits differ in any bit");
     return 0;
 }
 
 /* steps greedy tokens and their logits from one prompt with a fresh cache. */
-static int greedy(nc_verify *v, const int32_t *prompt, int count, const nc_media *media, int media_count, int pictures, int steps, float *logits, int32_t *ids, nc_error *e)
+static int greedy(nc_verify *v, const nc_seq *from, int pictures, int steps, float *logits, int32_t *ids, nc_error *e)
 {
     struct run r = { .batch = nc_batch_new(), .pictures = pictures };
+    nc_model *m = v->f32->model;
     nc_cache_need need;
-    v->f32->model->family->cache(v->f32->model->self, &need);
+    m->family->cache(m->self, &need);
     nc_kv_shape shape = { need.layers, need.kv_heads, need.key_dim, need.value_dim, false };
-    int status = nc_kv_new(&shape, nc_kv_pages_for(count + steps), 1, &r.cache, e);
+    int64_t pages = nc_kv_pages_for(from->count + steps) + (m->family->encoder ? nc_kv_pages_for(nc_model_encoder_rows(m, from)) : 0);
+    int status = nc_kv_new(&shape, pages, 2, &r.cache, e);
     if (status == 0)
         status = r.slot = nc_kv_open(r.cache, e);
     if (status >= 0)
-        status = build_cached(v, &r, v->f32->model->family->regime ? count + steps : count, e);
+        status = build_cached(v, &r, m->family->regime ? from->count + steps : from->count, e);
     if (status == 0)
-        status = cached(v, &r, prompt, count, media, media_count, steps, logits, ids, e);
+        status = cached(v, &r, from, steps, logits, ids, e);
     free(r.positions.table);
     nc_program_free(r.p);
     nc_kv_free(r.cache);
@@ -148,20 +184,34 @@ static int greedy(nc_verify *v, const int32_t *prompt, int count, const nc_media
     return status;
 }
 
-int nc_verify_generate(nc_verify *v, const int32_t *prompt, int count, const nc_media *media, int media_count, nc_error *e)
+int nc_verify_generate_from(nc_verify *v, const nc_seq *from, nc_error *e)
 {
     nc_model *m = v->f32->model;
     const nc_stored *want = nc_verify_tensor(v, "generate.new_ids"), *want_logits = nc_verify_tensor(v, "generate.cached_logits");
     int steps = (int)nc_shape_count(&want->shape), pictures = 0;
     float *logits = NC_NEW_ARRAY(v->arena, float, (int64_t)steps * m->vocab_size);
     int32_t *ids = NC_NEW_ARRAY(v->arena, int32_t, steps);
-    for (int i = 0; i < media_count; i++)
-        pictures += (int)nc_media_units(&media[i]);
-    NC_TRY(greedy(v, prompt, count, media, media_count, pictures, steps, logits, ids, e));
+    for (int i = 0; i < from->media_count; i++)
+        pictures += (int)nc_media_units(&from->media[i]);
+    NC_TRY(greedy(v, from, pictures, steps, logits, ids, e));
     nc_verify_ids(v, "generate.new_ids", want, ids, steps);
     if (want_logits)
         nc_verify_compare(v, "generate.cached_logits", want_logits, logits, (int64_t)steps * m->vocab_size, 2e-5, NULL, 1);
-    return check_whole(v, prompt, count, media, media_count, pictures, &(struct text){ ids, logits, steps }, e);
+    return check_whole(v, from, pictures, &(struct text){ ids, logits, steps }, e);
+}
+
+int nc_verify_generate(nc_verify *v, const int32_t *prompt, int count, const nc_media *media, int media_count, nc_error *e)
+{
+    return nc_verify_generate_from(v, &(nc_seq){ .ids = prompt, .count = count, .slot = -1, .media = media, .media_count = media_count }, e);
+}
+
+int nc_verify_greedy(nc_verify *v, const nc_seq *from, int steps, int32_t *ids, nc_error *e)
+{
+    float *logits = NC_NEW_ARRAY(v->arena, float, (int64_t)steps * v->f32->model->vocab_size);
+    int pictures = 0;
+    for (int i = 0; i < from->media_count; i++)
+        pictures += (int)nc_media_units(&from->media[i]);
+    return greedy(v, from, pictures, steps, logits, ids, e);
 }
 
 /* Sequences padded on the left and generated together by the reference: here each alone. */
@@ -172,12 +222,11 @@ int nc_verify_generate_batch(nc_verify *v, nc_error *e)
         return 0;
     int rows = (int)in->shape.dim[0], width = (int)in->shape.dim[1], steps = (int)want->shape.dim[1];
     int32_t *ids = nc_verify_ints(v->arena, in), *out = NC_NEW_ARRAY(v->arena, int32_t, rows * steps);
-    float *logits = NC_NEW_ARRAY(v->arena, float, (int64_t)steps * v->f32->model->vocab_size);
     for (int i = 0; i < rows; i++) {
         int first = 0;
         while (first < width && nc_dtype_load(mask->dtype, mask->data, i * width + first) == 0)
             first++;
-        NC_TRY(greedy(v, ids + i * width + first, width - first, NULL, 0, 0, steps, logits, out + i * steps, e));
+        NC_TRY(nc_verify_greedy(v, &(nc_seq){ .ids = ids + i * width + first, .count = width - first, .slot = -1 }, steps, out + i * steps, e));
     }
     nc_verify_ids(v, "batch.new_ids", want, out, rows * steps);
     return 0;

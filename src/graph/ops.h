@@ -92,8 +92,12 @@ typedef struct nc_attention_attr {
     const float *slopes;             /* [H] of ALiBi, copied: score += slopes[h] * (j - i); NULL: none */
     struct nc_cache *cache;          /* NULL: keys are the rows of k; else rows are first written to the cache and attention reads it */
     int layer;                       /* cache layer */
+    /* bias [H,R] f32 (differentiable), NULL: none: the score of key j for query i gains bias[h, clamp(bias_offset + code(j) - code(i), 0, R-1)]. Codes are I32 [M] and [N]
+     * by rows, or both NULL: the index in the sequence (the only ones over a cache). Nets of windows give y*(2w-1) + x, T5 nothing. */
+    nc_value *bias, *q_code, *k_code;
+    int64_t bias_offset;
 } nc_attention_attr;
-/* q [N,H,A], k [M,G,A], v [M,G,Av] (H a multiple of G) -> [N,H,Av]. bias options come later as further inputs. Output 1: log-sum-exp [N,H] f32. */
+/* q [N,H,A], k [M,G,A], v [M,G,Av] (H a multiple of G) -> [N,H,Av]. Output 1: log-sum-exp [N,H] f32. */
 nc_value *nc_attention(nc_graph *g, nc_value *q, nc_value *k, nc_value *v, const nc_attention_attr *attr);
 
 /* ---- head and losses (ops/head.c) ---- */

@@ -22,7 +22,7 @@ struct nc_kv {
 
 static nc_attention_shape attention_shape(const nc_kv_shape *s)
 {
-    return (nc_attention_shape){ s->bf16 ? NC_BF16 : NC_F32, s->kv_heads, s->kv_heads, s->key_dim, s->value_dim, 0, 0, true };
+    return (nc_attention_shape){ s->bf16 ? NC_BF16 : NC_F32, s->kv_heads, s->kv_heads, s->key_dim, s->value_dim, 0, 0, true, 0 };
 }
 
 int nc_kv_page_bytes(const nc_kv_shape *s, size_t *bytes, nc_error *e)

@@ -31,6 +31,8 @@ int nc_attention_check(const nc_attention_args *a, nc_error *e)
     const nc_attention_shape *d = &a->shape;
     int64_t free_row = 0;
 
+    if (d->bias_rows > 0 && (a->soft_cap > 0 || !a->q_code != !a->k_code || (d->paged && a->q_code)))
+        return nc_fail(e, NC_EINVAL, "attention: a bias with %s", a->soft_cap > 0 ? "a soft cap" : d->paged ? "codes of rows over a cache" : "codes of one side alone");
     for (int i = 0; i < a->spans; i++) {
         const nc_attention_span *s = &a->span[i];
         if (!within(s->q_row, s->q_rows, d->rows) || !within(s->k_row, s->k_rows, d->keys))

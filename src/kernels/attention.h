@@ -3,6 +3,9 @@
  *   out[i,h,:] = sum_j p[i,h,j] v[j,g,:],   p = softmax_j of s = cap(scale * q[i,h,:].k[j,g,:]) + slope_h (j - i)  over the keys j that i sees,  g = h / (H/G)
  *   lse[i,h]   = log sum_j exp(s[i,h,j])                                    cap(x) = c tanh(x/c), or x without a soft cap
  *
+ * With a bias table the score is s + bias[h, r], r = clamp(offset + code(j) - code(i), 0, R-1): a code is the index in the sequence (T5's buckets by distance), or read from
+ * tables of the rows (windows: y*(2w-1) + x, whose differences are Swin's relative_position_index). Not together with a soft cap.
+ *
  * q [N,H,A], k [M,G,A], v [M,G,Av], out [N,H,Av], lse [N,H]. A row that sees no key has out 0 and lse -inf; rows of no span give out 0, lse -inf.
  *
  * What a row sees is one run of key indices [first, last], for the query of index i (window w, 0: none; `keys` in all):
@@ -49,6 +52,7 @@ typedef struct nc_attention_shape {  /* what the workspace depends on */
     int heads, kv_heads, head, value_head;      /* H, G, A, Av: 1..NC_ATTENTION_MAX_HEAD; H a multiple of G */
     int64_t rows, keys;              /* N, M: at most so many live rows */
     bool paged;
+    int64_t bias_rows;               /* R; 0: no bias */
 } nc_attention_shape;
 
 typedef struct nc_attention_args {
@@ -59,11 +63,15 @@ typedef struct nc_attention_args {
     double scale, soft_cap;          /* soft_cap 0: none */
     const float *slopes;             /* [H]: ALiBi, s += slopes[h] * (j - i) by indices in the sequence (Press et al. 2022); NULL: none. Not together with a soft cap. */
     int64_t window;
+    const void *bias;                /* [H,R] f32 (f64 in F64) */
+    int64_t bias_offset;
+    const int32_t *q_code, *k_code;  /* [N], [M]; both NULL: codes are indices in the sequence. Not with pages. */
     const nc_attention_span *span;   /* checked by nc_attention_check */
     int spans;
     const nc_attention_pages *pages; /* NULL: keys are rows of k and v. Else these rows are first appended and attention reads the pages. */
     const void *dout, *dlse;         /* backward: [N,H,Av] contiguous of the dtype; dlse [N,H] like lse, may be NULL */
     void *dq, *dk, *dv;              /* backward, contiguous, of the dtype; every live row is written (0 where nothing reaches); dk, dv may be NULL */
+    void *dbias;                     /* like bias; may be NULL */
 } nc_attention_args;
 
 struct nc_attention_kernels {
@@ -92,6 +100,14 @@ static inline void nc_attention_sees(const nc_attention_span *s, int64_t keys, i
     }
     *first = low;
     *last = high < keys - 1 ? high : keys - 1;
+}
+/* The code of the query at this row; what of the bias key j of the span meets at a query of code c. */
+static inline int64_t nc_attention_query_code(const nc_attention_args *a, const nc_attention_span *s, int64_t row) { return a->q_code ? a->q_code[row] : s->q_index + row - s->q_row; }
+static inline int64_t nc_attention_bias_at(const nc_attention_args *a, const nc_attention_span *s, int64_t j, int64_t code)
+{
+    int64_t r = a->bias_offset + (a->k_code ? a->k_code[s->k_row + j] : j) - code, last = a->shape.bias_rows - 1;
+
+    return r < 0 ? 0 : r > last ? last : r;
 }
 /* FLOPs of the two products of the forward over what is seen (a multiply and an add are two); the backward does 2.5 times as many. */
 double nc_attention_flops(const nc_attention_args *a);

@@ -222,6 +222,16 @@ nc_value *nc_model_decoder(const nc_model *m, nc_build *b, nc_value *media)
     return m->family->decoder(m, m->self, b, media);
 }
 
+nc_value *nc_model_encoder(const nc_model *m, nc_build *b)
+{
+    return m->family->encoder(m, m->self, b);
+}
+
+int nc_model_encoder_rows(const nc_model *m, const nc_seq *s)
+{
+    return m->family->encoder_rows ? m->family->encoder_rows(m, m->self, s) : s->source_count;
+}
+
 int nc_model_prepare(const nc_model *m, nc_batch *batch, const nc_seq *seqs, int count, nc_error *e)
 {
     nc_batch_reset(batch);

@@ -41,6 +41,13 @@ struct nc_family {
     nc_value *(*decoder)(const nc_model *m, const void *self, nc_build *b, nc_value *media);
     /* Positions of a whole sequence from its ids and media, where they are not its indices (M-RoPE). out->table is the caller's to free. NULL: they are the indices. */
     int (*positions)(const nc_model *m, const void *self, const int32_t *ids, int count, const nc_media *media, int media_count, nc_positions *out, nc_error *e);
+    /* Encoder-decoder models: what the encoder reads (text or pictures) to its rows, which the decoder then takes as `media`; NULL there: keys and values of the rows lie in
+     * the cache already (nc_attend_cross). NULL: no encoder. */
+    nc_value *(*encoder)(const nc_model *m, const void *self, nc_build *b);
+    /* Writes the keys and values that every decoder layer makes of the encoder's rows into the cache (nc_keep_cross). */
+    void (*cross)(const nc_model *m, const void *self, nc_build *b, nc_value *rows);
+    /* Rows of the encoder for one sequence, before anything runs; NULL: one for each token of its source. */
+    int (*encoder_rows)(const nc_model *m, const void *self, const nc_seq *s);
     /* Feature rows the media will take in the text, before anything runs. */
     int (*media_rows)(const nc_model *m, const void *self, const nc_media *media);
     void (*head)(const void *self, nc_head *out);
@@ -78,6 +85,7 @@ struct nc_model {
     int image_token_id, video_token_id;      /* -1 without */
     nc_labels labels;                        /* of classifiers; set by nc_config_labels */
     int media_width;                         /* of the tower's rows; 0: hidden_size */
+    int max_source;                          /* of an encoder that reads text: its positions; 0: no bound */
 };
 
 /* An instance from a config tree: the family by model_type; sites listed, no memory for weights yet. */
@@ -118,8 +126,15 @@ void nc_capacity_pictures(nc_build *b, const nc_vision_info *info, int64_t pictu
 static inline int nc_model_media_width(const nc_model *m) { return m->media_width ? m->media_width : m->hidden_size; }
 nc_value *nc_model_tower(const nc_model *m, nc_build *b);
 nc_value *nc_model_decoder(const nc_model *m, nc_build *b, nc_value *media);
+nc_value *nc_model_encoder(const nc_model *m, nc_build *b);
+int nc_model_encoder_rows(const nc_model *m, const nc_seq *s);
 int nc_model_prepare(const nc_model *m, nc_batch *batch, const nc_seq *seqs, int count, nc_error *e);
 /* Tables every decoder shares: "text.ids" [tokens], "text.pos" [tokens, 1], spans "text"; "score.rows" (rows the head is asked for: those with a target, or that
  * sample), "score.targets", "score.weights"; counts "tokens", "scored". */
 int nc_prepare_text(nc_batch *batch, const nc_seq *seqs, int count, nc_error *e);
+/* Encoder-decoder models that read text: nc_prepare_text, then "source.ids" [source], "source.pos" [source, 1], spans "source" (all see all), count "source", and
+ * nc_prepare_cross over them. */
+int nc_prepare_seq2seq(const nc_model *m, const void *self, nc_batch *batch, const nc_seq *seqs, int count, nc_error *e);
+/* Spans "cross": rows of the text to the encoder's rows of the same sequence, rows[i] of them in order; 0 rows where they lie in the cache. */
+void nc_prepare_cross(nc_batch *batch, const nc_seq *seqs, int count, const int *rows);
 #endif

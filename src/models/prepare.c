@@ -2,6 +2,7 @@
 #include "models/model.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 static int check_ids(const nc_seq *s, nc_error *e)
 {
@@ -52,6 +53,52 @@ int nc_prepare_text(nc_batch *batch, const nc_seq *seqs, int count, nc_error *e)
         row += s->count;
     }
     return 0;
+}
+
+void nc_prepare_cross(nc_batch *batch, const nc_seq *seqs, int count, const int *rows)
+{
+    int32_t row = 0, key = 0;
+    for (int i = 0; i < count; i++) {
+        const nc_seq *s = &seqs[i];
+        bool here = rows[i] > 0;
+        nc_batch_add_span(batch, "cross", (nc_span){ .q_row = row, .q_rows = s->count, .k_row = here ? key : 0, .k_rows = rows[i], .q_index = here ? 0 : s->cross_rows,
+                                                     .slot = s->cross_slot, .sight = NC_SIGHT_FULL });
+        row += s->count;
+        key += rows[i];
+    }
+}
+
+int nc_prepare_seq2seq(const nc_model *m, const void *self, nc_batch *batch, const nc_seq *seqs, int count, nc_error *e)
+{
+    int64_t total = 0, row = 0;
+    (void)self;
+    NC_TRY(nc_prepare_text(batch, seqs, count, e));
+    for (int i = 0; i < count; i++)
+        total += seqs[i].source_count;
+    int32_t *ids = nc_batch_i32(batch, "source.ids", total, 1), *pos = nc_batch_i32(batch, "source.pos", total, 1);
+    int *rows = nc_xcalloc((size_t)count + 1, sizeof *rows);
+    nc_batch_set_count(batch, "source", total);
+    int status = 0;
+    for (int i = 0; i < count && status == 0; i++) {
+        const nc_seq *s = &seqs[i];
+        rows[i] = s->source_count;
+        if (s->source_count == 0)
+            continue;
+        if (m->max_source > 0 && s->source_count > m->max_source)
+            status = nc_fail(e, NC_ELIMIT, "a source of %d tokens; the encoder has positions for %d", s->source_count, m->max_source);
+        nc_batch_add_span(batch, "source", (nc_span){ .q_row = (int32_t)row, .q_rows = s->source_count, .k_row = (int32_t)row, .k_rows = s->source_count, .slot = -1,
+                                                      .sight = NC_SIGHT_FULL });
+        for (int j = 0; j < s->source_count && status == 0; j++) {
+            if (s->source[j] < 0 || (m->vocab_size > 0 && s->source[j] >= m->vocab_size))
+                status = nc_fail(e, NC_EINVAL, "token %d of a source is %d, the vocabulary has %d", j, s->source[j], m->vocab_size);
+            ids[row + j] = s->source[j];
+            pos[row + j] = j;
+        }
+        row += s->source_count;
+    }
+    nc_prepare_cross(batch, seqs, count, rows);
+    free(rows);
+    return status;
 }
 
 /* The patches of one picture, each as [channels, patch, patch], row by row. */

@@ -47,6 +47,11 @@ typedef struct nc_seq {
     int media_row;               /* rows of media[0] already spliced before this stretch */
     const nc_positions *positions;   /* of the whole sequence; NULL: the family makes them for a stretch from index 0 that has all its media, else they are the indices */
     bool want_logits;            /* serving: the last row samples */
+    /* Encoder-decoder models: what the encoder reads (text here, pictures as media). With it the step runs the encoder too; without it keys and values of the encoder's
+     * rows lie in the cache: `cross_rows` of them in slot cross_slot. */
+    const int32_t *source;
+    int source_count;
+    int cross_slot, cross_rows;
 } nc_seq;
 
 typedef struct nc_batch nc_batch;

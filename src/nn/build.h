@@ -75,8 +75,21 @@ nc_value *nc_ln(nc_build *b, nc_value *x, nc_site *w, nc_site *bias, double eps)
 nc_value *nc_mlp(nc_build *b, nc_unary activation, nc_value *x, nc_site *w1, nc_site *b1, nc_site *w2, nc_site *b2);   /* w2 f(w1 x + b1) + b2 */
 nc_value *nc_gated_mlp(nc_build *b, nc_unary activation, nc_value *x, nc_site *gate, nc_site *up, nc_site *down);      /* down (f(gate x) * up x) */
 /* Attention over the spans of a stream: q [N,H*A], k, v [N,G*A] (or with heads split). Uses and counts up b->layer when a cache is there and cached is true. */
-typedef struct nc_attend { int heads, kv_heads, head_dim, window; double scale, soft_cap; bool cached; const nc_spans *spans; const float *slopes; } nc_attend;
+typedef struct nc_attend {
+    int heads, kv_heads, head_dim, window;
+    double scale, soft_cap;
+    bool cached;
+    const nc_spans *spans;
+    const float *slopes;                     /* ALiBi's, one for each head; NULL: none */
+    nc_value *bias, *q_code, *k_code;        /* nc_attention_attr's: a table [H,R] and whose row a pair of rows meets */
+    int64_t bias_offset;
+} nc_attend;
 nc_value *nc_attend_heads(nc_build *b, nc_value *q, nc_value *k, nc_value *v, const nc_attend *a);   /* -> [N, H*A] */
+/* Cross attention of a decoder layer to the encoder's rows, over the spans "cross". k, v [M,G*A] are the encoder's; where a cache is there they are NULL: the layer's
+ * keys and values lie in the pages of the sequence's cross slot, under the number of the self attention built last. */
+nc_value *nc_attend_cross(nc_build *b, nc_value *q, nc_value *k, nc_value *v, const nc_attend *a);
+/* Writes an encoder's keys and values of one decoder layer into the pages of the cross slots (spans "cross"). */
+void nc_keep_cross(nc_build *b, nc_value *k, nc_value *v, const nc_attend *a, int layer);
 
 /* Keeps x after the run under a name, found by nc_program_value. */
 void nc_build_keep(nc_build *b, nc_value *x, const char *name);

@@ -45,15 +45,39 @@ static nc_value *split_heads(nc_build *b, nc_value *x, int heads)
     return x->shape.rank == 3 ? x : nc_reshape(b->g, x, NC_SHAPE(x->shape.dim[0], heads, width / heads));
 }
 
+static nc_value *attend(nc_build *b, nc_value *q, nc_value *k, nc_value *v, const nc_attention_attr *attr)
+{
+    nc_value *y = nc_attention(b->g, q, k, v, attr);
+    return nc_reshape(b->g, y, NC_SHAPE(y->shape.dim[0], y->shape.dim[1] * y->shape.dim[2]));
+}
+
 nc_value *nc_attend_heads(nc_build *b, nc_value *q, nc_value *k, nc_value *v, const nc_attend *a)
 {
-    nc_attention_attr attr = { .spans = a->spans, .scale = a->scale, .soft_cap = a->soft_cap, .window = a->window, .slopes = a->slopes };
+    nc_attention_attr attr = { .spans = a->spans, .scale = a->scale, .soft_cap = a->soft_cap, .window = a->window, .slopes = a->slopes, .bias = a->bias, .q_code = a->q_code, .k_code = a->k_code,
+                               .bias_offset = a->bias_offset };
     if (a->cached && b->cache) {
         attr.cache = b->cache;
         attr.layer = b->layer++;
     }
-    nc_value *y = nc_attention(b->g, split_heads(b, q, a->heads), split_heads(b, k, a->kv_heads), split_heads(b, v, a->kv_heads), &attr);
-    return nc_reshape(b->g, y, NC_SHAPE(y->shape.dim[0], y->shape.dim[1] * y->shape.dim[2]));
+    return attend(b, split_heads(b, q, a->heads), split_heads(b, k, a->kv_heads), split_heads(b, v, a->kv_heads), &attr);
+}
+
+nc_value *nc_attend_cross(nc_build *b, nc_value *q, nc_value *k, nc_value *v, const nc_attend *a)
+{
+    nc_attention_attr attr = { .spans = nc_in_spans(b, "cross"), .scale = a->scale };
+    q = split_heads(b, q, a->heads);
+    if (k)
+        return attend(b, q, split_heads(b, k, a->kv_heads), split_heads(b, v, a->kv_heads), &attr);
+    attr.cache = b->cache;
+    attr.layer = b->layer - 1;
+    nc_value *none = nc_slice(b->g, q, 1, 0, a->kv_heads);   /* no span has new rows: only the shape counts */
+    return attend(b, q, none, none, &attr);
+}
+
+void nc_keep_cross(nc_build *b, nc_value *k, nc_value *v, const nc_attend *a, int layer)
+{
+    k = split_heads(b, k, a->kv_heads);
+    nc_attention(b->g, k, k, split_heads(b, v, a->kv_heads), &(nc_attention_attr){ .spans = nc_in_spans(b, "cross"), .cache = b->cache, .layer = layer });
 }
 
 nc_value *nc_point(nc_build *b, nc_value *x, const char *name)

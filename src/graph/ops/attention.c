@@ -1,8 +1,8 @@
 /* attention.c - fused attention over the spans of flat streams (kernels/attention.h has the mathematics and the order of the sums).
  *
- *   attention        q [N,H,A], k [M,G,A], v [M,G,Av] -> out [N,H,Av], lse [N,H] (f32, f64 in an f64 graph)
+ *   attention        q [N,H,A], k [M,G,A], v [M,G,Av] -> out [N,H,Av], lse [N,H] (f32, f64 in an f64 graph); with a bias also bias [H,R] wide and, maybe, codes [N], [M] I32
  *   attention_cached the same; the rows of k and v are first appended to the cache and attention reads its pages. It has no gradient.
- *   attention_grad   q, k, v, out, lse, dout, dlse (or absent) -> dq, dk, dv. It has no gradient: second derivatives are refused by its name.
+ *   attention_grad   q, k, v, out, lse, dout, dlse (or absent), and the bias and codes -> dq, dk, dv, dbias. It has no gradient: second derivatives are refused by its name.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -14,6 +14,8 @@
 _Static_assert((int)NC_KEY_BLOCK == (int)NC_ATTENTION_BLOCK, "pages are blocks of the kernel");
 _Static_assert((int)NC_SIGHT_CAUSAL == (int)NC_ATTENTION_CAUSAL && (int)NC_SIGHT_FULL == (int)NC_ATTENTION_FULL && (int)NC_SIGHT_PREFIX == (int)NC_ATTENTION_PREFIX,
                "the rules of sight are the kernel's");
+
+enum { BIAS = 3, INPUTS = 6 };                    /* of the forward: q, k, v, bias, q code, k code; the last three may be NULL */
 
 static int infer_heads(const nc_node *n, nc_error *e)
 {
@@ -34,11 +36,35 @@ static int infer_heads(const nc_node *n, nc_error *e)
     return 0;
 }
 
+/* Inputs bias, q code, k code of a node, from `at` on. */
+static int infer_bias(nc_graph *g, const nc_node *n, int at, nc_error *e)
+{
+    const nc_value *bias = n->inputs > at ? n->in[at] : NULL, *q = n->in[0], *k = n->in[1];
+    char a[96];
+
+    if (!bias)
+        return 0;
+    NC_TRY(nc_infer_dtype(n, at, nc_graph_wide(g), e));
+    if (bias->shape.rank != 2 || bias->shape.dim[0] != q->shape.dim[1] || bias->shape.dim[1] < 1 || bias->count >= 0)
+        return nc_infer_fail(n, e, NC_ESHAPE, "a bias of %s for %lld heads; it must be [H,R]", nc_shape_str(&bias->shape, a), (long long)q->shape.dim[1]);
+    if (!n->in[at + 1] != !n->in[at + 2])
+        return nc_infer_fail(n, e, NC_EINVAL, "codes of one side alone");
+    for (int i = 1; i < 3 && n->in[at + 1]; i++) {
+        NC_TRY(nc_infer_dtype(n, at + i, NC_I32, e));
+        if (n->in[at + i]->shape.rank != 1 || !nc_same_rows(n->in[at + i], i == 1 ? q : k))
+            return nc_infer_fail(n, e, NC_ESHAPE, "codes of %s, one for each row of %s", nc_shape_str(&n->in[at + i]->shape, a), i == 1 ? "q" : "k");
+    }
+    return 0;
+}
+
 static int infer(nc_graph *g, nc_node *n, nc_error *e)
 {
     const nc_attention_attr *attr = NC_ATTR(n, nc_attention_attr);
 
     NC_TRY(infer_heads(n, e));
+    NC_TRY(infer_bias(g, n, BIAS, e));
+    if (n->in[BIAS] && (attr->soft_cap > 0 || (attr->cache && n->in[BIAS + 1])))
+        return nc_infer_fail(n, e, NC_EUNSUPPORTED, "a bias with %s", attr->soft_cap > 0 ? "a soft cap" : "codes of rows over a cache");
     const nc_value *q = n->in[0];
     if (!attr->spans)
         return nc_infer_fail(n, e, NC_EINVAL, "no table of spans");
@@ -54,12 +80,14 @@ static int infer(nc_graph *g, nc_node *n, nc_error *e)
     return 0;
 }
 
+static const nc_value *bias_of(const nc_node *n) { return n->in[n->inputs == INPUTS ? BIAS : n->inputs - 3]; }
+
 static nc_attention_shape shape_of(const nc_node *n)
 {
-    const nc_value *q = n->in[0], *k = n->in[1], *v = n->in[2];
+    const nc_value *q = n->in[0], *k = n->in[1], *v = n->in[2], *bias = bias_of(n);
 
     return (nc_attention_shape){ q->dtype, (int)q->shape.dim[1], (int)k->shape.dim[1], (int)q->shape.dim[2], (int)v->shape.dim[2],
-                                 q->shape.dim[0], k->shape.dim[0], NC_ATTR(n, nc_attention_attr)->cache != NULL };
+                                 q->shape.dim[0], k->shape.dim[0], NC_ATTR(n, nc_attention_attr)->cache != NULL, bias ? bias->shape.dim[1] : 0 };
 }
 
 typedef struct layer { nc_cache *cache; int layer; } layer;
@@ -74,7 +102,7 @@ static void *page_values(void *context, int slot, int64_t block)
     return l->cache->values(l->cache, slot, l->layer, (int)block);
 }
 
-/* The kernel's arguments of a node whose inputs begin with q, k, v. The spans are the caller's to free. */
+/* The kernel's arguments of a node whose inputs begin with q, k, v and end with the bias and its codes. The spans are the caller's to free. */
 static int fill(const nc_node *n, const nc_run *r, nc_attention_args *a, nc_attention_span **spans)
 {
     const nc_attention_attr *attr = NC_ATTR(n, nc_attention_attr);
@@ -84,6 +112,13 @@ static int fill(const nc_node *n, const nc_run *r, nc_attention_args *a, nc_atte
                               .k_stride = { k->stride[0], k->stride[1] }, .v_stride = { v->stride[0], v->stride[1] },
                               .scale = attr->scale > 0 || attr->scale < 0 ? attr->scale : 1 / sqrt((double)q->shape.dim[2]), .soft_cap = attr->soft_cap, .slopes = attr->slopes,
                               .window = attr->window, .spans = attr->spans->count };
+    if (bias_of(n)) {
+        const nc_value *const *bias = (const nc_value *const *)&n->in[n->inputs - 3];
+        a->bias = bias[0]->data;
+        a->bias_offset = attr->bias_offset;
+        a->q_code = bias[1] ? bias[1]->data : NULL;
+        a->k_code = bias[2] ? bias[2]->data : NULL;
+    }
     a->shape.rows = nc_live_rows(q, r->counts);
     a->shape.keys = nc_live_rows(k, r->counts);
     if (attr->spans->count < 0)
@@ -154,15 +189,17 @@ static void cost_of(const nc_node *n, const int64_t *counts, double times, doubl
 static void cost(const nc_node *n, const int64_t *counts, double *flops, double *bytes) { cost_of(n, counts, 1, flops, bytes); }
 
 /* ---- gradient ---- */
-enum { Q, K, V, OUT, LSE, DOUT, DLSE, GRAD_INPUTS };
+enum { Q, K, V, OUT, LSE, DOUT, DLSE, GRAD_BIAS, GRAD_INPUTS = GRAD_BIAS + 3 };
 
 static int infer_grad(nc_graph *g, nc_node *n, nc_error *e)
 {
-    (void)g;
     NC_TRY(infer_heads(n, e));
+    NC_TRY(infer_bias(g, n, GRAD_BIAS, e));
     for (int i = 0; i < 3; i++)
         nc_infer_like(n, i, n->in[i]);
     n->outputs = 3;
+    if (n->in[GRAD_BIAS])
+        nc_infer_like(n, n->outputs++, n->in[GRAD_BIAS]);
     return 0;
 }
 
@@ -172,13 +209,14 @@ static int run_grad(const nc_node *n, const nc_run *r)
     nc_attention_args a;
     int rc = fill(n, r, &a, &spans);
 
-    for (int i = OUT; i < GRAD_INPUTS && rc == 0; i++)
+    for (int i = OUT; i < GRAD_BIAS && rc == 0; i++)
         if (n->in[i] && !nc_value_is_contiguous(n->in[i]))
             rc = nc_fail(r->error, NC_ESHAPE, "input %d must be contiguous", i);
     if (rc == 0) {
         a.dq = n->out[0]->data;
         a.dk = n->out[1]->data;                              /* NULL where nobody reads it */
         a.dv = n->out[2]->data;
+        a.dbias = n->outputs > 3 ? n->out[3]->data : NULL;
         a.out = n->in[OUT]->data;
         a.lse = n->in[LSE]->data;
         a.dout = n->in[DOUT]->data;
@@ -209,10 +247,10 @@ const nc_op nc_op_attention_grad = { .name = "attention_grad", .flags = NC_OP_ST
 static void grad(nc_graph *g, nc_node *n, nc_value *const *dy, nc_value **dx)
 {
     nc_value *dout = dy[0] ? nc_contiguous(g, dy[0]) : nc_affine(g, n->out[0], 0, 0), *dlse = dy[1] ? nc_contiguous(g, dy[1]) : NULL;
-    nc_value *in[GRAD_INPUTS] = { n->in[0], n->in[1], n->in[2], n->out[0], n->out[1], dout, dlse };
+    nc_value *in[GRAD_INPUTS] = { n->in[0], n->in[1], n->in[2], n->out[0], n->out[1], dout, dlse, n->in[BIAS], n->in[BIAS + 1], n->in[BIAS + 2] };
     nc_value *dq = nc_emit(g, &nc_op_attention_grad, n->attr, n->attr_size, in, GRAD_INPUTS);
 
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < (n->in[BIAS] ? 4 : 3); i++)
         dx[i] = nc_output(dq, i);
 }
 
@@ -222,9 +260,11 @@ const nc_op nc_op_attention_cached = { .name = "attention_cached", .flags = NC_O
 
 nc_value *nc_attention(nc_graph *g, nc_value *q, nc_value *k, nc_value *v, const nc_attention_attr *attr)
 {
+    nc_value *bias = attr->bias ? nc_contiguous(g, attr->bias) : NULL;
     nc_attention_attr own = *attr;
 
     if (attr->slopes && q->shape.rank == 3 && q->shape.dim[1] > 0)
         own.slopes = nc_arena_copy(nc_graph_arena(g), attr->slopes, (size_t)q->shape.dim[1] * sizeof *attr->slopes);
-    return nc_emit(g, attr->cache ? &nc_op_attention_cached : &nc_op_attention, &own, sizeof own, (nc_value *[]){ q, k, v }, 3);
+    own.bias = own.q_code = own.k_code = NULL;       /* values are inputs, attributes are compared */
+    return nc_emit(g, attr->cache ? &nc_op_attention_cached : &nc_op_attention, &own, sizeof own, (nc_value *[]){ q, k, v, bias, attr->q_code, attr->k_code }, INPUTS);
 }

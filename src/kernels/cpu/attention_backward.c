@@ -5,8 +5,11 @@
  * Everything is computed transposed, keys as rows and the 64 queries of a tile as lanes: P^T and dS^T then are operands of dV and dK as they come, and lse and D
  * are vectors. Work is dealt by (cluster of spans that share keys, kv head): query tiles in order, for each the blocks of keys in order, so dk and dv add over
  * query rows in order, in f32; they and dQ^T leave their f32 accumulators once, at the end.
+ * With a bias its gradient adds dS / scale by head and table row: clusters are cut into BIAS_CHUNKS runs, each with sums of its own, added in order afterwards.
  */
 #include "kernels/cpu/attention_tiles.h"
+
+enum { BIAS_CHUNKS = 16 };
 
 typedef struct scratch {
     nc_attention_tile tile;
@@ -17,6 +20,7 @@ typedef struct scratch {
     float *s, *dp, *dq;                                      /* S^T, dP^T [64][64]; dQ^T [A][64] */
     uint32_t *k_rows, *v_rows, *k_turned;                    /* keys and values as rows [keys][words], K^T [blocks][A][64/per] */
     float *dk, *dv;                                          /* [keys of the cluster][A], [..][V] */
+    float *dbias;                                            /* [H][R] of the chunk at hand; NULL without a bias */
 } scratch;
 
 typedef struct cluster { int begin, end; int64_t low, high; } cluster;   /* spans, and the rows of k they cover */
@@ -26,6 +30,8 @@ typedef struct job {
     nc_attention_score score;
     cluster *cluster;
     scratch **scratch;
+    int clusters;
+    float *dbias;                                            /* [BIAS_CHUNKS][H][R] */
 } job;
 
 static int64_t padded(int64_t keys) { return (keys + NC_TILE - 1) / NC_TILE * NC_TILE; }
@@ -56,14 +62,14 @@ static scratch *scratch_new(char **at, const nc_attention_shape *s)
 }
 
 static size_t cluster_bytes(const nc_attention_shape *s) { return nc_line(sizeof(cluster) * ((size_t)s->rows + 1)); }
-
+static size_t bias_bytes(const nc_attention_shape *s) { return nc_line(BIAS_CHUNKS * (size_t)s->heads * (size_t)s->bias_rows * 4); }
 
 size_t nc_attention_tiled_backward_bytes(const nc_attention_shape *s, int threads)
 {
     const size_t line = NC_TILE * 4, A = (size_t)s->head, V = (size_t)s->value_head, keys = (size_t)padded(s->keys);
     size_t tile = line * (6 * NC_TILE + (A > V ? A : V) + 4 * A + 2 * V), all = keys * 4 * (4 * A + 2 * V);   /* words of lanes and rows are at most A, V */
 
-    return cluster_bytes(s) + (size_t)threads * (nc_line(sizeof(scratch)) + tile + all + 16 * 64 + 64) + 64;
+    return cluster_bytes(s) + bias_bytes(s) + (size_t)threads * (nc_line(sizeof(scratch)) + tile + all + 16 * 64 + 64) + 64;
 }
 
 /* ---- one (cluster, kv head) ---- */
@@ -138,6 +144,27 @@ static void tilt(const job *j, scratch *w, int64_t start, int begin, int end)
             w->s[k * NC_TILE + r] = slope[r] * (float)(start + k - index[r]);
 }
 
+/* The bias of the tile's lanes at key k of the block, into its raw scores (back false); or its gradient out of dS. */
+static void bias_of_key(const job *j, scratch *w, int64_t start, int k, bool back)
+{
+    const nc_attention_args *a = j->a;
+    const nc_attention_span *s = w->tile.span;
+    const int64_t R = a->shape.bias_rows;
+    const float once = (float)(1 / a->scale);
+
+    for (int r = 0; r < w->tile.rows; r++) {
+        if (!(w->seen[k] >> r & 1))
+            continue;
+        int64_t at = w->tile.head[r] * R + nc_attention_bias_at(a, s, start + k, nc_attention_query_code(a, s, w->tile.row[r]));
+        if (!back)
+            w->s[k * NC_TILE + r] += once * ((const float *)a->bias)[at];
+        else if (j->t->per == 2)
+            w->dbias[at] += once * nc_bf16_to_f32(((const uint16_t *)(w->ds + k * NC_TILE / 2))[r]);
+        else
+            w->dbias[at] += once * ((const float *)w->ds)[k * NC_TILE + r];
+    }
+}
+
 /* The tile meets one block of keys. Where the edge of sight crosses it, 16 keys at a time (32 lanes for dQ) with no more than they see. */
 static void meet(const job *j, scratch *w, int64_t start, int keys, float *dk, float *dv)
 {
@@ -162,7 +189,11 @@ static void meet(const job *j, scratch *w, int64_t start, int keys, float *dk, f
         t->product(w->s + k * NC_TILE + low[i], NC_TILE, w->k_rows + (start + k) * kw, kw, w->q_lanes + low[i], NC_TILE, rows, high[i] - low[i], kw, j->a->slopes != NULL);
         t->product(w->dp + k * NC_TILE + low[i], NC_TILE, w->v_rows + (start + k) * vw, vw, w->g_lanes + low[i], NC_TILE, rows, high[i] - low[i], vw, false);
     }
+    for (int k = 0; j->a->bias && k < keys; k++)
+        bias_of_key(j, w, start, k, false);
     t->gradient((keys + 15) / 16 * 16, w->s, w->dp, w->seen, &j->score, w->lse2, w->d, w->p, w->ds, w->ds_pairs);
+    for (int k = 0; j->a->bias && k < keys; k++)
+        bias_of_key(j, w, start, k, true);
     for (int k = 0, i = 0; k < keys; k += step, i++) {
         int rows = keys - k < step ? keys - k : step, at = k * cells + low[i] / t->per, depth = (high[i] - low[i]) / t->per;
         if (depth == 0)
@@ -220,19 +251,13 @@ static void span_part(const job *j, scratch *w, const nc_attention_span *s, int 
     }
 }
 
-static void cluster_part(void *context, int64_t part, int64_t parts, int worker)
+static void cluster_of(const job *j, const cluster *c, int g, scratch *w)
 {
-    const job *j = context;
     const nc_attention_args *a = j->a;
     const nc_attention_shape *d = &a->shape;
-    const cluster *c = &j->cluster[part / d->kv_heads];
-    const int g = (int)(part % d->kv_heads), A = d->head, V = d->value_head, size = j->t->per == 2 ? 2 : 4;
+    const int A = d->head, V = d->value_head, size = j->t->per == 2 ? 2 : 4;
     const nc_attention_span *loaded = NULL;
-    scratch *w = j->scratch[worker];
-    uint32_t state;
 
-    (void)parts;
-    j->t->enter(&state);
     memset(w->dk, 0, (size_t)((c->high - c->low) * A) * 4);
     memset(w->dv, 0, (size_t)((c->high - c->low) * V) * 4);
     for (int i = c->begin; i < c->end; i++) {
@@ -249,7 +274,48 @@ static void cluster_part(void *context, int64_t part, int64_t parts, int worker)
         if (a->dv)
             j->t->store((char *)a->dv + (k * d->kv_heads + g) * V * size, w->dv + (k - c->low) * V, 1, V);
     }
+}
+
+static void cluster_part(void *context, int64_t part, int64_t parts, int worker)
+{
+    const job *j = context;
+    const int G = j->a->shape.kv_heads;
+    uint32_t state;
+
+    (void)parts;
+    j->t->enter(&state);
+    cluster_of(j, &j->cluster[part / G], (int)(part % G), j->scratch[worker]);
     j->t->leave(&state);
+}
+
+/* Part = (chunk of the clusters, kv head): the heads of a kv head are this part's alone. */
+static void chunk_part(void *context, int64_t part, int64_t parts, int worker)
+{
+    const job *j = context;
+    const nc_attention_shape *d = &j->a->shape;
+    const int64_t chunk = part / d->kv_heads, g = part % d->kv_heads, n = d->heads / d->kv_heads;
+    scratch *w = j->scratch[worker];
+    uint32_t state;
+
+    (void)parts;
+    j->t->enter(&state);
+    w->dbias = j->dbias + chunk * d->heads * d->bias_rows;
+    memset(w->dbias + g * n * d->bias_rows, 0, (size_t)(n * d->bias_rows) * 4);
+    for (int64_t c = j->clusters * chunk / BIAS_CHUNKS; c < j->clusters * (chunk + 1) / BIAS_CHUNKS; c++)
+        cluster_of(j, &j->cluster[c], (int)g, w);
+    j->t->leave(&state);
+}
+
+static void sum_chunks(const job *j)
+{
+    const int64_t n = j->a->shape.heads * j->a->shape.bias_rows;
+
+    for (int64_t i = 0; i < n; i++) {
+        float sum = 0;
+        for (int c = 0; c < BIAS_CHUNKS; c++)
+            sum += j->dbias[c * n + i];
+        ((float *)j->a->dbias)[i] = sum;
+    }
 }
 
 /* Spans that share keys come together, so that no two workers add to one row. Clusters are disjoint and ascend in rows of k. */
@@ -292,15 +358,22 @@ void nc_attention_tiled_backward(const nc_attention_tiles *t, const nc_attention
     job j = { .t = t, .a = a, .score = nc_attention_score_of(a) };
 
     j.cluster = nc_carve(&at, sizeof(cluster) * ((size_t)d->rows + 1));
+    j.dbias = nc_carve(&at, bias_bytes(d));
     j.scratch = nc_carve(&at, sizeof *j.scratch * (size_t)threads);
     for (int i = 0; i < threads; i++)
         j.scratch[i] = scratch_new(&at, d);
-    const int n = clusters_of(a, j.cluster);
+    const int n = j.clusters = clusters_of(a, j.cluster);
     nc_attention_gaps(a, a->dq, (int64_t)d->heads * d->head * (int64_t)size, NULL);
     for (int i = 0; i < a->spans; i++)
         if (a->span[i].k_rows == 0)
             memset((char *)a->dq + (size_t)(a->span[i].q_row * d->heads * d->head) * size, 0, (size_t)(a->span[i].q_rows * d->heads * d->head) * size);
     clear_gaps(a->dk, j.cluster, n, d->keys, (size_t)d->kv_heads * (size_t)d->head * size);
     clear_gaps(a->dv, j.cluster, n, d->keys, (size_t)d->kv_heads * (size_t)d->value_head * size);
-    nc_pool_run(pool, (int64_t)n * d->kv_heads, cluster_part, &j);
+    if (!a->bias) {
+        nc_pool_run(pool, (int64_t)n * d->kv_heads, cluster_part, &j);
+        return;
+    }
+    nc_pool_run(pool, (int64_t)BIAS_CHUNKS * d->kv_heads, chunk_part, &j);
+    if (a->dbias)
+        sum_chunks(&j);
 }

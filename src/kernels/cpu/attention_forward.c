@@ -168,6 +168,19 @@ static void tilt(const job *j, scratch *w, int64_t start, int begin, int end, in
     }
 }
 
+/* The bias of row r over the columns it sees, before scaling. */
+static void add_bias(const job *j, scratch *w, int64_t start, int r)
+{
+    const nc_attention_args *a = j->a;
+    const nc_attention_span *s = w->tile.span;
+    const float *bias = (const float *)a->bias + w->tile.head[r] * a->shape.bias_rows, once = (float)(1 / a->scale);
+    const int64_t code = nc_attention_query_code(a, s, w->tile.row[r]), low = w->tile.first[r] > start ? w->tile.first[r] - start : 0;
+    const int64_t high = w->tile.last[r] - start < NC_TILE - 1 ? w->tile.last[r] - start : NC_TILE - 1;
+
+    for (int64_t c = low; c <= high; c++)
+        w->s[r * NC_TILE + c] += once * bias[nc_attention_bias_at(a, s, start + c, code)];
+}
+
 /* Rows [begin, end) meet one block. Where the edge of sight crosses it, 16 rows at a time with no more columns than they see. */
 static void meet(const job *j, scratch *w, const uint32_t *keys, const uint32_t *values, int64_t start, int begin, int end)
 {
@@ -190,6 +203,8 @@ static void meet(const job *j, scratch *w, const uint32_t *keys, const uint32_t 
             tilt(j, w, start, r, r + rows, low[i], high[i]);
         j->t->product(w->s + r * NC_TILE + low[i], NC_TILE, w->q + (int64_t)r * words, words, keys + low[i], NC_TILE, rows, high[i] - low[i], words, j->a->slopes != NULL);
     }
+    for (int r = begin; j->a->bias && r < end; r++)
+        add_bias(j, w, start, r);
     j->t->softmax(end - begin, w->s + begin * NC_TILE, w->seen + begin, &j->score, w->m + begin, w->l + begin, w->alpha + begin, w->p + begin * cells);
     j->t->rescale(w->acc + (int64_t)begin * V, V, w->alpha + begin, end - begin);
     for (int r = begin, i = 0; r < end; r += step, i++)

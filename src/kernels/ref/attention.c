@@ -1,7 +1,7 @@
 /* attention.c - the definition of attention and its gradient: two passes over the keys a row sees, sums in double (attention.h has the formulas).
  *
  * Gradient, with p = exp(s - lse), D = dout.out - dlse and f' the derivative of the soft cap at s:
- *   dv_j += p dout      ds = p (dout.v_j - D) f' scale      dq += ds k_j      dk_j += ds q
+ *   dv_j += p dout      ds = p (dout.v_j - D) f' scale      dq += ds k_j      dk_j += ds q      dbias[h, r(i,j)] += ds / scale
  */
 #include <math.h>
 #include "kernels/attention.h"
@@ -76,6 +76,14 @@ static double score(const nc_attention_args *a, const double *q, const double *k
     return a->slopes ? s + (double)a->slopes[h] * (double)away : s;
 }
 
+/* What the bias adds to the score of the key at hand; c: the query's code. */
+static double bias_of(const keyed *x, int h, int64_t j, int64_t c)
+{
+    const nc_attention_args *a = x->a;
+
+    return a->bias ? load(wide(a->shape.dtype), a->bias, h * a->shape.bias_rows + nc_attention_bias_at(a, x->s, j, c)) : 0;
+}
+
 /* The span of query row i, or NULL; spans are in order of rows. */
 static const nc_attention_span *span_of(const nc_attention_args *a, int64_t row)
 {
@@ -98,7 +106,7 @@ static void forward_head(const nc_attention_args *a, const nc_attention_span *s,
     const nc_attention_shape *d = &a->shape;
     double q[NC_ATTENTION_MAX_HEAD], k[NC_ATTENTION_MAX_HEAD], sum[NC_ATTENTION_MAX_HEAD] = { 0 }, most = -INFINITY, total = 0, slope;
     keyed x = { a, s, h / (d->heads / d->kv_heads) };
-    int64_t first = 0, last = -1, index = s ? s->q_index + row - s->q_row : 0;
+    int64_t first = 0, last = -1, index = s ? s->q_index + row - s->q_row : 0, code = s && a->bias ? nc_attention_query_code(a, s, row) : 0;
 
     if (s)
         nc_attention_sees(s, nc_attention_keys(s, d->paged), a->window, index, &first, &last);
@@ -106,11 +114,11 @@ static void forward_head(const nc_attention_args *a, const nc_attention_span *s,
         q[c] = load(d->dtype, a->q, row * a->q_stride[0] + h * a->q_stride[1] + c);
     for (int64_t j = first; j <= last; j++) {
         key_of(&x, j, k);
-        most = fmax(most, score(a, q, k, h, j - index, &slope));
+        most = fmax(most, score(a, q, k, h, j - index, &slope) + bias_of(&x, h, j, code));
     }
     for (int64_t j = first; j <= last; j++) {
         key_of(&x, j, k);
-        double p = exp(score(a, q, k, h, j - index, &slope) - most);
+        double p = exp(score(a, q, k, h, j - index, &slope) + bias_of(&x, h, j, code) - most);
         value_of(&x, j, k);
         total += p;
         for (int c = 0; c < d->value_head; c++)
@@ -158,14 +166,14 @@ static void forward(const nc_attention_args *a, nc_pool *pool, void *workspace)
 static size_t forward_bytes(const nc_attention_shape *s, int threads) { (void)s, (void)threads; return 0; }
 
 /* ---- gradient: kv heads apart, query rows in order ---- */
-typedef struct backward_job { const nc_attention_args *a; double *sums; } backward_job;   /* sums: dk, dv of one head for each worker */
+typedef struct backward_job { const nc_attention_args *a; double *sums; } backward_job;   /* sums: dk, dv and dbias of one kv head for each worker */
 
-static void backward_row(const nc_attention_args *a, const nc_attention_span *s, int64_t row, int h, double *dk, double *dv)
+static void backward_row(const nc_attention_args *a, const nc_attention_span *s, int64_t row, int h, double *dk, double *dv, double *dbias)
 {
     const nc_attention_shape *d = &a->shape;
     double q[NC_ATTENTION_MAX_HEAD], k[NC_ATTENTION_MAX_HEAD], v[NC_ATTENTION_MAX_HEAD], g[NC_ATTENTION_MAX_HEAD], dq[NC_ATTENTION_MAX_HEAD] = { 0 };
     keyed x = { a, s, h / (d->heads / d->kv_heads) };
-    int64_t first = 0, last = -1, at = row * d->heads + h, index = s ? s->q_index + row - s->q_row : 0;
+    int64_t first = 0, last = -1, at = row * d->heads + h, index = s ? s->q_index + row - s->q_row : 0, code = s && a->bias ? nc_attention_query_code(a, s, row) : 0;
     double lse = load(wide(d->dtype), a->lse, at), D = a->dlse ? -load(wide(d->dtype), a->dlse, at) : 0, slope;
 
     if (s)
@@ -179,13 +187,15 @@ static void backward_row(const nc_attention_args *a, const nc_attention_span *s,
     for (int64_t j = first; j <= last; j++) {
         key_of(&x, j, k);
         value_of(&x, j, v);
-        double p = exp(score(a, q, k, h, j - index, &slope) - lse), dp = 0;
+        double p = exp(score(a, q, k, h, j - index, &slope) + bias_of(&x, h, j, code) - lse), dp = 0;
         double *dkj = dk + (s->k_row + j) * d->head, *dvj = dv + (s->k_row + j) * d->value_head;
         for (int c = 0; c < d->value_head; c++) {
             dp += g[c] * v[c];
             dvj[c] += p * g[c];
         }
         double ds = p * (dp - D) * slope * a->scale;
+        if (a->bias)
+            dbias[nc_attention_bias_at(a, s, j, code)] += p * (dp - D);
         for (int c = 0; c < d->head; c++) {
             dq[c] += ds * k[c];
             dkj[c] += ds * q[c];
@@ -201,13 +211,16 @@ static void backward_part(void *context, int64_t g, int64_t parts, int worker)
     const nc_attention_args *a = b->a;
     const nc_attention_shape *d = &a->shape;
     const int n = d->heads / d->kv_heads, A = d->head, V = d->value_head;
-    double *dk = b->sums + worker * d->keys * (A + V), *dv = dk + d->keys * A;
+    const int64_t room = d->keys * (A + V) + n * d->bias_rows;
+    double *dk = b->sums + worker * room, *dv = dk + d->keys * A, *dbias = dv + d->keys * V;
 
     (void)parts;
-    memset(dk, 0, (size_t)(d->keys * (A + V)) * sizeof *dk);
+    memset(dk, 0, (size_t)room * sizeof *dk);
     for (int64_t row = 0; row < d->rows; row++)
         for (int h = 0; h < n; h++)
-            backward_row(a, span_of(a, row), row, (int)g * n + h, dk, dv);
+            backward_row(a, span_of(a, row), row, (int)g * n + h, dk, dv, dbias + h * d->bias_rows);
+    for (int64_t i = 0; a->dbias && i < n * d->bias_rows; i++)
+        store(wide(d->dtype), a->dbias, g * n * d->bias_rows + i, dbias[i]);
     for (int64_t j = 0; j < d->keys; j++) {
         for (int c = 0; a->dk && c < A; c++)
             store(d->dtype, a->dk, (j * d->kv_heads + g) * A + c, dk[j * A + c]);
@@ -224,7 +237,7 @@ static void backward(const nc_attention_args *a, nc_pool *pool, void *workspace)
 
 static size_t backward_bytes(const nc_attention_shape *s, int threads)
 {
-    return (size_t)threads * (size_t)s->keys * (size_t)(s->head + s->value_head) * sizeof(double);
+    return (size_t)threads * (size_t)(s->keys * (s->head + s->value_head) + s->heads / s->kv_heads * s->bias_rows) * sizeof(double);
 }
 
 const struct nc_attention_kernels nc_ref_attention = {

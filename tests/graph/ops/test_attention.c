@@ -62,6 +62,43 @@ static void test_slopes(void **state)
     check("ALiBi, full", &(rule){ .span = { { 0, 5, 0, 140, 3, -1, 0, NC_SIGHT_FULL } }, .spans = 1, .scale = 0.3, .slopes = slopes }, 5, 140, 2, 2, 8, 8);
 }
 
+/* ---- a bias by distance, and by codes of the rows ---- */
+static nc_value *build_biased(nc_graph *g, nc_value *const *in, const void *arg)
+{
+    const rule *r = arg;
+    nc_spans *spans = NC_NEW(nc_graph_arena(g), nc_spans);
+
+    *spans = (nc_spans){ (nc_span *)r->span, r->spans };
+    return nc_attention(g, in[0], in[1], in[2], &(nc_attention_attr){ .spans = spans, .scale = r->scale, .window = r->window, .bias = in[3], .q_code = in[4], .k_code = in[5], .bias_offset = 4 });
+}
+
+static void check_biased(const char *name, const rule *r, int64_t N, int64_t M, int64_t H, int64_t G, int64_t A, int64_t V, const int32_t *q_code, const int32_t *k_code)
+{
+    op_input codes[2] = { { .shape = NC_SHAPE(N), .ints = q_code }, { .shape = NC_SHAPE(M), .ints = k_code } };
+    op_case c = { .name = name, .build = build_biased, .arg = r, .no_live = true, .tol_bf16 = 2e-2, .tol_grad_bf16 = 4e-2,
+                  .in = { { NC_SHAPE(N, H, A) }, { NC_SHAPE(M, G, A) }, { NC_SHAPE(M, G, V) }, { NC_SHAPE(H, 9), .f32 = true, .no_strided = true } } };
+
+    for (int i = 0; i < 2 && q_code; i++)
+        c.in[4 + i] = codes[i];
+    op_check(&c);
+}
+
+static void test_bias(void **state)
+{
+    static int32_t q_code[70], k_code[90];
+    nc_rng r = nc_rng_new(11, 0);
+
+    (void)state;
+    check_biased("bias by distance", &(rule){ .span = { { 0, 70, 0, 70, 0, -1, 0, NC_SIGHT_CAUSAL }, { 70, 9, 70, 9, 0, -1, 0, NC_SIGHT_FULL } }, .spans = 2, .scale = 1 }, 79, 79, 4, 2, 8, 6,
+                 NULL, NULL);
+    check_biased("bias, both ways", &(rule){ .span = { { 0, 67, 0, 67, 0, -1, 0, NC_SIGHT_FULL } }, .spans = 1, .scale = 0.4 }, 67, 67, 3, 3, 5, 5, NULL, NULL);
+    for (int i = 0; i < 90; i++) {
+        k_code[i] = (int32_t)nc_rng_below(&r, 7) - 3;
+        q_code[i % 70] = (int32_t)nc_rng_below(&r, 9) - 4;
+    }
+    check_biased("bias by codes", &(rule){ .span = { { 0, 66, 0, 80, 0, -1, 0, NC_SIGHT_FULL }, { 66, 4, 80, 10, 0, -1, 0, NC_SIGHT_FULL } }, .spans = 2 }, 70, 90, 2, 2, 8, 8, q_code, k_code);
+}
+
 /* ---- the cached op: rows come in chunks, the cache is two arrays; the same bits as the whole, and no gradient ---- */
 enum { LAYERS = 2, BLOCKS = 3, ROWS = 130, HEADS = 4, GROUPS = 2, A = 6, V = 8 };
 typedef struct store { nc_cache cache; _Alignas(64) char keys[LAYERS][BLOCKS][GROUPS * A * 64 * 4]; _Alignas(64) char values[LAYERS][BLOCKS][GROUPS * V * 64 * 4]; } store;
@@ -132,7 +169,7 @@ static void test_refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_causal), cmocka_unit_test(test_full), cmocka_unit_test(test_prefix), cmocka_unit_test(test_soft_cap), cmocka_unit_test(test_slopes), cmocka_unit_test(test_cached),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_causal), cmocka_unit_test(test_full), cmocka_unit_test(test_prefix), cmocka_unit_test(test_soft_cap), cmocka_unit_test(test_slopes), cmocka_unit_test(test_bias), cmocka_unit_test(test_cached),
                                         cmocka_unit_test(test_refused) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,126 @@
+/* verify_seq2seq.c - encoders of text with a decoder: rows of both, the loss over the labels and its training, greedy text alone and in a batch.
+ *
+ * The reference pads; here each row of the batch is a sequence of its own without its padding, and the encoder's rows of padding are not compared.
+ */
+#include <stdio.h>
+
+#include "cli/verify.h"
+
+enum { MAX_ROWS = 64 };
+struct rows { nc_seq seq[MAX_ROWS]; int count, width, steps; bool *padded; };     /* of the source: width columns; of the decoder: steps */
+
+static int gather(nc_verify *v, struct rows *r, nc_error *e)
+{
+    const nc_stored *ids = nc_verify_tensor(v, "in.input_ids"), *mask = nc_verify_tensor(v, "in.attention_mask"), *text = nc_verify_tensor(v, "in.decoder_input_ids");
+    const nc_stored *labels = nc_verify_tensor(v, "in.labels");
+    if (!text || ids->shape.rank != 2 || text->shape.rank != 2 || text->shape.dim[0] != ids->shape.dim[0] || ids->shape.dim[0] > MAX_ROWS ||
+        (mask && nc_shape_count(&mask->shape) != nc_shape_count(&ids->shape)) || (labels && nc_shape_count(&labels->shape) != nc_shape_count(&text->shape)))
+        return nc_fail(e, NC_EFORMAT, "%s: in.input_ids, in.attention_mask, in.decoder_input_ids and in.labels do not fit each other", v->folder);
+    int n = (int)ids->shape.dim[0], width = (int)ids->shape.dim[1], steps = (int)text->shape.dim[1], counted = 0;
+    int32_t *source = nc_verify_ints(v->arena, ids), *decoder = nc_verify_ints(v->arena, text), *target = labels ? nc_verify_ints(v->arena, labels) : NULL;
+    *r = (struct rows){ .count = n, .width = width, .steps = steps, .padded = NC_NEW_ARRAY(v->arena, bool, n * width) };
+    for (int i = 0; target && i < n * steps; i++) {
+        target[i] = target[i] < 0 ? -1 : target[i];
+        counted += target[i] >= 0;
+    }
+    for (int i = 0; i < n; i++) {
+        int live = 0;
+        for (int j = 0; j < width; j++) {
+            r->padded[i * width + j] = mask && nc_dtype_load(mask->dtype, mask->data, i * width + j) == 0;
+            if (!r->padded[i * width + j])
+                source[i * width + live++] = source[i * width + j];
+        }
+        r->seq[i] = (nc_seq){ .ids = decoder + i * steps, .count = steps, .slot = -1, .targets = target ? target + i * steps : NULL, .weight = 1.0f / (float)counted,
+                              .source = source + i * width, .source_count = live };
+    }
+    return 0;
+}
+
+/* Rows of the sources, which lie packed, at their places among the padding. */
+static float *spread(nc_verify *v, const struct rows *r, const float *packed, int64_t columns)
+{
+    float *out = NC_NEW_ARRAY(v->arena, float, r->count * r->width * columns);
+    for (int64_t i = 0, row = 0; i < r->count * r->width; i++)
+        if (!r->padded[i])
+            memcpy(out + i * columns, packed + row++ * columns, sizeof *out * (size_t)columns);
+    return out;
+}
+
+static void compare(nc_verify *v, nc_program *p, const struct rows *r)
+{
+    for (int i = 0; i < nc_program_probes(p); i++) {
+        const char *name = nc_program_probe_name(p, i), *golden = strcmp(name, "logits") ? name : "out.logits";
+        const nc_stored *want = strcmp(name, "loss") && nc_verify_has(v, golden) ? nc_verify_tensor(v, "%s", golden) : NULL;
+        int64_t n = 0, columns = want ? nc_shape_last(&want->shape) : 0;
+        float *ours = want ? nc_verify_probe(v->arena, p, name, &n) : NULL;
+        if (!ours)
+            continue;
+        if (nc_starts_with(name, "hidden.encoder.") || !strcmp(name, "out.encoder_last_hidden_state"))
+            nc_verify_compare(v, golden, want, spread(v, r, ours, columns), r->count * r->width * columns, 2e-5, r->padded, columns);
+        else
+            nc_verify_compare(v, golden, want, ours, n, 2e-5, NULL, 1);
+    }
+}
+
+static int check_forward(nc_verify *v, const struct rows *r, nc_error *e)
+{
+    nc_batch *batch = nc_batch_new();
+    nc_program *p = NULL;
+    int status = nc_verify_build(v, v->f32, NC_F32, false, r->seq, r->count, 0, &p, batch, e);
+    if (status == 0)
+        compare(v, p, r);
+    nc_program_free(p);
+    nc_batch_free(batch);
+    return status;
+}
+
+static int check_training(nc_verify *v, const struct rows *r, nc_error *e)
+{
+    nc_batch *batch = nc_batch_new();
+    int status = nc_verify_build(v, v->f32, NC_F32, true, r->seq, r->count, 0, &v->program, batch, e);
+    if (status == 0)
+        status = nc_verify_train(v, v->program, batch, e);
+    nc_batch_free(batch);
+    return status;
+}
+
+/* Greedy text begins with the id that golden.json states. */
+static int check_text(nc_verify *v, const struct rows *r, nc_error *e)
+{
+    const nc_stored *batch = nc_verify_tensor(v, "generate.batch_ids");
+    const int32_t start = (int32_t)nc_json_int(nc_json_path(v->golden, "generate.decoder_start_token_id"), -1);
+    if (start < 0)
+        return nc_fail(e, NC_EFORMAT, "%s: golden.json has no generate.decoder_start_token_id", v->folder);
+    nc_seq from = { .ids = &start, .count = 1, .slot = -1, .source = r->seq[0].source, .source_count = r->seq[0].source_count };
+    NC_TRY(nc_verify_generate_from(v, &from, e));
+    if (!batch)
+        return 0;
+    int steps = (int)nc_shape_last(&batch->shape), rows = (int)batch->shape.dim[0];
+    if (rows > r->count)
+        return nc_fail(e, NC_EFORMAT, "%s: generate.batch_ids has %d rows, in.input_ids %d", v->folder, rows, r->count);
+    int32_t *ids = NC_NEW_ARRAY(v->arena, int32_t, rows * steps);
+    for (int i = 0; i < rows; i++) {
+        from.source = r->seq[i].source;
+        from.source_count = r->seq[i].source_count;
+        NC_TRY(nc_verify_greedy(v, &from, steps, ids + i * steps, e));
+    }
+    nc_verify_ids(v, "generate.batch_ids", batch, ids, rows * steps);
+    return 0;
+}
+
+static int run_all(nc_verify *v, nc_error *e)
+{
+    struct rows r;
+    NC_TRY(gather(v, &r, e));
+    NC_TRY(check_forward(v, &r, e));
+    if (nc_verify_has(v, "generate.new_ids"))
+        NC_TRY(check_text(v, &r, e));
+    return nc_verify_has(v, "loss") ? check_training(v, &r, e) : 0;
+}
+
+static bool takes(const nc_verify *v)
+{
+    return v->f32->model->family->encoder != NULL && nc_verify_has(v, "in.input_ids") && !nc_verify_has(v, "in.pixel_values");
+}
+
+const nc_verify_kind nc_verify_kind_seq2seq = { "seq2seq", takes, run_all };
