@@ -3,15 +3,16 @@
  *   e = encoder(shared(source));   h = decoder(shared(ids), e);   logits = lm_head (h * d_model^-0.5 when tied)
  *
  * Easy to get wrong: scores are not divided by sqrt(d_kv); the bias of block 0 serves all blocks of its stack and cross attention has none; "gated-gelu" is the tanh
- * form; tie_word_embeddings false means both an lm_head of its own and no scaling before it.
+ * form; tie_word_embeddings false means both an lm_head of its own and no scaling before it. Newer configs say that in scale_decoder_outputs and write
+ * tie_word_embeddings true whatever holds; mT5 is never tied.
  */
 #include "models/t5.h"
 
 #include <math.h>
 
-struct t5 { nc_t5_stack encoder, decoder; int vocab; bool tied, scaled; nc_site *shared, *head; };
+struct t5 { nc_t5_stack encoder, decoder; int vocab; bool tied; nc_site *shared, *head; };
 
-static void read_config(nc_model *m, struct t5 *c, nc_config *r, const char *mlp, bool tied)
+static void read_config(nc_model *m, struct t5 *c, nc_config *r, const char *mlp)
 {
     static const char *const ignored[] = { "dropout_rate", "classifier_dropout", "initializer_factor", "is_gated_act", "dense_act_fn", "n_positions", "output_past", "bad_words_ids", NULL };
     nc_t5_stack *s = &c->encoder;
@@ -28,16 +29,21 @@ static void read_config(nc_model *m, struct t5 *c, nc_config *r, const char *mlp
     c->decoder = *s;
     c->decoder.decoder = true;
     c->decoder.layers = nc_config_layers(r, "num_decoder_layers", s->layers);
-    c->tied = nc_config_bool(r, "tie_word_embeddings", tied);
-    c->scaled = nc_config_bool(r, "scale_decoder_outputs", c->tied);
+    c->tied = nc_config_bool(r, "tie_word_embeddings", true);
+    c->tied = nc_config_bool(r, "scale_decoder_outputs", c->tied);
     nc_config_ignore(r, ignored);
     nc_t5_check(r, s);
     m->hidden_size = s->width;
     m->vocab_size = c->vocab;
 }
 
-static void config_t5(nc_model *m, void *self, nc_config *r) { read_config(m, self, r, "relu", true); }
-static void config_mt5(nc_model *m, void *self, nc_config *r) { read_config(m, self, r, "gated-gelu", false); }
+static void config_t5(nc_model *m, void *self, nc_config *r) { read_config(m, self, r, "relu"); }
+
+static void config_mt5(nc_model *m, void *self, nc_config *r)
+{
+    read_config(m, self, r, "gated-gelu");
+    ((struct t5 *)self)->tied = false;
+}
 
 static void weights(nc_model *m, void *self)
 {
@@ -77,7 +83,7 @@ static nc_value *decoder(const nc_model *m, const void *self, nc_build *b, nc_va
 static void head(const void *self, nc_head *out)
 {
     const struct t5 *c = self;
-    *out = (nc_head){ .w = c->head, .scale = c->scaled ? 1 / sqrt((double)c->encoder.width) : 1 };
+    *out = (nc_head){ .w = c->head, .scale = c->tied ? 1 / sqrt((double)c->encoder.width) : 1 };
 }
 
 static void cache(const void *self, nc_cache_need *out) { nc_t5_cache(&((const struct t5 *)self)->decoder, out); }
