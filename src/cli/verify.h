@@ -53,6 +53,9 @@ typedef struct nc_verify_kind {
 
 /* Loss, gradients and ten AdamW steps of program over batch, whose loss is probed as "loss". */
 int nc_verify_train(nc_verify *v, nc_program *p, nc_batch *batch, nc_error *e);
+/* Its two halves: one training run against "<prefix>loss", "<prefix>grad.*" and, after it, "<prefix>buffer.*"; and ten steps from there. */
+int nc_verify_gradients(nc_verify *v, nc_program *p, nc_batch *batch, const char *prefix, double *loss, nc_error *e);
+int nc_verify_steps(nc_verify *v, nc_program *p, nc_batch *batch, double loss, nc_error *e);
 /* The same program with the routers' balance loss: aux.loss, aux.loss_total, aux.grad.*. */
 int nc_verify_aux(nc_verify *v, const nc_seq *seq, nc_error *e);
 /* Greedy continuation with the cache, and without. media: of the prompt. */

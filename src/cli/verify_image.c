@@ -63,7 +63,7 @@ static nc_value *target_loss(nc_verify *v, nc_build *b, const nc_encoded *x)
     return NULL;
 }
 
-struct how { bool train, any_size, masked; };
+struct how { bool train, any_size, masked, frozen; };
 
 static nc_value *build(nc_verify *v, nc_build *b)
 {
@@ -81,7 +81,7 @@ static int run(nc_verify *v, const struct pictures *s, struct how how, nc_progra
     nc_encoded x = { 0 };
     NC_TRY(nc_model_prepare(m, batch, s->seq, s->count, e));
     add_labels(v, batch);
-    nc_program *p = nc_program_new(&(nc_program_options){ .compute = NC_F32, .training = how.train, .probes = true, .any_size = how.any_size, .masked = how.masked,
+    nc_program *p = nc_program_new(&(nc_program_options){ .compute = NC_F32, .training = how.train, .probes = true, .any_size = how.any_size, .masked = how.masked, .frozen = how.frozen,
                                                           .picture_height = s->height, .picture_width = s->width });
     nc_build *b = nc_program_build(p);
     nc_build_capacities(b, batch);
@@ -148,6 +148,23 @@ static int check(nc_verify *v, const struct pictures *s, struct how how, const c
     return 0;
 }
 
+/* Families with batch norm: the loss and gradients with frozen statistics first, then train.* and the steps with those of the batch. */
+static int check_training(nc_verify *v, const struct pictures *s, nc_batch *batch, nc_error *e)
+{
+    bool norms = nc_verify_has(v, "train.loss");
+    double loss;
+    NC_TRY(run(v, s, (struct how){ .train = true, .frozen = norms }, &v->program, batch, e));
+    if (!norms)
+        return nc_verify_train(v, v->program, batch, e);
+    NC_TRY(nc_verify_gradients(v, v->program, batch, "", &loss, e));
+    nc_program_free(v->program);
+    v->program = NULL;
+    NC_TRY(run(v, s, (struct how){ .train = true }, &v->program, batch, e));
+    compare(v, v->program, "train");
+    NC_TRY(nc_verify_gradients(v, v->program, batch, "train.", &loss, e));
+    return nc_verify_steps(v, v->program, batch, loss, e);
+}
+
 static int run_all(nc_verify *v, nc_error *e)
 {
     struct pictures s;
@@ -160,9 +177,7 @@ static int run_all(nc_verify *v, nc_error *e)
     if (status == 0 && nc_verify_has(v, "mask.bool_masked_pos"))
         status = check(v, &s, (struct how){ .masked = true }, "mask", batch, e);
     if (status == 0 && nc_verify_has(v, "loss"))
-        status = run(v, &s, (struct how){ .train = true }, &v->program, batch, e);
-    if (status == 0 && v->program)
-        status = nc_verify_train(v, v->program, batch, e);
+        status = check_training(v, &s, batch, e);
     nc_batch_free(batch);
     return status;
 }

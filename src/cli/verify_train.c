@@ -38,12 +38,13 @@ static float file_order(const nc_site *s, const float *values, int64_t i)
     return values[i % rows * columns + i / rows];
 }
 
-static double largest_gradient(const nc_verify *v)
+/* Of the tensors "<prefix>grad.*". */
+static double largest_gradient(const nc_verify *v, const char *prefix)
 {
     double largest = 0;
     for (int i = 0; i < nc_safetensors_count(v->tensors); i++) {
         const nc_stored *t = nc_safetensors_at(v->tensors, i);
-        if (nc_starts_with(t->name, "grad."))
+        if (nc_starts_with(t->name, prefix) && nc_starts_with(t->name + strlen(prefix), "grad."))
             for (int64_t j = 0; j < nc_shape_count(&t->shape); j++)
                 largest = fmax(largest, fabs(nc_dtype_load(t->dtype, t->data, j)));
     }
@@ -132,23 +133,25 @@ static void compare_norms(nc_verify *v, const double *norms)
     compare_series(v, "adamw.grad_norms", norms, 10, 5e-3);
 }
 
-static void compare_final(nc_verify *v)
+/* The values of all sites, weights and buffers, as they are now, against the tensors "<prefix><name>". */
+static void compare_values(nc_verify *v, const char *prefix, double limit)
 {
     const nc_model *m = v->f32->model;
     char name[256];
     for (int i = 0; i < m->site_count; i++) {
         const nc_site *s = m->sites[i];
-        snprintf(name, sizeof name, "adamw.final.%s", file_name(s));
+        snprintf(name, sizeof name, "%s%s", prefix, file_name(s));
         if (!nc_verify_has(v, name))
             continue;
         const nc_stored *want = nc_verify_tensor(v, "%s", name);
+        const float *ours = s->master ? s->master : s->value.data;
         double worst = 0, largest = 0;
         for (int64_t j = 0; j < nc_site_count(s); j++) {
-            double w = nc_dtype_load(want->dtype, want->data, j);
-            worst = fmax(worst, fabs(w - (double)file_order(s, s->master, j)));
+            double w = nc_dtype_load(want->dtype, want->data, j), d = fabs(w - (double)file_order(s, ours, j));
+            worst = d <= worst ? worst : d;
             largest = fmax(largest, fabs(w));
         }
-        nc_verify_add(v, name, worst, worst / largest, nc_verify_spread(v, "adamw_final_float64", 2e-5), NULL);
+        nc_verify_add(v, name, worst, worst == 0 ? 0 : worst / largest, limit, NULL);
     }
 }
 
@@ -162,17 +165,27 @@ static int one_step(nc_verify *v, nc_program *p, nc_batch *batch, double *loss, 
     return 0;
 }
 
-int nc_verify_train(nc_verify *v, nc_program *p, nc_batch *batch, nc_error *e)
+int nc_verify_gradients(nc_verify *v, nc_program *p, nc_batch *batch, const char *prefix, double *loss, nc_error *e)
 {
     nc_model *m = v->f32->model;
-    double losses[11], norms[10], largest = largest_gradient(v);
-    struct adam *state = NC_NEW_ARRAY(v->arena, struct adam, m->site_count);
+    double largest = largest_gradient(v, prefix);
+    char name[64];
     zero_gradients(m);
-    NC_TRY(one_step(v, p, batch, &losses[0], e));
-    compare_series(v, "loss", losses, 1, 2e-5);
+    NC_TRY(one_step(v, p, batch, loss, e));
+    snprintf(name, sizeof name, "%sloss", prefix);
+    compare_series(v, name, loss, 1, 2e-5);
     for (int i = 0; i < m->site_count; i++)
         if (m->sites[i]->grad && !is_frozen(v, m->sites[i]))
-            compare_gradient(v, m->sites[i], "", largest);
+            compare_gradient(v, m->sites[i], prefix, largest);
+    snprintf(name, sizeof name, "%sbuffer.", prefix);
+    compare_values(v, name, 2e-5);
+    return 0;
+}
+
+int nc_verify_steps(nc_verify *v, nc_program *p, nc_batch *batch, double loss, nc_error *e)
+{
+    double losses[11] = { loss }, norms[10];
+    struct adam *state = NC_NEW_ARRAY(v->arena, struct adam, v->f32->model->site_count);
     for (int step = 1; step <= 10; step++) {
         norms[step - 1] = gradient_norm(v);
         update(v, state, norms[step - 1], step);
@@ -180,14 +193,21 @@ int nc_verify_train(nc_verify *v, nc_program *p, nc_batch *batch, nc_error *e)
     }
     compare_series(v, "adamw.losses", losses, 11, nc_verify_spread(v, "adamw_losses_float64", 2e-5));
     compare_norms(v, norms);
-    compare_final(v);
+    compare_values(v, "adamw.final.", nc_verify_spread(v, "adamw_final_float64", 2e-5));
     return 0;
+}
+
+int nc_verify_train(nc_verify *v, nc_program *p, nc_batch *batch, nc_error *e)
+{
+    double loss;
+    NC_TRY(nc_verify_gradients(v, p, batch, "", &loss, e));
+    return nc_verify_steps(v, p, batch, loss, e);
 }
 
 int nc_verify_aux(nc_verify *v, const nc_seq *seq, nc_error *e)
 {
     nc_model *m = v->f32->model;
-    double loss = 0, aux = 0, largest = largest_gradient(v);
+    double loss = 0, aux = 0, largest = largest_gradient(v, "");
     nc_batch *batch;
     nc_program *p = NULL;
     if (!nc_verify_has(v, "aux.loss_total"))

@@ -14,9 +14,10 @@ static int fill_piece(void *context, int i, uint64_t offset, void *out, size_t n
     const nc_site *site = s->sites[i];
     if (s->held != i) {
         free(s->piece);
-        s->piece = nc_xmalloc(nc_dtype_bytes(s->dtype, nc_site_count(site)) + 64);
+        nc_dtype t = site->flags & NC_SITE_INTEGER ? NC_I64 : s->dtype;
+        s->piece = nc_xmalloc(nc_dtype_bytes(t, nc_site_count(site)) + 64);
         s->held = i;
-        NC_TRY(nc_site_read(site, s->dtype, s->piece, e));
+        NC_TRY(nc_site_read(site, t, s->piece, e));
     }
     memcpy(out, (const char *)s->piece + offset, n);
     return 0;
@@ -54,7 +55,7 @@ int nc_model_save(const nc_model *m, const char *folder, nc_dtype t, uint64_t ma
         if (!nc_site_is_there(s) && !s->trainable)
             continue;
         save.sites[count] = s;
-        stores[count++] = (nc_store){ s->file_name ? s->file_name : s->name, t, s->file_shape, NULL };
+        stores[count++] = (nc_store){ s->file_name ? s->file_name : s->name, s->flags & NC_SITE_INTEGER ? NC_I64 : t, s->file_shape, NULL };
     }
     int status = nc_safetensors_write_folder(folder, "model", stores, count, NULL, max_shard_bytes, fill_piece, &save, e);
     free(save.piece);

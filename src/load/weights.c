@@ -156,8 +156,8 @@ static void convert_part(void *context, int64_t part, int64_t parts, int worker)
     (void)parts, (void)worker;
     for (int64_t i = begin; i < end; i++) {
         int64_t from = c->transposed ? i % c->columns * c->rows + i / c->columns : i;
-        if (c->to == NC_F64) {
-            ((double *)c->out)[i] = nc_dtype_load(c->from, c->values, from);
+        if (c->to != NC_F32 && c->to != NC_BF16) {
+            nc_dtype_store(c->to, c->out, i, nc_dtype_load(c->from, c->values, from));
             continue;
         }
         float v = load_f32(c->from, c->values, from);

@@ -32,7 +32,7 @@ int nc_weights_load(nc_model *m, nc_safetensors *s, const nc_weights_options *o,
 int nc_weights_init(nc_model *m, uint64_t seed, const nc_weights_options *o, nc_error *e);
 /* Gives one site its values from a row-major array of its own shape: master, copy or packed storage. */
 int nc_site_fill(nc_model *m, nc_site *s, nc_dtype t, const void *values, bool transposed, const nc_weights_options *o, nc_error *e);
-/* The site's value as f32 or bf16, row-major in the file's shape (transposed back where the file is), to out. */
+/* The site's value as any plain dtype, row-major in the file's shape (transposed back where the file is), to out. */
 int nc_site_read(const nc_site *s, nc_dtype t, void *out, nc_error *e);
 /* Memory that nc_model_free gives back with the model. NULL when the system refuses. */
 void *nc_model_alloc(nc_model *m, size_t bytes);

@@ -115,6 +115,24 @@ int nc_config_side(nc_config *r, const char *key, int fallback)
     return (int)n;
 }
 
+int nc_config_ints(nc_config *r, const char *key, const int *fallback, int fallback_count, int **out)
+{
+    const nc_json *v = nc_config_get(r, key);
+    int n = v ? 0 : fallback_count;
+    *out = NC_NEW_ARRAY(r->arena, int, (v && v->type == NC_JSON_ARRAY ? v->count : fallback_count) + 1);
+    for (int i = 0; !v && i < fallback_count; i++)
+        (*out)[i] = fallback[i];
+    if (v && v->type != NC_JSON_ARRAY)
+        nc_config_mistake(r, "line %d: \"%s\" must be a list of whole numbers", v->line, key);
+    NC_JSON_EACH(item, v && v->type == NC_JSON_ARRAY ? v : NULL) {
+        int64_t number = 0;
+        if (!nc_json_int_exact(item, &number) || number < 0 || number > INT_MAX)
+            nc_config_mistake(r, "line %d: \"%s\" must hold whole numbers from 0 to %d", item->line, key, INT_MAX);
+        (*out)[n++] = (int)number;
+    }
+    return n;
+}
+
 double nc_config_float(nc_config *r, const char *key, double fallback)
 {
     const nc_json *v = nc_config_get(r, key);

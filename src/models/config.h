@@ -15,6 +15,7 @@ int64_t nc_config_int(nc_config *r, const char *key, int64_t fallback);         
 int nc_config_layers(nc_config *r, const char *key, int64_t fallback);          /* like int, in [0, NC_MAX_LAYERS], 0 after a mistake: arrays are made of it */
 int64_t nc_config_int_any(nc_config *r, const char *key, int64_t fallback);      /* negative numbers too (feature layers) */
 int nc_config_side(nc_config *r, const char *key, int fallback);                 /* one number, or a list of equal ones ([14, 14]) */
+int nc_config_ints(nc_config *r, const char *key, const int *fallback, int fallback_count, int **out);   /* a list of whole numbers in the arena, each in [0, 2^31); its length */
 double nc_config_float(nc_config *r, const char *key, double fallback);
 bool nc_config_bool(nc_config *r, const char *key, bool fallback);
 const char *nc_config_string(nc_config *r, const char *key, const char *fallback);

@@ -19,6 +19,7 @@ struct nc_build {
     nc_program *program;
     nc_cache *cache;             /* NULL: no cache, keys are the rows at hand */
     bool training, any_size, masked;
+    bool frozen;                 /* batch norm takes its running statistics in training, too, and leaves them alone */
     int picture_height, picture_width;
     int layer;                   /* cache layer of the attention being built; models count it up */
     bool recompute;              /* blocks are made again in the backward pass */
@@ -34,6 +35,7 @@ struct nc_build {
 typedef struct nc_program_options {
     nc_dtype compute;            /* NC_F32, NC_BF16, NC_F64 */
     bool training, recompute, probes;
+    bool frozen;                 /* batch norm keeps to its running statistics though it is trained */
     bool any_size;               /* towers take pictures of any size: position tables are interpolated */
     bool masked;                 /* towers that know a mask token put it where "vision.masked" [patches] is 0 (else -1) */
     int picture_height, picture_width;   /* of all pictures of this program, where the graph is made for one shape (conv nets); 0: as the config says */

@@ -19,7 +19,8 @@ enum { NC_SITE_LINEAR = 1,       /* an operand of products: may be held packed *
        NC_SITE_KEEP_F32 = 4,     /* stays f32 in a bf16 run */
        NC_SITE_TRANSPOSED = 8,   /* the file holds [in, out] (GPT-2's Conv1D) */
        NC_SITE_OPTIONAL = 16,    /* a file may lack it: then it is marked missing; it keeps its initial value and is not saved unless it is trained */
-       NC_SITE_MISSING = 32 };
+       NC_SITE_MISSING = 32,
+       NC_SITE_INTEGER = 64 };   /* the file holds I64 (a counter); f32 in memory */
 
 struct nc_site {
     const char *name;            /* canonical; the model's arena */
