@@ -1,0 +1,38 @@
+/* bart.h - the stacks of BART (Lewis et al. 2020) and its kin: mBART, the decoders of TrOCR, Donut and Nougat.
+ *
+ *   x = [norm] (scale * embed(ids) + position);   blocks of self attention, cross attention (decoders), fc2 f(fc1 x), each with its residual
+ *   BART: x = norm(x + sublayer(x));   mBART: x += sublayer(norm x), and a norm after the stack
+ *
+ * Learned positions begin at row 2 of their table: it has max_position_embeddings + 2 rows.
+ */
+#ifndef NC_MODELS_BART_H
+#define NC_MODELS_BART_H
+#include "models/model.h"
+
+typedef struct nc_bart_norm { nc_site *w, *b; } nc_bart_norm;
+typedef struct nc_bart_linear { nc_site *w, *b; } nc_bart_linear;
+typedef struct nc_bart_attention { nc_bart_linear q, k, v, o; nc_bart_norm norm; } nc_bart_attention;
+typedef struct nc_bart_layer { nc_bart_attention self, cross; nc_bart_linear fc1, fc2; nc_bart_norm norm; } nc_bart_layer;
+typedef struct nc_bart_stack {
+    int layers, width, heads, inner, positions, cross_width;
+    bool decoder, pre_norm, final_norm, embed_norm, learned;
+    double scale;                    /* of embeddings */
+    nc_unary activation;
+    nc_site *embed;                  /* the owner's */
+    nc_site *position;
+    nc_bart_norm norm_embed, norm_final;
+    nc_bart_layer *layer;
+} nc_bart_stack;
+
+/* The keys of one stack: side is "encoder" or "decoder"; what it has beyond is the family's to set before or after. */
+void nc_bart_config(nc_config *r, nc_bart_stack *c, const char *side);
+void nc_bart_weights(nc_model *m, nc_bart_stack *c, const char *scope);         /* "model.encoder." */
+/* ids [N] and what stands for their positions: pos [N,1] indices (learned tables), or rows [N,D]. */
+nc_value *nc_bart_embed(const nc_bart_stack *c, nc_build *b, nc_value *ids, nc_value *pos, nc_value *rows);
+/* Blocks over embedded x, spans of its rows; rows: the encoder's (decoders, NULL with a cache). Probes prefix.0 ... prefix.layers. */
+nc_value *nc_bart_blocks(const nc_bart_stack *c, nc_build *b, nc_value *x, const nc_spans *spans, nc_value *rows, const char *prefix);
+void nc_bart_cross(const nc_bart_stack *c, nc_build *b, nc_value *rows);
+void nc_bart_cache(const nc_bart_stack *c, nc_cache_need *out);
+/* Keys of such configs that change nothing; NULL-terminated. */
+extern const char *const nc_bart_meaningless[];
+#endif
