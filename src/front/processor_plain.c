@@ -1,4 +1,4 @@
-/* processor_plain.c - processors that make one picture of fixed size of each picture: CLIP, SigLIP, ViT, DeiT, BLIP, BiT (DINOv2), LLaVA, and the
+/* processor_plain.c - processors that make one picture of fixed size of each picture: CLIP, SigLIP, ViT, DeiT, BEiT, BLIP, BiT (DINOv2), LLaVA, and the
  * frames of LLaVA-NeXT-Video, Video-LLaVA, LLaVA-OneVision and InternVL.
  *
  *   [LLaVA with do_pad: a square of the longer side, the mean colour around]  ->  resize  ->  centre crop  ->  rescale  ->  normalize
@@ -12,6 +12,7 @@ static const nc_processor_class_row classes[] = {
     { "SiglipImageProcessor",        0, 224, 224, 0, NC_BICUBIC,  NC_COLORS_HALF, false, true, false, false },
     { "ViTImageProcessor",           0, 224, 224, 0, NC_BILINEAR, NC_COLORS_HALF, false, true, false, false },
     { "DeiTImageProcessor",          0, 256, 256, 224, NC_BICUBIC, NC_COLORS_HALF, true, true, false, false },
+    { "BeitImageProcessor",          0, 256, 256, 224, NC_BICUBIC, NC_COLORS_HALF, true, true, false, false },
     { "BlipImageProcessor",          0, 384, 384, 0, NC_BICUBIC,  NC_COLORS_CLIP, false, true, false, false },
     { "BitImageProcessor",           224, 0, 0, 224, NC_BICUBIC,  NC_COLORS_CLIP, true, true, false, false },
     { "LlavaImageProcessor",         224, 0, 0, 224, NC_BICUBIC,  NC_COLORS_CLIP, true, true, false, false },
@@ -70,4 +71,4 @@ static int run_video(const nc_processor *p, nc_arena *a, const nc_image *frames,
     return each(p, a, frames, count, "pixel_values_videos", 2, (int64_t[]){ 1, count }, out, e);
 }
 
-const nc_processor_family nc_processor_plain = { classes, "", NULL, run_images, run_video, false };
+const nc_processor_family nc_processor_plain = { classes, "do_reduce_labels reduce_labels", NULL, run_images, run_video, false };

@@ -18,7 +18,11 @@ typedef struct nc_cache_need { int layers, kv_heads, key_dim, value_dim; } nc_ca
 
 /* What a tower says of itself: pictures are size x size, cut into patches; class_rows rows, which have positions, and then register_rows, which have none, stand before
  * the patches of each. */
-typedef struct nc_vision_info { int image_size, patch_size, channels, class_rows, layers, hidden_size, register_rows; } nc_vision_info;
+typedef enum nc_position_filter { NC_POSITION_CUBIC, NC_POSITION_CUBIC_ANTIALIAS, NC_POSITION_LINEAR_ANTIALIAS } nc_position_filter;
+typedef struct nc_vision_info {
+    int image_size, patch_size, channels, class_rows, layers, hidden_size, register_rows;
+    nc_position_filter position_filter;      /* how the table of positions is resized for other grids */
+} nc_vision_info;
 
 /* What an encoder makes of a step's pictures or texts: rows after its closing norm (conv nets: maps [n,C,H,W]), and for each picture or text one vector and, where its
  * class has such a head, the logits of its labels. NULL: has none. */
@@ -117,9 +121,12 @@ nc_value *nc_model_loss(const nc_model *m, nc_build *b);
 
 /* Tables of a tower for equal pictures: "vision.patches" f32 [patches, channels*patch*patch], "vision.rows" (patch of each row or -1), "vision.class" (0, 1 ... at the rows
  * before the patches, else -1), "vision.pos" (-1: none) and the spans "vision"; counts "patches", "vision". */
-/* Pictures of another size than the tower's (multiples of patch_size) fill "vision.taps" and "vision.share" [vision, 16]: bicubic weights over the position
- * table as torch's interpolate gives them (a = -0.75, no antialias, corners not aligned), for programs built with any_size. */
+/* Pictures of another size than the tower's (multiples of patch_size) fill "vision.taps" and "vision.share" [vision, nc_position_taps]: weights over the position
+ * table as torch's interpolate gives them with corners not aligned (cubic: a = -0.75; antialiased a = -0.5), for programs built with any_size. */
 int nc_prepare_pictures(nc_batch *batch, const nc_vision_info *info, const nc_pixels *pictures, int count, nc_error *e);
+int nc_position_taps(const nc_vision_info *info);
+/* The taps of patch (y, x) of a down x across grid; those not set are left. */
+void nc_position_tap(const nc_vision_info *info, int y, int x, int down, int across, int32_t *taps, float *share);
 void nc_capacity_pictures(nc_build *b, const nc_vision_info *info, int64_t pictures);
 
 /* Stages as the rest of the program calls them. */

@@ -1,7 +1,6 @@
 /* prepare.c - the host tables that decoders and towers share. */
 #include "models/model.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 static int check_ids(const nc_seq *s, nc_error *e)
@@ -112,31 +111,6 @@ static void cut_patches(float *out, const nc_pixels *p, int patch)
                     memcpy(out, p->data + ((size_t)c * (size_t)p->height + (size_t)(y * patch + i)) * (size_t)p->width + (size_t)(x * patch), sizeof *out * (size_t)patch);
 }
 
-/* Keys' cubic convolution, a = -0.75, at distance t from the second of four points. */
-static void cubic(double t, double w[4])
-{
-    const double a = -0.75;
-    for (int i = 0; i < 4; i++) {
-        double x = fabs(t + 1 - i);
-        w[i] = x <= 1 ? ((a + 2) * x - (a + 3)) * x * x + 1 : x < 2 ? ((a * x - 5 * a) * x + 8 * a) * x - 4 * a : 0;
-    }
-}
-
-static int clamp(int i, int n) { return i < 0 ? 0 : i >= n ? n - 1 : i; }
-
-/* Sixteen taps of the position table [side, side] for patch (y, x) of a down x across grid. */
-static void position_taps(int y, int x, int down, int across, int side, int first, int32_t *taps, float *share)
-{
-    double sy = (y + 0.5) * side / down - 0.5, sx = (x + 0.5) * side / across - 0.5, wy[4], wx[4];
-    int iy = (int)floor(sy), ix = (int)floor(sx);
-    cubic(sy - iy, wy);
-    cubic(sx - ix, wx);
-    for (int i = 0; i < 16; i++) {
-        taps[i] = first + clamp(iy - 1 + i / 4, side) * side + clamp(ix - 1 + i % 4, side);
-        share[i] = (float)(wy[i / 4] * wx[i % 4]);
-    }
-}
-
 struct grid { int down, across, rows; };
 
 static int grid_of(const nc_vision_info *info, const nc_pixels *p, struct grid *g, nc_error *e)
@@ -152,40 +126,41 @@ static int grid_of(const nc_vision_info *info, const nc_pixels *p, struct grid *
 /* Rows of one picture: where each comes from, its position, and the interpolated position where any_size programs ask for it. */
 static void picture_rows(const nc_vision_info *info, const struct grid *g, int first_patch, int32_t *from, int32_t *class, int32_t *pos, int32_t *taps, float *share)
 {
-    int side = info->image_size / info->patch_size;
+    const int n = nc_position_taps(info);
     for (int j = 0; j < g->rows; j++) {
         int patch = j - info->class_rows - info->register_rows;
         from[j] = patch < 0 ? -1 : first_patch + patch;
         class[j] = patch < 0 ? j : -1;
         pos[j] = j < info->class_rows ? j : patch < 0 ? -1 : info->class_rows + patch;
-        for (int i = 0; i < 16; i++) {
-            taps[16 * j + i] = i || patch >= 0 ? -1 : pos[j];
-            share[16 * j + i] = i == 0;
+        for (int i = 0; i < n; i++) {
+            taps[n * j + i] = i || patch >= 0 ? -1 : pos[j];
+            share[n * j + i] = i == 0;
         }
         if (patch >= 0)
-            position_taps(patch / g->across, patch % g->across, g->down, g->across, side, info->class_rows, taps + 16 * j, share + 16 * j);
+            nc_position_tap(info, patch / g->across, patch % g->across, g->down, g->across, taps + n * j, share + n * j);
     }
 }
 
 int nc_prepare_pictures(nc_batch *batch, const nc_vision_info *info, const nc_pixels *pictures, int count, nc_error *e)
 {
     int64_t width = (int64_t)info->channels * info->patch_size * info->patch_size, patches = 0, rows = 0;
+    const int n = nc_position_taps(info);
     struct grid g;
     for (int i = 0; i < count; i++) {
         NC_TRY(grid_of(info, &pictures[i], &g, e));
         patches += g.down * g.across;
         rows += g.rows;
     }
-    float *table = nc_batch_f32(batch, "vision.patches", patches, width), *share = nc_batch_f32(batch, "vision.share", rows, 16);
+    float *table = nc_batch_f32(batch, "vision.patches", patches, width), *share = nc_batch_f32(batch, "vision.share", rows, n);
     int32_t *from = nc_batch_i32(batch, "vision.rows", rows, 1), *class = nc_batch_i32(batch, "vision.class", rows, 1);
-    int32_t *pos = nc_batch_i32(batch, "vision.pos", rows, 1), *taps = nc_batch_i32(batch, "vision.taps", rows, 16);
+    int32_t *pos = nc_batch_i32(batch, "vision.pos", rows, 1), *taps = nc_batch_i32(batch, "vision.taps", rows, n);
     nc_batch_set_count(batch, "patches", patches);
     nc_batch_set_count(batch, "vision", rows);
     int patch = 0, row = 0;
     for (int i = 0; i < count; i++) {
         NC_TRY(grid_of(info, &pictures[i], &g, e));
         cut_patches(table + patch * width, &pictures[i], info->patch_size);
-        picture_rows(info, &g, patch, from + row, class + row, pos + row, taps + 16 * row, share + 16 * row);
+        picture_rows(info, &g, patch, from + row, class + row, pos + row, taps + n * row, share + n * row);
         nc_batch_add_span(batch, "vision", (nc_span){ .q_row = row, .q_rows = g.rows, .k_row = row, .k_rows = g.rows, .slot = -1, .sight = NC_SIGHT_FULL });
         patch += g.down * g.across;
         row += g.rows;

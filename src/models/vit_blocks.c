@@ -126,8 +126,9 @@ nc_value *nc_vit_embed(const nc_vit *c, nc_build *b)
     x = nc_splice_rows(b->g, x, n > 1 ? nc_concat(b->g, rows, n, 0) : rows[0], nc_in(b, "vision.class", NC_I32, "vision", 0));
     if (!c->position)
         return x;
+    const int taps = nc_position_taps(&c->info);
     nc_value *table = nc_site_value(b, c->position);
-    return nc_add(b->g, x, b->any_size ? nc_gather_weighted(b->g, table, nc_in(b, "vision.taps", NC_I32, "vision", 16), nc_in(b, "vision.share", NC_F32, "vision", 16))
+    return nc_add(b->g, x, b->any_size ? nc_gather_weighted(b->g, table, nc_in(b, "vision.taps", NC_I32, "vision", taps), nc_in(b, "vision.share", NC_F32, "vision", taps))
                                        : nc_gather_rows(b->g, table, nc_in(b, "vision.pos", NC_I32, "vision", 0)));
 }
 
