@@ -88,17 +88,27 @@ static int check_shape(const char *name, const nc_shape *want, const nc_shape *h
     return nc_fail(e, NC_ESHAPE, "tensor %s has shape %s, config.json makes it %s; is this the right config?", name, nc_shape_str(have, given), nc_shape_str(want, wanted));
 }
 
-/* The tensor of a site: under its own name, or with one of the family's renamed prefixes. */
-static const nc_stored *find_tensor(const nc_model *m, const nc_site *s, const nc_safetensors *file)
+/* One canonical name in the file's spelling by a pair of patterns: prefixes, or with a '*' that stands for the same text in both. False: it does not fit. */
+static bool renamed(const char *name, const char *file, const char *canonical, nc_buf *out)
 {
-    const nc_stored *t = nc_safetensors_find(file, s->name);
-    for (const char *const *r = m->family->renames; !t && r && r[0]; r += 2)
-        if (nc_starts_with(s->name, r[1])) {
-            nc_buf name = { 0 };
-            nc_buf_printf(&name, "%s%s", r[0], s->name + strlen(r[1]));
-            t = nc_safetensors_find(file, name.p);
-            nc_buf_free(&name);
-        }
+    const char *star = strchr(canonical, '*'), *to = strchr(file, '*');
+    size_t head = star ? (size_t)(star - canonical) : strlen(canonical), tail = star ? strlen(star + 1) : 0, n = strlen(name);
+    if (n < head + tail || strncmp(name, canonical, head) || (star && strcmp(name + n - tail, star + 1)))
+        return false;
+    nc_buf_printf(out, "%.*s%.*s%s", to ? (int)(to - file) : (int)strlen(file), file, (int)(n - head - tail), name + head, to ? to + 1 : "");
+    return true;
+}
+
+/* The tensor of a site: under its own name, or as the family's renames spell it, up to two at once (a prefix and an older word). */
+static const nc_stored *find_tensor(const nc_model *m, const char *name, const nc_safetensors *file, int depth)
+{
+    const nc_stored *t = nc_safetensors_find(file, name);
+    for (const char *const *r = m->family->renames; !t && depth && r && r[0]; r += 2) {
+        nc_buf other = { 0 };
+        if (renamed(name, r[0], r[1], &other))
+            t = find_tensor(m, other.p, file, depth - 1);
+        nc_buf_free(&other);
+    }
     return t;
 }
 
@@ -109,7 +119,7 @@ static void fill_source(nc_source *out, const nc_stored *t, bool transposed)
 
 static int find_safetensors(nc_checkpoint *c, const nc_model *m, const nc_site *s, nc_source *out, nc_error *e)
 {
-    const nc_stored *t = find_tensor(m, s, c->tensors);
+    const nc_stored *t = find_tensor(m, s->name, c->tensors, 2);
     if (!t && (s->flags & NC_SITE_OPTIONAL))
         return 0;
     if (!t)

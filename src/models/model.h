@@ -36,7 +36,7 @@ struct nc_family {
     void (*config)(nc_model *m, void *self, nc_config *r);   /* reads every key; mistakes stick to r */
     void (*weights)(nc_model *m, void *self);                /* lists sites by nc_weight */
     const char *const *ignored;              /* glob patterns of tensors that carry nothing (masks, inv_freq); NULL-terminated; may be NULL */
-    const char *const *renames;              /* pairs file prefix, canonical prefix, tried in order; NULL-terminated; may be NULL */
+    const char *const *renames;              /* pairs file's, canonical: prefixes, or patterns with one '*' ("*LayerNorm.gamma"); tried in order; NULL-terminated; may be NULL */
     /* Fills the batch from sequences: ids, positions, spans, index tables, patches. */
     int (*prepare)(const nc_model *m, const void *self, nc_batch *batch, const nc_seq *seqs, int count, nc_error *e);
     /* Pictures to rows of the decoder's width (after the projector); NULL: no media. Reads tables that prepare made. */

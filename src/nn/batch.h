@@ -36,6 +36,7 @@ typedef struct nc_positions { int32_t *table; int rows, axes, shift; } nc_positi
 typedef struct nc_seq {
     const int32_t *ids;          /* tokens of this stretch; media placeholders already repeated once a feature row */
     int count;
+    const int32_t *types;        /* token types of encoders (which of two texts); NULL: 0 */
     int start;                   /* index of the first one in its sequence (rows already in the cache) */
     int length;                  /* of the whole sequence as far as it is known beforehand (a prompt cut into stretches); less than start + count: nothing more */
     int slot;                    /* cache slot, -1 without */
