@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "cli/verify.h"
+#include "load/visual_media.h"
 
 enum { MAX_MEDIA = 8 };
 struct media { nc_media item[MAX_MEDIA]; int count, pictures, images; };     /* pictures: what the tower's work is counted in */
@@ -219,37 +220,116 @@ static int check_training(nc_verify *v, const struct media *m, nc_error *e)
     return status;
 }
 
-/* Pixels made from the PNGs by the folder's processor may differ by 0.03 from what the model is fed. */
-static int check_pixels(nc_verify *v, nc_error *e)
+/* ---- from the files beside the checkpoint ---- */
+
+static int load_frames(nc_verify *v, const nc_json *paths, nc_image *frames, int count, nc_error *e)
 {
-    const char *names[] = { "image.png", "image2.png" };
-    const nc_stored *want = nc_safetensors_find(v->tensors, "in.pixel_values"), *pillow = nc_verify_tensor(v, "pil.pixel_values");
-    nc_image images[2] = { 0 };
-    int count = 0, status = 0;
-    for (int i = 0; i < 2 && status == 0; i++) {
-        const char *path = nc_path_join(v->arena, v->folder, names[i]);
-        if (nc_file_exists(path))
-            status = nc_image_load(path, NULL, &images[count++], e);
+    for (int i = 0; i < count; i++) {
+        const nc_json *path = paths->type == NC_JSON_ARRAY ? nc_json_at(paths, i) : paths;
+        NC_TRY(nc_image_load(nc_path_join(v->arena, v->folder, nc_json_string(path, "")), NULL, &frames[i], e));
     }
-    nc_features f = { 0 };
-    if (status == 0 && count && want && v->f32->image && want->shape.rank == 4)
-        status = nc_processor_images(v->f32->image, v->arena, images, count, &f, e);
-    const nc_feature *pixels = nc_features_get(&f, "pixel_values");
-    if (status == 0 && pixels) {
-        int64_t n = nc_shape_count(&want->shape);
-        double worst = 0, exact = 0;
-        for (int64_t i = 0; i < n; i++) {
-            worst = fmax(worst, fabs((double)((const float *)want->data)[i] - (double)pixels->f32[i]));
-            if (pillow)
-                exact = fmax(exact, fabs((double)((const float *)pillow->data)[i] - (double)pixels->f32[i]));
-        }
-        nc_verify_add(v, "in.pixel_values", worst, worst, 0.03, "absolute, from the pictures");
-        if (pillow)
-            nc_verify_add(v, "pil.pixel_values", exact, exact, 1e-6, "absolute, from the pictures");
-    }
+    return 0;
+}
+
+/* What the processor was told of a video beside its frames. */
+static nc_visual_times times_of(nc_verify *v, int count)
+{
+    const nc_json *data = nc_json_path(v->golden, "video_arguments.video_metadata"), *indices = nc_json_get(data, "frames_indices");
+    double fps = nc_json_double(nc_json_get(data, "fps"), 0), total = nc_json_double(nc_json_get(data, "total_num_frames"), count);
+    double *seconds = NC_NEW_ARRAY(v->arena, double, count + 1);
+    if (!(fps > 0))
+        return (nc_visual_times){ NULL, 0 };
     for (int i = 0; i < count; i++)
-        nc_image_free(&images[i]);
+        seconds[i] = (indices ? nc_json_double(nc_json_at(indices, i), i) : i) / fps;
+    return (nc_visual_times){ seconds, count / total * fps };
+}
+
+/* One medium of the messages through the folder's processors. */
+static int see(nc_verify *v, const nc_json *part, nc_visual *out, nc_error *e)
+{
+    const nc_json *path = nc_json_get(part, "path");
+    bool is_video = !strcmp(nc_json_string(nc_json_get(part, "type"), ""), "video");
+    int count = nc_json_is(path, NC_JSON_ARRAY) ? path->count : 1;
+    nc_image *frames = NC_NEW_ARRAY(v->arena, nc_image, count + 1);
+    nc_visual_times t = times_of(v, count);
+    int status = path ? load_frames(v, path, frames, count, e) : nc_fail(e, NC_EFORMAT, "%s: golden.json names a medium without its path", v->folder);
+    if (status == 0)
+        status = is_video ? nc_visual_of_frames(v->f32->image, v->f32->video, v->arena, frames, count, &t, v->folder, out, e)
+                          : nc_visual_of_image(v->f32->image, v->arena, &frames[0], v->folder, out, e);
+    for (int i = 0; i < count; i++)
+        nc_image_free(&frames[i]);
     return status;
+}
+
+struct pixels_seen { double worst, pillow; bool has_pillow; };
+
+/* Pixels made from the files may differ by 0.03 from what the model is fed (a level or two of 255 in single ones); from the Pillow path's not at all. */
+static void compare_pixels(nc_verify *v, const nc_media *fed, const nc_visual *seen, struct pixels_seen *out)
+{
+    const nc_stored *all = nc_verify_tensor(v, "in.pixel_values"), *pillow = nc_verify_tensor(v, "pil.pixel_values");
+    nc_media shape = nc_media_of(seen);
+    size_t each = (size_t)seen->channels * (size_t)seen->height * (size_t)seen->width;
+    bool same = shape.count >= fed->count && shape.grid_height == fed->grid_height && shape.grid_width == fed->grid_width && fed->frames[0].height == seen->height &&
+                fed->frames[0].width == seen->width && fed->frames[0].channels == seen->channels;
+    for (int f = 0; same && f < fed->count; f++)
+        for (size_t i = 0; i < each; i++) {
+            out->worst = fmax(out->worst, fabs((double)fed->frames[f].data[i] - (double)seen->pixels[(size_t)f * each + i]));
+            if (!seen->is_video && pillow && all) {
+                out->has_pillow = true;
+                out->pillow = fmax(out->pillow, fabs((double)((const float *)pillow->data)[fed->frames[f].data + i - (const float *)all->data] - (double)seen->pixels[(size_t)f * each + i]));
+            }
+        }
+    if (!same || fabsf(shape.seconds_per_grid - fed->seconds_per_grid) > (fed->seconds_per_grid > 0 ? 1e-6f : 1e6f))
+        out->worst = INFINITY;
+}
+
+static int encode(nc_verify *v, const nc_visual *seen, int count, nc_conversation_ids *out, nc_error *e)
+{
+    const nc_loaded *l = v->f32;
+    const nc_model *m = l->model;
+    const nc_visual **media = NC_NEW_ARRAY(v->arena, const nc_visual *, count + 1);
+    int *rows = NC_NEW_ARRAY(v->arena, int, count + 1);
+    for (int i = 0; i < count; i++) {
+        nc_media shape = nc_media_of(&seen[i]);
+        media[i] = &seen[i];
+        rows[i] = m->family->media_rows(m, m->self, &shape);
+    }
+    nc_conversation *c = NULL;
+    nc_conversation_options o = { .tokenizer = l->tokenizer, .image_token_id = m->image_token_id, .video_token_id = m->video_token_id, .processor = l->processor };
+    NC_TRY(nc_conversation_new(&o, &c, e));
+    nc_conversation_request r = { .messages = nc_json_get(v->golden, "messages"), .media_rows = rows, .media = media, .media_count = count, .generate = true };
+    int status = nc_conversation_encode(c, v->arena, &r, out, e);
+    nc_conversation_free(c);
+    return status;
+}
+
+/* The messages and the files beside the checkpoint become the ids and pixels that the reference's processor made. */
+static int check_front(nc_verify *v, const int32_t *ids, int n, const struct media *m, nc_error *e)
+{
+    nc_visual seen[MAX_MEDIA];
+    struct pixels_seen p = { 0 };
+    int count = 0;
+    if (!v->f32->image || !v->f32->tokenizer || !m->count)
+        return 0;
+    NC_JSON_EACH(message, nc_json_get(v->golden, "messages"))
+        NC_JSON_EACH(part, nc_json_get(message, "content"))
+            if (strcmp(nc_json_string(nc_json_get(part, "type"), ""), "text") && count < m->count) {
+                NC_TRY(see(v, part, &seen[count], e));
+                compare_pixels(v, &m->item[count], &seen[count], &p);
+                count++;
+            }
+    if (!count)
+        return 0;
+    nc_verify_add(v, "in.pixel_values", p.worst, p.worst, 0.03, "absolute, from the files");
+    if (p.has_pillow)
+        nc_verify_add(v, "pil.pixel_values", p.pillow, p.pillow, 1e-6, "absolute, from the files");
+    nc_conversation_ids made = { 0 };
+    NC_TRY(encode(v, seen, count, &made, e));
+    int wrong = made.count == n ? 0 : n;
+    for (int i = 0; !wrong && i < n; i++)
+        wrong += made.ids[i] != ids[i];
+    nc_verify_add(v, "in.input_ids", wrong, wrong, 0, "ids that differ, from the messages");
+    return 0;
 }
 
 static int run_all(nc_verify *v, nc_error *e)
@@ -261,7 +341,7 @@ static int run_all(nc_verify *v, nc_error *e)
     int n = (int)nc_shape_count(&in->shape);
     int32_t *ids = nc_verify_ints(v->arena, in);
     NC_TRY(gather(v, &m, e));
-    NC_TRY(check_pixels(v, e));
+    NC_TRY(check_front(v, ids, n, &m, e));
     NC_TRY(check_positions(v, ids, n, &m, e));
     NC_TRY(check_forward(v, ids, n, &m, e));
     if (nc_verify_has(v, "generate.new_ids"))

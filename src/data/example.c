@@ -31,7 +31,7 @@ static void add_example(struct making *w, const int32_t *ids, int32_t *targets, 
     for (int i = 0; i < count; i++)
         one.scored += targets[i] >= 0;
     for (int k = 0; k < media_count; k++)
-        one.pictures += nc_media_store_shape(w->store, media[k])->frames;
+        one.pictures += (int)nc_visual_units(nc_media_store_shape(w->store, media[k]));
     if (one.scored == 0 && w->o->kind != NC_EXAMPLE_PAIR) {
         x->left_out++;
         return;
@@ -116,33 +116,22 @@ static void keep_last_answer(uint8_t *mask, int count)
     memset(mask, 0, (size_t)begin);
 }
 
-static bool cut_hits_media(const struct making *w, const nc_conversation_ids *ids, const int *rows, int media)
-{
-    int total = 0, before = 0;
-    for (int k = 0; k < media; k++)
-        total += rows[k];
-    if (!total)
-        return false;
-    int32_t holders[2] = { nc_tokenizer_id(w->t, NC_STR("<image>")), nc_tokenizer_id(w->t, NC_STR("<video>")) };
-    for (int i = 0; i < w->o->cutoff; i++)
-        before += ids->ids[i] == holders[0] || ids->ids[i] == holders[1];
-    return before < total;
-}
-
 static int make_chat(struct making *w, const nc_sample *s, nc_error *e)
 {
     nc_arena *a = w->x->arena;
     int *media = media_of(w, s), *rows = NC_NEW_ARRAY(a, int, s->media_count + 1);
+    const nc_visual **shapes = NC_NEW_ARRAY(a, const nc_visual *, s->media_count + 1);
     for (int k = 0; k < s->media_count; k++) {
-        rows[k] = w->o->rows ? w->o->rows(w->o->rows_context, nc_media_store_shape(w->store, media[k])) : 0;
+        shapes[k] = nc_media_store_shape(w->store, media[k]);
+        rows[k] = w->o->rows ? w->o->rows(w->o->rows_context, shapes[k]) : 0;
         if (rows[k] <= 0)
             return nc_fail(e, NC_EUNSUPPORTED, "the model takes no %s", s->media[k].is_video ? "videos" : "pictures");
     }
-    nc_conversation_request r = { .messages = s->messages, .tools = s->tools, .media_rows = rows, .media_count = s->media_count, .train = true };
+    nc_conversation_request r = { .messages = s->messages, .tools = s->tools, .media_rows = rows, .media = shapes, .media_count = s->media_count, .train = true };
     nc_conversation_ids ids;
     NC_TRY(nc_conversation_encode(w->c, a, &r, &ids, e));
     if (ids.count > w->o->cutoff) {
-        if (cut_hits_media(w, &ids, rows, s->media_count)) {
+        if (w->o->cutoff < ids.media_end) {
             w->x->left_out++;
             return 0;
         }

@@ -8,7 +8,7 @@ typedef struct nc_example {
     const int32_t *ids, *targets;    /* targets[i]: the token after ids[i], -1 where it carries no loss */
     int count, scored;
     const int *media;                /* indices into the store */
-    int media_count, pictures;       /* pictures: frames of all media */
+    int media_count, pictures;       /* pictures: units of all media (nc_visual_units) */
 } nc_example;
 
 typedef enum nc_example_kind {

@@ -9,13 +9,14 @@
 #include "base/hash.h"
 #include "base/map.h"
 
-enum { max_channels = 4 };
+enum { max_channels = 4, any_side = 56 };
 
 struct entry {
     const char *path;
     nc_visual shape;
     uint8_t *bytes;                  /* or */
     float *floats;
+    double *times;
     int64_t file_size;
     bool loaded;
     nc_error error;
@@ -49,6 +50,7 @@ void nc_media_store_free(nc_media_store *s)
     for (int i = 0; i < s->count; i++) {
         free(s->entry[i].bytes);
         free(s->entry[i].floats);
+        free(s->entry[i].times);
     }
     free(s->entry);
     nc_map_free(s->index);
@@ -74,7 +76,7 @@ static size_t pixels_of(const nc_visual *v) { return (size_t)v->frames * (size_t
 
 static void note_values(const nc_visual *v, float table[max_channels][256], bool known[max_channels][256])
 {
-    size_t plane = (size_t)v->height * (size_t)v->width, n = pixels_of(v);
+    size_t plane = nc_visual_plane(v), n = pixels_of(v);
     for (size_t i = 0; i < n; i++) {
         int c = (int)(i / plane % (size_t)v->channels), b = v->u8[i];
         known[c][b] = true;
@@ -85,7 +87,7 @@ static void note_values(const nc_visual *v, float table[max_channels][256], bool
 /* True when the table, complete by now, gives every float back. */
 static bool is_table(const nc_media_store *s, const nc_visual *v)
 {
-    size_t plane = (size_t)v->height * (size_t)v->width, n = pixels_of(v);
+    size_t plane = nc_visual_plane(v), n = pixels_of(v);
     if (!v->u8 || v->channels > max_channels)
         return false;
     for (size_t i = 0; i < n; i++) {
@@ -125,6 +127,11 @@ static void load_one(nc_media_store *s, struct entry *x)
         x->shape = v;
         x->shape.pixels = NULL;
         x->shape.u8 = NULL;
+        if (v.times) {                               /* the arena of this file dies with it */
+            x->times = nc_xmalloc(sizeof *x->times * ((size_t)v.frames + 1));
+            memcpy(x->times, v.times, sizeof *x->times * (size_t)v.frames);
+            x->shape.times = x->times;
+        }
         x->loaded = true;
     }
     nc_arena_free(a);
@@ -135,23 +142,20 @@ static void learn_table(nc_media_store *s, bool is_video)
 {
     nc_arena *a = nc_arena_new();
     nc_image im[1] = { { 0 } };
-    nc_features f = { 0 };
     nc_error e = { 0 };
     int height = 0, width = 0;
     const nc_processor *p = is_video && s->o.video ? s->o.video : s->o.image;
     nc_processor_size(p, &height, &width);
-    for (int level = 0; level < 256 && height > 0 && width > 0; level++) {
+    height = height > 0 ? height : any_side;
+    width = width > 0 ? width : any_side;
+    for (int level = 0; level < 256; level++) {
         if (nc_image_new(width, height, 3, im, &e) < 0)
             break;
         memset(im->pixels, level, nc_image_bytes(im));
-        int status = is_video && s->o.video ? nc_processor_video(p, a, im, 1, &f, &e) : nc_processor_images(p, a, im, 1, &f, &e);
-        const nc_feature *x = status == 0 ? nc_features_get(&f, is_video && s->o.video ? "pixel_values_videos" : "pixel_values") : NULL;
-        if (x && x->f32 && f.u8 && x->rank >= 4) {
-            const int64_t *shape = x->shape + x->rank - 4;
-            nc_visual v = { .is_video = is_video, .pixels = x->f32, .u8 = f.u8, .frames = 1, .channels = (int)shape[1], .height = (int)shape[2], .width = (int)shape[3] };
-            if (v.channels <= max_channels)
-                note_values(&v, s->table[is_video], s->known[is_video]);
-        }
+        nc_visual v;
+        int status = is_video ? nc_visual_of_frames(s->o.image, s->o.video, a, im, 1, &(nc_visual_times){ 0 }, "", &v, &e) : nc_visual_of_image(s->o.image, a, im, "", &v, &e);
+        if (status == 0 && v.u8 && v.channels <= max_channels)
+            note_values(&v, s->table[is_video], s->known[is_video]);
         nc_image_free(im);
         nc_arena_reset(a);
     }
@@ -201,7 +205,7 @@ int nc_media_store_pixels(nc_media_store *s, int index, int first, int count, fl
     const nc_visual *v = &x->shape;
     if (first < 0 || count < 0 || first + count > v->frames)
         return nc_fail(e, NC_EINVAL, "%s: frames %d to %d of %d", x->path, first, first + count - 1, v->frames);
-    size_t plane = (size_t)v->height * (size_t)v->width, frame = plane * (size_t)v->channels, n = frame * (size_t)count, from = frame * (size_t)first;
+    size_t plane = nc_visual_plane(v), frame = (size_t)v->channels * (size_t)v->height * (size_t)v->width, n = frame * (size_t)count, from = frame * (size_t)first;
     if (x->floats) {
         memcpy(out, x->floats + from, n * sizeof *out);
         return 0;

@@ -3,7 +3,7 @@
  * The mask comes from the template's {% generation %} blocks where it has them; else from rendering the messages up to each answer with and without it:
  * what the answer adds behind the generation prompt is the assistant's. White space behind an end token carries no loss.
  */
-#include "front/conversation.h"
+#include "front/words.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +18,7 @@ struct nc_conversation {
     bool specials;                   /* the post-processor's special tokens are added, as processors of models with media do */
     int token[2];                    /* placeholder ids: image, video */
     const char *spelling[2];
+    const nc_wording *wording;       /* NULL: placeholders alone */
 };
 
 static int32_t find_token(const nc_conversation *c, const char *const *names, int count)
@@ -74,6 +75,7 @@ int nc_conversation_new(const nc_conversation_options *o, nc_conversation **out,
     c->strings = !c->lists || strstr(source, "is string") || strstr(source, "is not string");
     c->specials = o->image_token_id >= 0 || o->video_token_id >= 0;
     find_placeholders(c, o);
+    c->wording = nc_wording_find(o->processor);
     *out = c;
     return 0;
 }
@@ -210,7 +212,7 @@ static int spans_by_difference(const nc_conversation *c, nc_arena *a, const nc_c
     return 0;
 }
 
-struct building { nc_ids ids; uint8_t *mask; size_t masks; };
+struct building { nc_ids ids; uint8_t *mask; size_t masks; int media_end; };
 
 static void push(struct building *b, int32_t id, bool said)
 {
@@ -230,7 +232,9 @@ static bool is_said(const nc_template_spans *spans, size_t begin, size_t end)
     return false;
 }
 
-static int expand(const nc_conversation *c, const nc_conversation_request *r, const nc_encoding *x, const nc_template_spans *spans, struct building *b, nc_error *e)
+/* Every placeholder becomes its run of rows. */
+static int expand(const nc_conversation *c, const nc_conversation_request *r, const int *run, int runs, const nc_encoding *x, const nc_template_spans *spans,
+                  struct building *b, nc_error *e)
 {
     int medium = 0;
     for (size_t i = 0; i < x->n; i++) {
@@ -239,13 +243,14 @@ static int expand(const nc_conversation *c, const nc_conversation_request *r, co
             push(b, x->ids[i], r->train && is_said(spans, x->begin[i], x->end[i]));
             continue;
         }
-        if (medium >= r->media_count)
+        if (medium >= runs)
             return nc_fail(e, NC_EINVAL, "the messages name %d or more media by %s or %s, but %d are given", medium + 1, c->spelling[0], c->spelling[1], r->media_count);
-        for (int k = 0; k < r->media_rows[medium]; k++)
+        for (int k = 0; k < run[medium]; k++)
             push(b, x->ids[i], false);
+        b->media_end = (int)b->ids.n;
         medium++;
     }
-    if (medium < r->media_count)
+    if (medium < runs)
         return nc_fail(e, NC_EINVAL, "%d media are given, but the messages as rendered by the chat template have %d placeholders (%s, %s)", r->media_count, medium,
                        c->spelling[0], c->spelling[1]);
     return 0;
@@ -264,7 +269,7 @@ static void close_answer(const nc_conversation *c, struct building *b)
 
 static void hand_over(struct building *b, nc_arena *a, bool mask, nc_conversation_ids *out)
 {
-    *out = (nc_conversation_ids){ .count = (int)b->ids.n };
+    *out = (nc_conversation_ids){ .count = (int)b->ids.n, .media_end = b->media_end };
     out->ids = nc_arena_copy(a, b->ids.p ? (void *)b->ids.p : "", sizeof *b->ids.p * b->ids.n);
     if (mask)
         out->mask = nc_arena_copy(a, b->mask ? (void *)b->mask : "", b->ids.n);
@@ -278,6 +283,20 @@ static unsigned encode_flags(const nc_conversation *c, const nc_buf *text)
     return NC_ENCODE_OFFSETS | NC_ENCODE_BYTES | (c->specials && !begins ? NC_ENCODE_SPECIAL : 0);
 }
 
+/* text, its spans and its runs as the processor class words them. */
+static int reword(const nc_conversation *c, const nc_conversation_request *r, nc_buf *text, nc_template_spans *spans, nc_words *w, nc_error *e)
+{
+    if (!c->wording || !r->media || !r->media_count)
+        return 0;
+    w->spelling[0] = c->spelling[0];
+    w->spelling[1] = c->spelling[1];
+    int status = nc_words_write(c->wording, (nc_str){ text->p ? text->p : "", text->n }, r->media, r->media_rows, r->media_count, spans, w, e);
+    nc_buf plain = *text;
+    *text = w->text;
+    w->text = plain;
+    return status;
+}
+
 int nc_conversation_encode(const nc_conversation *c, nc_arena *a, const nc_conversation_request *r, nc_conversation_ids *out, nc_error *e)
 {
     nc_arena *scratch = nc_arena_new();
@@ -286,14 +305,17 @@ int nc_conversation_encode(const nc_conversation *c, nc_arena *a, const nc_conve
     nc_template_spans spans = { 0 };
     nc_encoding x = { 0 };
     struct building b = { 0 };
+    nc_words words = { 0 };
     bool marks = r->train && nc_template_has_generation(c->compiled);
     int status = render(c, r, messages, r->generate, &text, marks ? &spans : NULL, e);
     if (status == 0 && r->train && !marks)
         status = spans_by_difference(c, scratch, r, messages, &text, &spans, e);
     if (status == 0)
+        status = reword(c, r, &text, &spans, &words, e);
+    if (status == 0)
         status = nc_tokenizer_encode_full(c->tokenizer, (nc_str){ text.p ? text.p : "", text.n }, NULL, encode_flags(c, &text), &x, e);
     if (status == 0)
-        status = expand(c, r, &x, &spans, &b, e);
+        status = expand(c, r, words.run ? words.run : r->media_rows, words.run ? words.runs : r->media_count, &x, &spans, &b, e);
     if (status == 0) {
         if (r->train)
             close_answer(c, &b);
@@ -304,6 +326,8 @@ int nc_conversation_encode(const nc_conversation *c, nc_arena *a, const nc_conve
     nc_encoding_free(&x);
     nc_template_spans_free(&spans);
     nc_buf_free(&text);
+    nc_buf_free(&words.text);
+    free(words.run);
     nc_arena_free(scratch);
     return status;
 }

@@ -18,7 +18,16 @@ typedef struct nc_visual {
     const uint8_t *u8;               /* the same before rescaling, or NULL */
     int frames, channels, height, width;
     int original_height, original_width;
+    /* Pictures that come cut into patches: a frame is one step in time of grid_height x grid_width patches; pixels [frames, height, channels, width] with height patches, width
+     * values of a patch and channel. 0: as above. */
+    int grid_height, grid_width;
+    float seconds_per_grid;          /* of a video, between two frames; 0: unknown */
+    const double *times;             /* of a video's frames, seconds; the arena's; NULL: unknown */
 } nc_visual;
+/* Units of a tower's work (patches, else pictures and frames), values of one, and values of one colour that follow each other. */
+static inline int64_t nc_visual_units(const nc_visual *v) { return v->grid_height ? (int64_t)v->frames * v->height : v->frames; }
+static inline size_t nc_visual_unit(const nc_visual *v) { return (size_t)v->channels * (size_t)v->width * (v->grid_height ? 1 : (size_t)v->height); }
+static inline size_t nc_visual_plane(const nc_visual *v) { return (size_t)v->width * (v->grid_height ? 1 : (size_t)v->height); }
 
 typedef struct nc_visual_options {
     int frames;                      /* of a video; 0: what its config says (num_frames), else 8 */
@@ -32,6 +41,11 @@ int nc_visual_decode(const nc_processor *image, const nc_processor *video, nc_ar
                      const nc_visual_options *o, nc_visual *out, nc_error *e);
 int nc_visual_load(const nc_processor *image, const nc_processor *video, nc_arena *a, bool is_video, const char *path, const nc_visual_options *o,
                    nc_visual *out, nc_error *e);
+/* The frames of a video, already chosen: their times (seconds, may be NULL), and how many there are a second (0: unknown). */
+typedef struct nc_visual_times { const double *seconds; double rate; } nc_visual_times;
+int nc_visual_of_frames(const nc_processor *image, const nc_processor *video, nc_arena *a, const nc_image *frames, int count, const nc_visual_times *t, const char *name,
+                        nc_visual *out, nc_error *e);
+int nc_visual_of_image(const nc_processor *image, nc_arena *a, const nc_image *im, const char *name, nc_visual *out, nc_error *e);
 /* num_frames of the folder's video_preprocessor_config.json or preprocessor_config.json; 0 when it says nothing. */
 int nc_visual_frames(nc_arena *a, const char *folder);
 
@@ -41,7 +55,9 @@ typedef struct nc_conversation_options {
     const char *template_name;       /* of the list below; NULL: the tokenizer's own template, else "default" */
     const char *template_source;     /* a template's text, before both; NULL: none */
     int image_token_id, video_token_id;   /* -1 without */
+    const char *processor;           /* the folder's processor_class, which may write more than placeholders (front/words.h); NULL: none */
 } nc_conversation_options;
+const char *nc_processor_name(nc_arena *a, const char *folder);      /* processor_class of a folder's files; NULL when they say nothing */
 int nc_conversation_new(const nc_conversation_options *o, nc_conversation **out, nc_error *e);
 void nc_conversation_free(nc_conversation *c);       /* NULL is allowed */
 const char *nc_conversation_template(const nc_conversation *c);      /* its source */
@@ -54,6 +70,7 @@ typedef struct nc_conversation_request {
     const nc_json *messages;
     const nc_json *tools, *extra;    /* may be NULL */
     const int *media_rows;           /* feature rows of each medium, in order */
+    const nc_visual *const *media;   /* the media themselves (shapes; no pixels are read), for processor classes that write about them; NULL: rows alone */
     int media_count;
     bool generate;                   /* the prompt of an answer: ends where the assistant begins */
     bool continue_final;             /* ends behind the last message's text */
@@ -65,6 +82,7 @@ typedef struct nc_conversation_ids {
     int32_t *ids;
     uint8_t *mask;                   /* 1 where the assistant speaks, its end token included; NULL unless asked for */
     int count;
+    int media_end;                   /* behind the last row of a medium; 0 without */
 } nc_conversation_ids;
 
 /* Results lie in a. Fails when placeholders and media do not match, for template errors and for invalid UTF-8. */

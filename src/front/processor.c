@@ -104,6 +104,7 @@ static int read_size(nc_processor *p, const nc_json *v, const char *file, nc_err
         return nc_fail(e, NC_EFORMAT, "%s:%d: size must be a number or an object with shortest_edge or height and width", file, v->line);
     NC_JSON_EACH(side, v) {
         int *to = strcmp(side->key.p, "shortest_edge") == 0 ? &p->shortest : strcmp(side->key.p, "longest_edge") == 0 ? &p->longest
+                  : strcmp(side->key.p, "min_pixels") == 0    ? &p->shortest : strcmp(side->key.p, "max_pixels") == 0  ? &p->longest
                   : strcmp(side->key.p, "height") == 0      ? &p->height   : strcmp(side->key.p, "width") == 0        ? &p->width : NULL;
         if (!to)
             return nc_fail(e, NC_EUNSUPPORTED, "%s:%d: size.%s is not known", file, side->line, side->key.p);
@@ -301,6 +302,11 @@ int nc_processor_video(const nc_processor *p, nc_arena *a, const nc_image *frame
     if (count < 1 || count > 65536)
         return nc_fail(e, NC_EINVAL, "%s: %d frames; 1 to 65536 can be", p->row->name, count);
     return run(p, a, frames, count, out, e, p->family->video);
+}
+
+int nc_processor_sample(const nc_processor *p, int n, double fps, int want, int *index, nc_error *e)
+{
+    return p->sample ? p->sample(p, n, fps, want, index, e) : 0;
 }
 
 const nc_feature *nc_features_get(const nc_features *f, const char *name)

@@ -40,6 +40,10 @@ int nc_processor_images(const nc_processor *p, nc_arena *a, const nc_image *imag
 /* Frames of one video, already sampled: pixel_values_videos [1, frames, 3, H, W] (Qwen2-VL: patches, with video_grid_thw). */
 int nc_processor_video(const nc_processor *p, nc_arena *a, const nc_image *frames, int count, nc_features *out, nc_error *e);
 
+/* Which of a video's n frames this class takes (fps: its rate, 0: unknown; want: how many were asked for, 0: as the class and its config say). index has room for the larger of n and
+ * want; returns how many, 0 when the class has no rule of its own. */
+int nc_processor_sample(const nc_processor *p, int n, double fps, int want, int *index, nc_error *e);
+
 const nc_feature *nc_features_get(const nc_features *f, const char *name);    /* NULL when absent */
 const char *nc_processor_class(const nc_processor *p);                        /* "CLIPImageProcessor" */
 /* Height and width of one output picture where it is fixed, else 0. */

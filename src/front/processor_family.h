@@ -28,6 +28,10 @@ struct nc_processor {
     /* What single families read. */
     int patch_size, patch_width, merge_size, temporal_patch_size;
     int min_patches, max_patches, max_image_edge;
+    int min_frames, max_frames, max_video_tokens;
+    double fps;
+    bool cap_pixels;
+    int (*sample)(const nc_processor *p, int n, double fps, int want, int *index, nc_error *e);   /* which frames of a video; NULL: no rule of its own */
     double crop_pct, min_ratio;
     int min_crop;
     bool split, flag, thumbnail, rotate;

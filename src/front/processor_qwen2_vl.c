@@ -1,10 +1,13 @@
-/* processor_qwen2_vl.c - Qwen2-VL, Qwen2.5-VL: both sides to multiples of patch * merge near the picture's own size, then patches.
+/* processor_qwen2_vl.c - Qwen2-VL, Qwen2.5-VL, Qwen3-VL: both sides to multiples of patch * merge near the picture's own size, then patches.
  *
  * Sides are rounded half to even; when the area leaves [shortest_edge, longest_edge] (these are areas here) both are scaled by the root of the
  * ratio, down or up. Frames are grouped by temporal_patch_size, a single picture or the last frame repeated. Patches come in blocks of
  * merge x merge: [t, h / m, w / m, m, m] rows of [3, T, P, P] values; image_grid_thw [1, 3] = (t, h, w) in patches.
+ *
+ * Qwen3-VL's videos have a budget of pixels for all frames together. cap_pixels_per_frame: a frame has at most its share of max_video_tokens.
  */
 #include "front/processor_family.h"
+#include "media/video.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,8 +15,11 @@
 static const nc_processor_class_row classes[] = {
     { "Qwen2VLImageProcessor", 56 * 56, 0, 0, 0, NC_BICUBIC, NC_COLORS_CLIP, false, true, false, false },
     { "Qwen2VLVideoProcessor", 128 * 28 * 28, 0, 0, 0, NC_BICUBIC, NC_COLORS_CLIP, false, true, false, true },
+    { "Qwen3VLVideoProcessor", 128 * 32 * 32, 0, 0, 0, NC_BICUBIC, NC_COLORS_HALF, false, true, false, true },
     { 0 },
 };
+
+static bool is_qwen3_video(const nc_processor *p) { return p->row == &classes[2]; }
 
 static int small(const nc_json *config, const char *key, int fallback, int most, const char *file, int *out, nc_error *e)
 {
@@ -25,31 +31,75 @@ static int small(const nc_json *config, const char *key, int fallback, int most,
     return 0;
 }
 
+/* np.linspace(0, n - 1, k).round() of Qwen3-VL; Qwen2-VL's rule is nc_sample_qwen2vl. */
+static int sample(const nc_processor *p, int n, double fps, int want, int *index, nc_error *e)
+{
+    int most = p->max_frames < n ? p->max_frames : n, k = want < n ? want : n;
+    fps = fps > 0 ? fps : 24;
+    if (!is_qwen3_video(p))
+        return n < 2 || (want && want < 2) ? 0 : nc_sample_qwen2vl(n, fps, p->fps, k, p->min_frames < n ? p->min_frames : n, p->max_frames, index, e);
+    if (!want) {
+        k = (int)(n / fps * p->fps);
+        k = k < p->min_frames ? p->min_frames : k;
+        k = k > most ? most : k;
+    }
+    for (int i = 0; i < k; i++)
+        index[i] = (int)nearbyint(k > 1 ? (double)i * ((double)(n - 1) / (k - 1)) : 0);
+    return k;
+}
+
 static int parse(nc_processor *p, const nc_json *config, const char *file, nc_error *e)
 {
-    NC_TRY(small(config, "patch_size", 14, 1024, file, &p->patch_size, e));
+    const nc_json *fps = nc_json_get(config, "fps");
+    const bool third = is_qwen3_video(p);
+    NC_TRY(small(config, "patch_size", third ? 16 : 14, 1024, file, &p->patch_size, e));
     NC_TRY(small(config, "merge_size", 2, 64, file, &p->merge_size, e));
     NC_TRY(small(config, "temporal_patch_size", 2, 64, file, &p->temporal_patch_size, e));
     NC_TRY(small(config, "min_pixels", p->shortest, 1 << 30, file, &p->shortest, e));
-    NC_TRY(small(config, "max_pixels", p->longest ? p->longest : 28 * 28 * 1280, 1 << 30, file, &p->longest, e));
-    if (nc_json_bool(nc_json_get(config, "cap_pixels_per_frame"), false))
-        return nc_fail(e, NC_EUNSUPPORTED, "%s: cap_pixels_per_frame true is not known here", file);
+    NC_TRY(small(config, "max_pixels", p->longest ? p->longest : third ? 32 * 32 * 768 : 28 * 28 * 1280, 1 << 30, file, &p->longest, e));
+    NC_TRY(small(config, "min_frames", 4, 1 << 20, file, &p->min_frames, e));
+    NC_TRY(small(config, "max_frames", 768, 1 << 20, file, &p->max_frames, e));
+    NC_TRY(small(config, "max_video_tokens", third ? 768 : 128000, 1 << 20, file, &p->max_video_tokens, e));
+    p->sample = sample;
+    p->fps = nc_json_double(fps, 2);
+    p->cap_pixels = nc_json_bool(nc_json_get(config, "cap_pixels_per_frame"), false);
+    if (!(p->fps > 0 && p->fps <= 1000))
+        return nc_fail(e, NC_EFORMAT, "%s:%d: fps must be over 0 and at most 1000", file, fps->line);
     return p->longest >= p->shortest ? 0 : nc_fail(e, NC_EFORMAT, "%s: the largest area is below the smallest", file);
 }
 
-static int choose_size(const nc_processor *p, const nc_image *im, int *height, int *width, nc_error *e)
+/* The largest area of a frame, or of all of them where they share a budget. */
+static double most_pixels(const nc_processor *p, int frames)
 {
     const int f = p->patch_size * p->merge_size;
-    const double h = im->height, w = im->width;
+    const double least = floor(p->shortest * 1.05);
+    if (!p->cap_pixels || !p->row->video)
+        return p->longest;
+    if (is_qwen3_video(p))
+        return fmax(fmin((double)p->max_video_tokens * f * f, floor((double)p->longest / frames)), least) * frames;
+    return fmax(fmin(p->longest, floor(floor((double)p->max_video_tokens * f * f * 0.9) * p->temporal_patch_size / frames)), least);
+}
+
+/* together: frames that share the area (1 for a picture); even: the same rounded to steps in time. */
+static int choose_size(const nc_processor *p, const nc_image *im, int frames, int *height, int *width, nc_error *e)
+{
+    const int f = p->patch_size * p->merge_size, T = p->temporal_patch_size;
+    const double most = most_pixels(p, frames), together = is_qwen3_video(p) ? frames : 1, even = is_qwen3_video(p) ? nearbyint((double)frames / T) * T : 1;
+    double h = im->height, w = im->width;
+    if (is_qwen3_video(p) && (h < f || w < f)) {
+        const double scale = fmax(f / h, f / w);
+        h = floor(h * scale);
+        w = floor(w * scale);
+    }
     if ((h > w ? h / w : w / h) > 200)
         return nc_fail(e, NC_EINVAL, "absolute aspect ratio must be smaller than 200, got %g", h > w ? h / w : w / h);
     double H = nearbyint(h / f) * f, W = nearbyint(w / f) * f;
-    if (H * W > p->longest) {
-        const double beta = sqrt(h * w / p->longest);
+    if (even * H * W > most) {
+        const double beta = sqrt(together * h * w / most);
         H = fmax(f, floor(h / beta / f) * f);
         W = fmax(f, floor(w / beta / f) * f);
-    } else if (H * W < p->shortest) {
-        const double beta = sqrt(p->shortest / (h * w));
+    } else if (even * H * W < p->shortest) {
+        const double beta = sqrt(p->shortest / (together * h * w));
         H = ceil(h * beta / f) * f;
         W = ceil(w * beta / f) * f;
     }
@@ -96,7 +146,7 @@ static int patches(const nc_processor *p, nc_arena *a, const nc_image *frames, i
 static int both(const nc_processor *p, nc_arena *a, const nc_image *frames, int count, const char *name, const char *grid_name, nc_features *out, nc_error *e)
 {
     nc_image *work = nc_xcalloc((size_t)count, sizeof *work);
-    int height = frames[0].height, width = frames[0].width, code = p->do_resize ? choose_size(p, &frames[0], &height, &width, e) : 0;
+    int height = frames[0].height, width = frames[0].width, code = p->do_resize ? choose_size(p, &frames[0], count, &height, &width, e) : 0;
 
     for (int i = 0; i < count && code == 0; i++)
         code = frames[i].height != frames[0].height || frames[i].width != frames[0].width ? nc_fail(e, NC_ESHAPE, "frame %d has another size than the first", i)

@@ -1,6 +1,7 @@
 /* visual.c - the bytes of a picture or a video to the pixels a tower takes: decode, choose frames, the checkpoint's processor. */
 #include "front/conversation.h"
 
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,9 +9,31 @@
 
 enum { default_frames = 8 };
 
+enum { most_frame_bytes = 1 << 30 };
+
+/* Patches [t h w, 3 values] with their grid (t, h, w). */
+static int keep_patches(const nc_features *f, const nc_feature *p, bool is_video, nc_visual *out, const char *file, nc_error *e)
+{
+    const nc_feature *grid = nc_features_get(f, is_video ? "video_grid_thw" : "image_grid_thw");
+    if (!grid || !grid->i64 || p->shape[1] % 3)
+        return nc_fail(e, NC_EUNSUPPORTED, "%s: the processor gives patches without a grid", file);
+    out->is_video = is_video;
+    out->pixels = p->f32;
+    out->u8 = f->u8;
+    out->frames = (int)grid->i64[0];
+    out->grid_height = (int)grid->i64[1];
+    out->grid_width = (int)grid->i64[2];
+    out->channels = 3;
+    out->height = out->grid_height * out->grid_width;
+    out->width = (int)(p->shape[1] / 3);
+    return 0;
+}
+
 static int keep(const nc_features *f, const char *name, bool is_video, nc_visual *out, const char *file, nc_error *e)
 {
     const nc_feature *p = nc_features_get(f, name);
+    if (p && p->f32 && p->rank == 2)
+        return keep_patches(f, p, is_video, out, file, e);
     if (!p || !p->f32 || p->rank < 4)
         return nc_fail(e, NC_EUNSUPPORTED, "%s: the processor gives no %s of pictures as a grid", file, name);
     const int64_t *s = p->shape + p->rank - 4;
@@ -27,52 +50,106 @@ static int keep(const nc_features *f, const char *name, bool is_video, nc_visual
     return 0;
 }
 
-static int video_frames(const nc_processor *image, const nc_processor *video, nc_arena *a, const void *file, size_t n, const char *name,
-                        const nc_visual_options *o, nc_visual *out, nc_error *e)
+/* Frames of a step in time share the middle of the first's and the last's time, as the reference says it. */
+static void keep_times(nc_arena *a, const nc_visual_times *t, int count, nc_visual *out)
 {
-    int want = o && o->frames ? o->frames : default_frames, taken = 0;
+    int each = out->frames > 0 ? (count + out->frames - 1) / out->frames : 1;
+    if (t->rate > 0 && out->grid_height)
+        out->seconds_per_grid = (float)(each / t->rate);
+    if (!t->seconds)
+        return;
+    double *times = NC_NEW_ARRAY(a, double, out->frames + 1);
+    for (int i = 0; i < out->frames; i++) {
+        int first = i * each < count ? i * each : count - 1, last = first + each - 1 < count ? first + each - 1 : count - 1;
+        times[i] = (t->seconds[first] + t->seconds[last]) / 2;
+    }
+    out->times = times;
+}
+
+int nc_visual_of_frames(const nc_processor *image, const nc_processor *video, nc_arena *a, const nc_image *frames, int count, const nc_visual_times *t, const char *name,
+                        nc_visual *out, nc_error *e)
+{
+    nc_features f = { 0 };
+    *out = (nc_visual){ .original_height = frames[0].height, .original_width = frames[0].width };
+    NC_TRY(video ? nc_processor_video(video, a, frames, count, &f, e) : nc_processor_images(image, a, frames, count, &f, e));
+    NC_TRY(keep(&f, video ? "pixel_values_videos" : "pixel_values", true, out, name, e));
+    keep_times(a, t, count, out);
+    return 0;
+}
+
+struct choice { const nc_processor *video; const nc_visual_options *o; nc_video_info info; };
+
+/* By a number that was asked for, else by the rule of the processor's class, else default_frames evenly. */
+static int choose_frames(void *context, int n, const double *times, int *index, nc_error *e)
+{
+    const struct choice *c = context;
+    int want = c->o ? c->o->frames : 0;
+    nc_sampling rule = c->o ? c->o->sampling : NC_SAMPLE_DEFAULT;
+    int count = c->video && rule == NC_SAMPLE_DEFAULT ? nc_processor_sample(c->video, n, c->info.fps, want, index, e) : 0;
+    if (count == 0) {
+        count = want ? want : default_frames;
+        if (rule == NC_SAMPLE_DEFAULT && n < count)
+            rule = NC_SAMPLE_LINSPACE;
+        NC_TRY(nc_sample_frames(rule, n, count, times, index, e));
+    }
+    if (count > 0 && (double)count * c->info.width * c->info.height * 3 > most_frame_bytes)
+        return nc_fail(e, NC_ELIMIT, "%d frames of %d x %d are more than is held at once; ask for fewer frames", count, c->info.width, c->info.height);
+    return count;
+}
+
+struct taken { nc_image *frames; double *seconds, rate; int count; };
+
+static int take_frames(nc_video *v, const nc_processor *video, const nc_visual_options *o, struct taken *t, nc_error *e)
+{
+    struct choice c = { video, o, { 0 } };
+    nc_video_describe(v, &c.info);
+    int of = 0, want = o ? o->frames : 0, room = (c.info.frames > want ? c.info.frames : want) + default_frames, *index = nc_xcalloc((size_t)room, sizeof *index);
+    t->frames = nc_xcalloc((size_t)room, sizeof *t->frames);
+    int status = nc_video_take(v, choose_frames, &c, t->frames, NULL, index, &t->count, &of, e);
+    if (status == 0 && t->count == 0)
+        status = nc_fail(e, NC_EFORMAT, "the video has no frame");
+    t->seconds = nc_xcalloc((size_t)t->count + 1, sizeof *t->seconds);
+    t->rate = c.info.fps > 0 && of > 0 ? t->count * c.info.fps / of : 0;
+    for (int i = 0; i < t->count && t->rate > 0; i++)
+        t->seconds[i] = index[i] / c.info.fps;
+    free(index);
+    return status;
+}
+
+static int video_frames(const nc_processor *image, const nc_processor *video, nc_arena *a, const void *file, size_t n, const char *name, const nc_visual_options *o, nc_visual *out,
+                        nc_error *e)
+{
     nc_video *v = NULL;
-    nc_image *frames = nc_xcalloc((size_t)want, sizeof *frames);
+    struct taken t = { 0 };
     nc_video_options limits = { .max_pixels = o ? o->max_pixels : 0, .max_frames = o ? o->max_frames : 0 };
     int status = nc_video_open_memory(file, n, &limits, &v, e);
-    if (status == 0) {
-        nc_video_info info;
-        nc_video_describe(v, &info);
-        nc_sampling rule = o ? o->sampling : NC_SAMPLE_DEFAULT;
-        if (rule == NC_SAMPLE_DEFAULT && info.frames < want)
-            rule = NC_SAMPLE_LINSPACE;
-        status = nc_video_sample(v, rule, want, frames, NULL, &taken, e);
-    }
-    if (status == 0 && taken == 0)
-        status = nc_fail(e, NC_EFORMAT, "the video has no frame");
-    if (status == 0) {
-        nc_features f = { 0 };
-        out->original_height = frames[0].height;
-        out->original_width = frames[0].width;
-        if (video)
-            status = nc_processor_video(video, a, frames, taken, &f, e);
-        else
-            status = nc_processor_images(image, a, frames, taken, &f, e);
-        if (status == 0)
-            status = keep(&f, video ? "pixel_values_videos" : "pixel_values", true, out, name, e);
-    }
-    for (int i = 0; i < want; i++)
-        nc_image_free(&frames[i]);
-    free(frames);
+    if (status == 0)
+        status = take_frames(v, video, o, &t, e);
+    if (status == 0)
+        status = nc_visual_of_frames(image, video, a, t.frames, t.count, &(nc_visual_times){ t.rate > 0 ? t.seconds : NULL, t.rate }, name, out, e);
+    for (int i = 0; i < t.count; i++)
+        nc_image_free(&t.frames[i]);
+    free(t.frames);
+    free(t.seconds);
     nc_video_free(v);
     return status;
+}
+
+int nc_visual_of_image(const nc_processor *image, nc_arena *a, const nc_image *im, const char *name, nc_visual *out, nc_error *e)
+{
+    nc_features f = { 0 };
+    *out = (nc_visual){ .original_height = im->height, .original_width = im->width };
+    NC_TRY(nc_processor_images(image, a, im, 1, &f, e));
+    return keep(&f, "pixel_values", false, out, name, e);
 }
 
 static int picture(const nc_processor *image, nc_arena *a, const void *file, size_t n, const char *name, const nc_visual_options *o, nc_visual *out, nc_error *e)
 {
     nc_image im = { 0 };
     NC_TRY(nc_image_decode(file, n, &(nc_image_options){ .rgb = true, .max_pixels = o ? o->max_pixels : 0 }, &im, e));
-    nc_features f = { 0 };
-    out->original_height = im.height;
-    out->original_width = im.width;
-    int status = nc_processor_images(image, a, &im, 1, &f, e);
+    int status = nc_visual_of_image(image, a, &im, name, out, e);
     nc_image_free(&im);
-    return status < 0 ? status : keep(&f, "pixel_values", false, out, name, e);
+    return status;
 }
 
 int nc_visual_decode(const nc_processor *image, const nc_processor *video, nc_arena *a, bool is_video, const void *file, size_t n, const char *name,

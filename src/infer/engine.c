@@ -26,6 +26,7 @@ static void free_job(job *j)
         nc_pictures_free(j->media[i].pictures);
     free(j->sequence);
     free(j->media);
+    free(j->positions.table);
     free(j->prompt);
     free(j->stop_ids);
     free(j);
@@ -46,6 +47,21 @@ static int check_media(const nc_engine *g, const nc_job *ask, job_media *media, 
     if (rows != placeholders)
         return nc_fail(e, NC_EINVAL, "the prompt holds %d places for picture rows, its pictures and videos have %d rows", placeholders, rows);
     return 0;
+}
+
+/* Positions come from the whole prompt and its media, before it is cut into stretches. */
+static int find_positions(const nc_engine *g, const nc_job *ask, nc_positions *out, nc_error *e)
+{
+    const nc_model *m = g->model;
+    *out = (nc_positions){ 0 };
+    if (!m->family->positions || !ask->picture_count)
+        return 0;
+    nc_media *media = nc_xcalloc((size_t)ask->picture_count, sizeof *media);
+    for (int i = 0; i < ask->picture_count; i++)
+        media[i] = *nc_pictures_media(ask->pictures[i]);
+    int status = m->family->positions(m, m->self, ask->prompt, ask->prompt_count, media, ask->picture_count, out, e);
+    free(media);
+    return status;
 }
 
 /* Choices share the prompt's pages, unless it may have to be read again for each (nc_family.regime). */
@@ -83,9 +99,12 @@ static int make_job(const nc_engine *g, const nc_job *ask, job **out, nc_error *
 {
     job_media *media = nc_xcalloc((size_t)ask->picture_count + 1, sizeof *media);
     nc_job checked = *ask;
+    nc_positions positions = { 0 };
     int status = check_job(g, &checked, e);
     if (status == 0)
         status = check_media(g, ask, media, e);
+    if (status == 0)
+        status = find_positions(g, ask, &positions, e);
     if (status < 0) {
         free(media);
         return status;
@@ -93,6 +112,7 @@ static int make_job(const nc_engine *g, const nc_job *ask, job **out, nc_error *
     job *j = nc_xcalloc(1, sizeof *j);
     j->ask = checked;
     j->media = media;
+    j->positions = positions;
     j->ask.prompt = j->prompt = copied(ask->prompt, sizeof *j->prompt * (size_t)ask->prompt_count);
     j->ask.stop_ids = j->stop_ids = copied(ask->stop_ids, sizeof *j->stop_ids * (size_t)ask->stop_id_count);
     for (int i = 0; i < ask->picture_count; i++)

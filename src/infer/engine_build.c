@@ -19,7 +19,7 @@ static int build_decoder(nc_engine *g, int capacity, nc_program **out, nc_error 
     nc_value *media = NULL;
     if (m->family->tower) {
         nc_build_capacity(b, "media", MEDIA_ROWS);
-        media = nc_in(b, "media.features", g->compute, "media", m->hidden_size);
+        media = nc_in(b, "media.features", g->compute, "media", nc_model_media_width(m));
     }
     nc_value *h = nc_model_decoder(m, b, media);
     nc_value *rows = nc_gather_rows(b->g, h, nc_in(b, "score.rows", NC_I32, "scored", 0));
@@ -27,12 +27,13 @@ static int build_decoder(nc_engine *g, int capacity, nc_program **out, nc_error 
     return nc_program_finish(p, NULL, nc_pool_threads(g->pool), e);
 }
 
-static int build_tower(nc_engine *g, nc_error *e)
+static int build_tower(nc_engine *g, int64_t units, nc_error *e)
 {
     nc_model *m = g->model;
+    g->tower_units = units;
     g->tower = nc_program_new(&(nc_program_options){ .compute = g->compute });
     nc_build *b = nc_program_build(g->tower);
-    m->family->capacity(m->self, b, g->o.tower_pictures);
+    m->family->capacity(m->self, b, units);
     nc_build_capacity(b, "tokens", 1);
     nc_build_capacity(b, "scored", 1);
     nc_build_keep(b, nc_model_tower(m, b), "features");
@@ -80,7 +81,7 @@ int nc_engine_build(nc_engine *g, nc_error *e)
             g->memory_bytes = nc_program_bytes(g->program[i]);
     }
     if (g->model->family->tower) {
-        NC_TRY(build_tower(g, e));
+        NC_TRY(build_tower(g, g->o.tower_pictures, e));
         if (nc_program_bytes(g->tower) > g->memory_bytes)
             g->memory_bytes = nc_program_bytes(g->tower);
     }
@@ -94,8 +95,41 @@ int nc_engine_build(nc_engine *g, nc_error *e)
     return g->tower ? nc_program_allocate(g->tower, g->memory, e) : 0;
 }
 
+int nc_engine_tower(nc_engine *g, int64_t units, nc_error *e)
+{
+    if (units <= g->tower_units)
+        return 0;
+    int64_t room = 256;
+    while (room < units)
+        room *= 2;
+    nc_program_free(g->tower);
+    g->tower = NULL;
+    g->tower_units = 0;
+    if (g->tower_memory)
+        nc_pages_free(g->tower_memory, g->tower_bytes);
+    pthread_mutex_lock(&g->lock);
+    g->stats.program_bytes -= g->tower_bytes;
+    pthread_mutex_unlock(&g->lock);
+    g->tower_memory = NULL;
+    g->tower_bytes = 0;
+    NC_TRY(build_tower(g, room, e));
+    size_t bytes = nc_program_bytes(g->tower);
+    g->tower_memory = nc_pages_alloc(bytes ? bytes : 64);
+    if (!g->tower_memory) {
+        g->tower_units = 0;
+        return nc_fail(e, NC_ENOMEM, "the system refuses %zu bytes for a picture of %lld patches; use smaller pictures (max_pixels in preprocessor_config.json)", bytes, (long long)units);
+    }
+    g->tower_bytes = bytes ? bytes : 64;
+    pthread_mutex_lock(&g->lock);
+    g->stats.program_bytes += g->tower_bytes;
+    pthread_mutex_unlock(&g->lock);
+    return nc_program_allocate(g->tower, g->tower_memory, e);
+}
+
 void nc_engine_unbuild(nc_engine *g)
 {
+    if (g->tower_memory)
+        nc_pages_free(g->tower_memory, g->tower_bytes);
     for (int i = 0; i < g->programs; i++)
         nc_program_free(g->program[i]);
     nc_program_free(g->tower);

@@ -61,6 +61,7 @@ struct job {
     int32_t *prompt;
     int32_t *stop_ids;
     job_media *media;
+    nc_positions positions;          /* table NULL: the indices */
     sequence *sequence;              /* ask.choices of them */
     int live;                        /* sequences not ended yet */
     bool admitted;
@@ -83,6 +84,9 @@ struct nc_engine {
     nc_program *program[NC_ENGINE_PROGRAMS];
     int capacity[NC_ENGINE_PROGRAMS], programs;
     nc_program *tower;
+    int64_t tower_units;             /* pictures or patches it has room for */
+    void *tower_memory;              /* its own where pictures come as patches, whose number shows late; NULL: the programs' */
+    size_t tower_bytes;
     void *memory;                    /* of all programs: one runs at a time */
     size_t memory_bytes;
     nc_batch *batch;
@@ -113,6 +117,7 @@ struct nc_engine {
 /* engine_build.c */
 int nc_engine_build(nc_engine *g, nc_error *e);
 void nc_engine_unbuild(nc_engine *g);
+int nc_engine_tower(nc_engine *g, int64_t units, nc_error *e);   /* room for a frame of so many units: built anew where patches are more than ever before */
 /* features.c */
 int nc_engine_features(nc_engine *g, job *j, nc_error *e);       /* rows of every media of the job, computed or found; pinned */
 void nc_engine_features_done(nc_engine *g, job *j);              /* unpinned */

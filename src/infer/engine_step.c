@@ -93,6 +93,7 @@ static int lay_out(nc_engine *g, int *scored)
         nc_seq *q = &g->stretch[n++];
         *q = (nc_seq){ .ids = s->ids + s->done, .count = s->take, .start = s->done, .length = s->count, .slot = s->slot, .feature_dtype = g->compute,
                        .want_logits = s->done + s->take == s->count };
+        q->positions = s->of->positions.table ? &s->of->positions : NULL;
         if (s->done < s->of->ask.prompt_count && s->of->ask.picture_count) {
             q->media = g->stretch_media + media;
             q->media_count = nc_engine_stretch_media(g, s->of, s->done, s->take, g->stretch_media + media, &q->media_row);

@@ -7,20 +7,21 @@
 #include <string.h>
 
 #include "infer/engine_internal.h"
+#include "load/visual_media.h"
 
 nc_pictures *nc_pictures_new(const nc_visual *v)
 {
     size_t each = (size_t)v->channels * (size_t)v->height * (size_t)v->width, n = each * (size_t)v->frames;
     nc_pictures *p = nc_xcalloc(1, sizeof *p);
-    int shape[] = { v->is_video, v->frames, v->channels, v->height, v->width, v->original_height, v->original_width, 0 };
+    int shape[] = { v->is_video, v->frames, v->channels, v->height, v->width, v->original_height, v->original_width, v->grid_height, v->grid_width, 0 };
     atomic_init(&p->holders, 1);
     p->pixels = nc_xmalloc(n * sizeof *p->pixels);
     memcpy(p->pixels, v->pixels, n * sizeof *p->pixels);
     p->frames = nc_xcalloc((size_t)v->frames + 1, sizeof *p->frames);
     for (int i = 0; i < v->frames; i++)
-        p->frames[i] = (nc_pixels){ p->pixels + (size_t)i * each, v->channels, v->height, v->width };
-    p->media = (nc_media){ .kind = v->is_video ? NC_MEDIA_VIDEO : NC_MEDIA_IMAGE, .frames = p->frames, .count = v->frames,
-                           .original_height = v->original_height, .original_width = v->original_width };
+        p->frames[i] = nc_pixels_of(v, p->pixels, i);
+    p->media = nc_media_of(v);
+    p->media.frames = p->frames;
     p->key = nc_hash128_of(p->pixels, n * sizeof *p->pixels);
     uint64_t form = nc_hash64(shape, sizeof shape, 0);
     p->key.low ^= form;
@@ -47,7 +48,7 @@ const nc_media *nc_pictures_media(const nc_pictures *p) { return &p->media; }
 
 static size_t bytes_of(const nc_engine *g, const features *f)
 {
-    return nc_dtype_bytes(g->compute, (int64_t)f->rows * g->model->hidden_size);
+    return nc_dtype_bytes(g->compute, (int64_t)f->rows * nc_model_media_width(g->model));
 }
 
 static features *find(nc_engine *g, nc_hash128 key)
@@ -77,14 +78,19 @@ static void evict(nc_engine *g)
     }
 }
 
-/* The tower over at most tower_pictures frames at a time; rows follow each other in f. */
+/* The tower over as many frames at a time as its program has room for; rows follow each other in f. */
 static int compute(nc_engine *g, const nc_pictures *p, features *f, nc_error *e)
 {
-    size_t row_bytes = nc_dtype_bytes(g->compute, g->model->hidden_size);
-    for (int first = 0; first < p->media.count; first += g->o.tower_pictures) {
-        nc_media part = { .kind = p->media.kind, .frames = p->frames + first, .count = p->media.count - first };
-        if (part.count > g->o.tower_pictures)
-            part.count = g->o.tower_pictures;
+    size_t row_bytes = nc_dtype_bytes(g->compute, nc_model_media_width(g->model));
+    nc_media one = p->media;
+    one.count = 1;
+    int64_t each = nc_media_units(&one);
+    NC_TRY(nc_engine_tower(g, each, e));
+    int most = (int)(g->tower_units / each);
+    for (int first = 0; first < p->media.count; first += most) {
+        nc_media part = p->media;
+        part.frames = p->frames + first;
+        part.count = p->media.count - first < most ? p->media.count - first : most;
         nc_seq seq = { .slot = -1, .media = &part, .media_count = 1 };
         NC_TRY(nc_model_prepare(g->model, g->batch, &seq, 1, e));
         NC_TRY(nc_program_run(g->tower, g->batch, &(nc_run_options){ .pool = g->pool, .kernels = g->kernels }, e));

@@ -44,7 +44,7 @@ static int open_parts(nc_session *s, const char *folder, nc_error *e)
     nc_loaded *l = s->loaded;
     if (l->tokenizer) {
         nc_conversation_options c = { .tokenizer = l->tokenizer, .template_name = s->o.template_name, .image_token_id = l->model->image_token_id,
-                                      .video_token_id = l->model->video_token_id };
+                                      .video_token_id = l->model->video_token_id, .processor = l->processor };
         NC_TRY(nc_conversation_new(&c, &s->conversation, e));
     }
     if (!s->o.visual.frames)
@@ -107,7 +107,7 @@ void nc_reading_free(nc_reading *r)
 }
 
 /* Decodes one attachment; its feature rows in the text. The pixels' arena dies at once, the pictures keep their own copy. */
-static int see(nc_session *s, const nc_attachment *at, nc_pictures **out, int *rows, nc_error *e)
+static int see(nc_session *s, const nc_attachment *at, nc_arena *keep, nc_visual *shape, nc_pictures **out, int *rows, nc_error *e)
 {
     const nc_loaded *l = s->loaded;
     const nc_model *m = l->model;
@@ -120,6 +120,10 @@ static int see(nc_session *s, const nc_attachment *at, nc_pictures **out, int *r
     if (status == 0) {
         *out = nc_pictures_new(&v);
         *rows = m->family->media_rows(m, m->self, nc_pictures_media(*out));
+        *shape = v;
+        shape->pixels = NULL;
+        shape->u8 = NULL;
+        shape->times = v.times ? nc_arena_copy(keep, v.times, sizeof *v.times * (size_t)v.frames) : NULL;
     }
     nc_arena_free(a);
     return status;
@@ -128,13 +132,17 @@ static int see(nc_session *s, const nc_attachment *at, nc_pictures **out, int *r
 static int read_messages(nc_session *s, nc_conversation_request *r, const nc_attachment *at, int count, nc_reading *out, nc_error *e)
 {
     int *rows = NC_NEW_ARRAY(out->arena, int, count + 1);
+    nc_visual *shapes = NC_NEW_ARRAY(out->arena, nc_visual, count + 1);
+    const nc_visual **media = NC_NEW_ARRAY(out->arena, const nc_visual *, count + 1);
     nc_conversation_ids ids = { 0 };
     out->pictures = NC_NEW_ARRAY(out->arena, nc_pictures *, count + 1);
     for (int i = 0; i < count; i++) {
-        NC_TRY(see(s, &at[i], &out->pictures[i], &rows[i], e));
+        media[i] = &shapes[i];
+        NC_TRY(see(s, &at[i], out->arena, &shapes[i], &out->pictures[i], &rows[i], e));
         out->prompt.picture_count = i + 1;
     }
     r->media_rows = rows;
+    r->media = media;
     r->media_count = count;
     NC_TRY(nc_conversation_encode(s->conversation, out->arena, r, &ids, e));
     out->prompt.ids = ids.ids;

@@ -1,5 +1,6 @@
 /* load.c - resolve a name to a folder, read its config, make the model, fill it, and open the files in front of it. */
 #include "load/load.h"
+#include "front/conversation.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -89,6 +90,7 @@ static int load_front(nc_loaded *l, nc_error *e)
     if (nc_file_exists(path))
         NC_TRY(nc_json_load(l->arena, path, &generation, e));
     l->generation = generation;
+    l->processor = nc_processor_name(l->arena, l->folder);
     NC_TRY(optional(nc_tokenizer_load(l->folder, &l->tokenizer, e), e));
     NC_TRY(optional(nc_processor_open(l->arena, l->folder, NC_PROCESS_IMAGE, &l->image, e), e));
     return optional(nc_processor_open(l->arena, l->folder, NC_PROCESS_VIDEO, &l->video, e), e);

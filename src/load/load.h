@@ -23,6 +23,7 @@ typedef struct nc_loaded {
     nc_tokenizer *tokenizer;         /* NULL when the folder has none */
     const nc_json *generation;       /* generation_config.json, or NULL */
     nc_processor *image, *video;     /* NULL when the folder has none */
+    const char *processor;           /* processor_class, NULL when its files say nothing */
     nc_buf warnings;                 /* a line each */
     nc_load_options options;
 } nc_loaded;

@@ -431,24 +431,42 @@ int nc_video_read(nc_video *v, const int *index, int count, nc_image *frames, do
     return read_frames(v, index, count, frames, times, &decoded, e);
 }
 
-int nc_video_sample(nc_video *v, nc_sampling rule, int k, nc_image *frames, double *times, int *taken, nc_error *e)
+int nc_video_take(nc_video *v, nc_choose_fn *choose, void *context, nc_image *frames, double *times, int *index, int *taken, int *of, nc_error *e)
 {
     int n = v->frames, code = NC_EINVAL;
     *taken = 0;
-    if (k < 1 || k > v->o.max_taken)
-        return nc_fail(e, NC_ELIMIT, "video: %d frames asked for, 1 to %d can be taken at once", k, v->o.max_taken);
-    int *index = nc_xmalloc((size_t)k * sizeof *index);
     for (int attempt = 0; attempt < 2; attempt++) {
-        int decoded = 0, count = k > n && rule != NC_SAMPLE_TIME && rule != NC_SAMPLE_LINSPACE ? n : k;
-        code = nc_sample_frames(rule, n, count, v->times, index, e);
-        if (code == 0)
+        int decoded = 0, count = code = choose(context, n, v->times, index, e);
+        if (count >= 0)
             code = read_frames(v, index, count, frames, times, &decoded, e);
         if (code == 0)
             *taken = count;
+        *of = n;
         if (code != NC_ENOTFOUND || decoded < 1 || decoded >= n)
             break;
         n = decoded;
     }
+    return code;
+}
+
+struct by_rule { nc_sampling rule; int k; };
+
+static int choose_by_rule(void *context, int n, const double *times, int *index, nc_error *e)
+{
+    const struct by_rule *r = context;
+    int count = r->k > n && r->rule != NC_SAMPLE_TIME && r->rule != NC_SAMPLE_LINSPACE ? n : r->k;
+    NC_TRY(nc_sample_frames(r->rule, n, count, times, index, e));
+    return count;
+}
+
+int nc_video_sample(nc_video *v, nc_sampling rule, int k, nc_image *frames, double *times, int *taken, nc_error *e)
+{
+    int of;
+    *taken = 0;
+    if (k < 1 || k > v->o.max_taken)
+        return nc_fail(e, NC_ELIMIT, "video: %d frames asked for, 1 to %d can be taken at once", k, v->o.max_taken);
+    int *index = nc_xmalloc((size_t)k * sizeof *index);
+    int code = nc_video_take(v, choose_by_rule, &(struct by_rule){ rule, k }, frames, times, index, taken, &of, e);
     free(index);
     return code;
 }

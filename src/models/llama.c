@@ -215,9 +215,9 @@ nc_value *nc_llama_decoder(const nc_model *m, const void *self, nc_build *b, nc_
         x = block(c, b, i, x, window_of(c, i) ? sliding : rope);
         nc_block_end(b->g);
         nc_scope_pop(b->g);
-        x = add_media(c, b, i, x, media);
         if (i + 1 < c->layers)
             x = nc_probe(b, nc_point(b, x, "block.out"), "hidden.%d", i + 1);
+        x = add_media(c, b, i, x, media);
     }
     return nc_probe(b, norm(c, b, x, c->norm), "hidden.%d", c->layers);
 }

@@ -7,6 +7,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/progress.h"
+#include "load/visual_media.h"
 #include "train/run.h"
 
 int nc_train_folder(nc_train_run *r, const char *name, const char **folder, nc_error *e)
@@ -43,7 +44,7 @@ static int find_source(nc_train_run *r, nc_error *e)
 static int rows_of(void *context, const nc_visual *v)
 {
     const nc_model *m = context;
-    nc_media media = { .kind = v->is_video ? NC_MEDIA_VIDEO : NC_MEDIA_IMAGE, .count = v->frames, .original_height = v->original_height, .original_width = v->original_width };
+    nc_media media = nc_media_of(v);
     return m->family->media_rows ? m->family->media_rows(m, m->self, &media) : 0;
 }
 
@@ -220,7 +221,8 @@ int nc_train_open(nc_train_run *r, nc_error *e)
     NC_TRY(check_family(r, e));
     const nc_model *m = r->l->model;
     bool own = r->s->train_from_scratch;             /* its front folder was written with the recipe's template */
-    nc_conversation_options c = { .tokenizer = r->l->tokenizer, .template_name = own ? NULL : r->s->template, .image_token_id = m->image_token_id, .video_token_id = m->video_token_id };
+    nc_conversation_options c = { .tokenizer = r->l->tokenizer, .template_name = own ? NULL : r->s->template, .image_token_id = m->image_token_id, .video_token_id = m->video_token_id,
+                                  .processor = r->l->processor };
     if (c.template_name && !strcmp(c.template_name, "default") && nc_tokenizer_chat_template(r->l->tokenizer, NULL))
         c.template_name = NULL;
     NC_TRY(nc_conversation_new(&c, &r->conversation, e));

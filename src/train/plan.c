@@ -54,7 +54,7 @@ static size_t staging_bytes(const nc_train_run *r)
     size_t frame = 0, vision;
     for (int i = 0; i < nc_media_store_count(r->store); i++) {
         const nc_visual *v = nc_media_store_shape(r->store, i);
-        size_t n = (size_t)v->channels * (size_t)v->height * (size_t)v->width;
+        size_t n = nc_visual_unit(v);
         frame = n > frame ? n : frame;
     }
     vision = (size_t)r->most_pictures * frame * sizeof(float);

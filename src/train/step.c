@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "load/visual_media.h"
 #include "train/run.h"
 
 /* ---- order and sizes ---- */
@@ -228,7 +229,7 @@ static void stage_buffers(nc_train_run *r)
     int64_t media = 0;
     for (int i = 0; i < nc_media_store_count(r->store); i++) {
         const nc_visual *v = nc_media_store_shape(r->store, i);
-        size_t n = (size_t)v->channels * (size_t)v->height * (size_t)v->width;
+        size_t n = nc_visual_unit(v);
         frame = n > frame ? n : frame;
     }
     for (int k = 0; k < 2; k++) {
@@ -273,10 +274,12 @@ static int add_media(nc_train_run *r, const nc_example *x, uint64_t draw, nc_med
             count = 1;
         }
         NC_TRY(nc_media_store_pixels(r->store, x->media[k], first, count, *pixels, e));
-        media[k] = (nc_media){ .kind = v->is_video && !pair ? NC_MEDIA_VIDEO : NC_MEDIA_IMAGE, .frames = r->frames + *frames, .count = count,
-                               .original_height = v->original_height, .original_width = v->original_width };
+        media[k] = nc_media_of(v);
+        media[k].kind = pair ? NC_MEDIA_IMAGE : media[k].kind;
+        media[k].frames = r->frames + *frames;
+        media[k].count = count;
         for (int f = 0; f < count; f++, *pixels += one)
-            r->frames[(*frames)++] = (nc_pixels){ *pixels, v->channels, v->height, v->width };
+            r->frames[(*frames)++] = nc_pixels_of(v, *pixels, 0);
     }
     return 0;
 }

@@ -268,13 +268,36 @@ static int media_frames(const nc_stored *t, bool is_video, nc_visual *out)
     return out->frames;
 }
 
-/* The case's pictures, then its video, into p; how many. Pictures in AnyRes tiles have five axes. */
+/* Pictures or videos as patches, by their grids. */
+static int read_patches(const struct golden *g, bool is_video, nc_pictures **p)
+{
+    const nc_stored *t = nc_safetensors_find(g->tensors, is_video ? "in.pixel_values_videos" : "in.pixel_values");
+    const nc_stored *grids = nc_safetensors_find(g->tensors, is_video ? "in.video_grid_thw" : "in.image_grid_thw"), *seconds = nc_safetensors_find(g->tensors, "in.second_per_grid_ts");
+    float *pixels = t ? (float *)(uintptr_t)t->data : NULL;
+    int count = t && grids ? (int)grids->shape.dim[0] : 0;
+    for (int i = 0; i < count; i++) {
+        int grid[3];
+        for (int k = 0; k < 3; k++)
+            grid[k] = (int)nc_dtype_load(grids->dtype, grids->data, 3 * i + k);
+        nc_visual v = { .is_video = is_video, .pixels = pixels, .frames = grid[0], .channels = 3, .height = grid[1] * grid[2], .width = (int)(t->shape.dim[1] / 3),
+                        .grid_height = grid[1], .grid_width = grid[2], .seconds_per_grid = is_video && seconds ? ((const float *)seconds->data)[i] : 0 };
+        p[i] = nc_pictures_new(&v);
+        pixels += (int64_t)grid[0] * grid[1] * grid[2] * t->shape.dim[1];
+    }
+    return count;
+}
+
+/* The case's pictures, then its video, into p; how many. Pictures in AnyRes tiles have five axes, patches two. */
 static int read_pictures(const struct golden *g, nc_pictures *p[4])
 {
     nc_visual v;
     int pictures = 0;
     const nc_stored *images = nc_safetensors_find(g->tensors, "in.pixel_values"), *videos = nc_safetensors_find(g->tensors, "in.pixel_values_videos");
     const nc_stored *sizes = nc_safetensors_find(g->tensors, "in.image_sizes");
+    if ((images && images->shape.rank == 2) || (videos && videos->shape.rank == 2)) {
+        pictures = read_patches(g, false, p);
+        return pictures + read_patches(g, true, p + pictures);
+    }
     if (images && images->shape.rank == 5) {
         int tiles = media_frames(images, false, &v);
         size_t each = (size_t)tiles * (size_t)v.channels * (size_t)v.height * (size_t)v.width;
@@ -301,8 +324,8 @@ static int read_pictures(const struct golden *g, nc_pictures *p[4])
 static void test_media(void **state)
 {
     (void)state;
-    static const char *const names[] = { "llava", "llava_siglip", "llava_next", "llava_next_video" };
-    for (int f = 0; f < 4; f++) {
+    static const char *const names[] = { "llava", "llava_siglip", "llava_next", "llava_next_video", "qwen2_vl", "qwen2_5_vl", "qwen3_vl" };
+    for (int f = 0; f < (int)(sizeof names / sizeof *names); f++) {
         char folder[512];
         struct golden g = { 0 };
         nc_error e = { 0 };
