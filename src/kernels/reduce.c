@@ -13,6 +13,9 @@ void nc_reduce_init(struct nc_reduce_kernels *t, nc_isa isa)
     if (isa < NC_ISA_AVX512)
         return;
     nc_reduce_avx512(t);
+    if (isa < NC_ISA_AVX512BF16)
+        return;
+    nc_reduce_avx512bf16(t);
 #else
     (void)isa;
 #endif

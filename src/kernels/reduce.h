@@ -27,4 +27,5 @@ struct nc_reduce_kernels {
 extern const struct nc_reduce_kernels nc_ref_reduce;                     /* the definitions; sums in double */
 void nc_reduce_avx2(struct nc_reduce_kernels *t);
 void nc_reduce_avx512(struct nc_reduce_kernels *t);
+void nc_reduce_avx512bf16(struct nc_reduce_kernels *t);
 #endif

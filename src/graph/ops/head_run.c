@@ -8,7 +8,7 @@
 #include "graph/ops/head.h"
 #include "kernels/reduce.h"
 
-enum { MOST_ROWS = 1024, KEPT_BYTES = 112 << 20 };
+enum { MOST_ROWS = 1024, KEPT_BYTES = 112 << 20, DB_COLUMNS = 128 };
 
 typedef struct job {
     const nc_node *n;
@@ -210,7 +210,7 @@ static void logprob_dl(void *context, int64_t begin, int64_t end, int worker)
 static void add_db(void *context, int64_t begin, int64_t end, int worker)
 {
     const job *j = context;
-    _Alignas(64) float sums[64];
+    _Alignas(64) float sums[DB_COLUMNS];
     float *db = (float *)j->db->data + j->c0;
 
     (void)worker;
@@ -242,7 +242,7 @@ static void chunk_gradients(const job *j)
         nc_gemm_plain(k, j->r->pool, &c, &s, plain_kind(j->t), j->D, j->rows, j->gemm);
     }
     if (asked(j->db))
-        nc_parallel_rows(j->r, j->cn, 64, add_db, (void *)j);
+        nc_parallel_rows(j->r, j->cn, DB_COLUMNS, add_db, (void *)j);
 }
 
 static void narrow_dh(void *context, int64_t begin, int64_t end, int worker)

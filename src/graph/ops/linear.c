@@ -172,7 +172,7 @@ static int infer_db(nc_graph *g, nc_node *n, nc_error *e)
 }
 
 typedef struct db_job { const nc_node *n; const nc_run *r; int64_t rows, stride; bool adds; } db_job;
-enum { DB_COLUMNS = 64 };                        /* a piece's columns: fixed, for the order of a sum may depend on how many there are */
+enum { DB_COLUMNS = 128 };                       /* a piece's columns: fixed, for the order of a sum may depend on how many there are */
 
 static void db_columns(void *context, int64_t begin, int64_t end, int worker)
 {
