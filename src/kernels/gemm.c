@@ -78,6 +78,8 @@ size_t nc_gemm_workspace(const nc_kernels *kernels, nc_gemm_kind kind, int64_t m
     int64_t direct = kernels->gemm->quant_rows[kind == NC_GEMM_Q4_0], most = m > direct ? m : direct + 1;
     job_shape(&j, kernels->gemm, kind, most, n, k, a_dtype, threads);
     size_t bytes = up64((size_t)up(m, j.rows) * (size_t)j.ka * j.element) + (size_t)(threads < 1 ? 1 : threads) * j.scratch_bytes;
+    if (a_dtype == NC_BF16 && kind != NC_GEMM_F32 && kernels->gemm->slab_bf16)
+        bytes = nc_gemm_slabs_workspace(kind, m, k, threads);
     size_t panels = 0;
     if (packs)
         panels = up64((size_t)nc_gemm_panels(n) * nc_gemm_panel_bytes(kind, k));
@@ -207,20 +209,20 @@ static void product_part(void *context, int64_t part, int64_t parts, int worker)
     int64_t tile0 = j->tiles * group / j->groups, tile1 = j->tiles * (group + 1) / j->groups;
 
     (void)parts;
-    if (j->bf16 && j->t->begin)
-        j->t->begin();
     if (j->call->accumulate && !j->widen)
         by_rows(j, tile0, tile1, row0, row1);
     else
         by_columns(j, tile0, tile1, row0, row1, j->scratch + (size_t)worker * j->scratch_bytes);
-    if (j->bf16 && j->t->end)
-        j->t->end();
 }
 
 void nc_gemm(const nc_kernels *kernels, nc_pool *pool, const nc_gemm_call *call, const nc_gemm_b *b, void *workspace)
 {
     if (call->m <= 0 || b->n <= 0)
         return;
+    if (call->a_dtype == NC_BF16 && b->kind != NC_GEMM_F32 && kernels->gemm->slab_bf16) {
+        nc_gemm_slabs(kernels->gemm, pool, call, b, workspace);
+        return;
+    }
     job j;
     int threads = nc_pool_threads(pool);
     job_shape(&j, kernels->gemm, b->kind, call->m, b->n, b->k, call->a_dtype, threads);

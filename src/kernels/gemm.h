@@ -88,7 +88,7 @@ size_t nc_gemm_panel_bytes(nc_gemm_kind kind, int64_t k);
 /* Bytes of scales before a quantized panel's values. */
 static inline size_t nc_gemm_scale_bytes(int64_t k) { return ((size_t)(k / NC_GEMM_QK) * 32 + 63) & ~(size_t)63; }
 
-/* ---- what an ISA provides (kernels/cpu/gemm_<isa>.c); used by gemm.c only ---- */
+/* ---- what an ISA provides (kernels/cpu/gemm_<isa>.c); used by gemm.c and gemm_slabs.c only ---- */
 typedef struct nc_gemm_out {                 /* where a tile's sums go */
     void *c; int64_t ldc; nc_dtype c_dtype;  /* c points at the tile's first element */
     const void *bias; nc_dtype bias_dtype;   /* at the tile's first column, or NULL */
@@ -98,20 +98,37 @@ typedef struct nc_gemm_out {                 /* where a tile's sums go */
     const char *next; int64_t next_step;     /* the tile of C that comes after this one and the bytes between its rows, to be fetched meanwhile; or NULL */
 } nc_gemm_out;
 
+/* Rows of packed A by two panels of W, for a level whose tiles keep no state from call to call but sums in memory (AMX). */
+typedef struct nc_gemm_slab {
+    nc_gemm_out o;                           /* of the slab's first row */
+    const uint16_t *a, *w;                   /* packed blocks of 32 rows; panels end to end */
+    int64_t rows, k;
+    int panels;
+    bool stream;                             /* C (f32, whole lines) is written past the cache */
+    float *sums;                             /* NC_GEMM_SLAB_SUMS(rows) floats of the worker's own, kept from slab to slab */
+    const char *ahead; int64_t ahead_lines;  /* lines of 64 bytes to fetch into L2 meanwhile; ahead may be NULL */
+} nc_gemm_slab;
+#define NC_GEMM_SLAB_SUMS(rows) (((rows) + 31) / 32 * 1024 + 2048)
+
+/* A worker's last block of finished sums, on its way to C. All zero: none. */
+typedef struct nc_gemm_rest { nc_gemm_out o; const float *sums; int row, rows; bool stream; } nc_gemm_rest;
+
 struct nc_gemm_kernels {
     nc_isa isa;
     bool bf16;                               /* has tiles over bf16 panels; else bf16 arithmetic widens A and W to f32 (exact) and uses the f32 tiles */
     int rows[2];                             /* most rows of a tile: [0] f32, [1] bf16 */
     int panels[2];                           /* panels of a tile */
     int k_step;                              /* bf16: packed A is filled with zeros to a multiple of this many k (2 or 32) */
-    /* A rows [row, row+rows) as one packed block. f32: [k][rows]; bf16: [ceil(k/2)][rows][2] (AMX: [k/32][rows][32]). */
+    /* A rows [row, row+rows) as one packed block. f32: [k][rows]; bf16: [ceil(k/2)][rows][2] (AMX: [k/32][16 or 32 rows][32]). */
     void (*pack_a_f32)(float *out, const void *a, nc_dtype dtype, int64_t lda, bool transposed, int64_t row, int rows, int64_t k);
     void (*pack_a_bf16)(uint16_t *out, const uint16_t *a, int64_t lda, bool transposed, int64_t row, int rows, int64_t k);
     /* C tile of rows x (panels*16): b holds `panels` panels end to end. */
     void (*tile_f32)(const nc_gemm_out *o, const float *a, int rows, const float *b, int panels, int64_t k);
     void (*tile_bf16)(const nc_gemm_out *o, const uint16_t *a, int rows, const uint16_t *b, int panels, int64_t k);
-    void (*begin)(void);                     /* once a worker before its bf16 tiles (AMX configures), or NULL */
-    void (*end)(void);
+    /* In place of tile_bf16, or NULL: begin, slabs and end by one thread. Products of a slab may reach C as late as end. */
+    void (*slab_begin)(void);
+    void (*slab_bf16)(const nc_gemm_slab *s, nc_gemm_rest *rest);
+    void (*slab_end)(nc_gemm_rest *rest);
     /* Few rows straight from quantized panels (bf16 arithmetic), NULL: panels are widened to scratch first. rows <= quant_rows[0] (Q8_0), [1] (Q4_0), panels <= quant_panels. */
     void (*tile_q8_0)(const nc_gemm_out *o, const uint16_t *a, int rows, const void *b, int panels, int64_t k);
     void (*tile_q4_0)(const nc_gemm_out *o, const uint16_t *a, int rows, const void *b, int panels, int64_t k);
@@ -123,4 +140,7 @@ struct nc_gemm_kernels {
     void (*pack_f32)(float *out, const nc_gemm_source *s, int64_t row, int valid, int64_t k, bool stream);
     void (*pack_bf16)(uint16_t *out, const nc_gemm_source *s, int64_t row, int valid, int64_t k, bool stream);
 };
+/* Products by slabs (gemm_slabs.c): bf16 arithmetic where slab_bf16 is not NULL. */
+size_t nc_gemm_slabs_workspace(nc_gemm_kind kind, int64_t m, int64_t k, int threads);
+void nc_gemm_slabs(const struct nc_gemm_kernels *t, nc_pool *pool, const nc_gemm_call *call, const nc_gemm_b *b, void *workspace);
 #endif

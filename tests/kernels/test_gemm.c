@@ -192,6 +192,48 @@ static void same_bits(void **unused)
             }
 }
 
+/* Many rows, where threads have ranges of rows and depth is cut into pieces: the bits of the same rows in small calls; C of every type, on top of old values. */
+static void same_bits_of_ranges(void **unused)
+{
+    enum { M = 613, N = 79, K = 1390 };
+    static const nc_dtype types[] = { NC_F32, NC_BF16 };
+    (void)unused;
+    void *a = fill(NC_BF16, M * K), *w = fill(NC_BF16, N * K), *bias = fill(NC_F32, N);
+    nc_gemm_source source = { NC_BF16, w, K, false };
+    nc_gemm_b b;
+    for (int isa = 0; isa <= (int)nc_isa_of_cpu(); isa++)
+        for (int v = 0; v < 4; v++) {
+            const nc_kernels *kernels = nc_kernels_for((nc_isa)isa);
+            nc_dtype type = types[v % 2];
+            assert_int_equal(nc_gemm_b_new(&b, NC_GEMM_BF16, N, K, NULL), 0);
+            assert_int_equal(nc_gemm_pack(kernels, NULL, &b, &source, false, NULL), 0);
+            size_t size = nc_dtype_bytes(type, M * N), element = nc_dtype_bytes(type, 1);
+            void *old = fill(type, M * N), *want = block(size), *got = block(size);
+            memcpy(want, old, size);
+            nc_gemm_call call = { .m = M, .a = a, .a_dtype = NC_BF16, .lda = K, .c = want, .c_dtype = type, .ldc = N, .accumulate = v < 2, .bias = v < 2 ? NULL : bias };
+            void *workspace = block(nc_gemm_workspace(kernels, b.kind, M, N, K, NC_BF16, 3, false));
+            for (int64_t i = 0; i < M; i += 9) {
+                nc_gemm_call part = call;
+                part.m = i + 9 > M ? M - i : 9;
+                part.a = (const char *)a + i * K * 2;
+                part.c = (char *)want + (size_t)(i * N) * element;
+                nc_gemm(kernels, NULL, &part, &b, workspace);
+            }
+            for (int threads = 1; threads <= 3; threads++) {
+                nc_pool *pool = nc_pool_new(threads);
+                memcpy(got, old, size);
+                call.c = got;
+                dirty_stacks(pool);
+                nc_gemm(kernels, pool, &call, &b, workspace);
+                assert_memory_equal(want, got, size);
+                nc_pool_free(pool);
+            }
+            nc_gemm_b_free(&b);
+            free(old), free(want), free(got), free(workspace);
+        }
+    free(a), free(w), free(bias);
+}
+
 /* C = A W from packed panels equals the product with W given plain and transposed. */
 static void backward_of_packed(void **unused)
 {
@@ -269,7 +311,7 @@ static void refuses(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(matches_definition), cmocka_unit_test(same_bits), cmocka_unit_test(backward_of_packed),
+        cmocka_unit_test(matches_definition), cmocka_unit_test(same_bits), cmocka_unit_test(same_bits_of_ranges), cmocka_unit_test(backward_of_packed),
         cmocka_unit_test(packs_there_and_back), cmocka_unit_test(refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

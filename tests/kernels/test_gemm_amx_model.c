@@ -57,6 +57,12 @@ static void model_store(int t, void *p, int64_t stride)
         memcpy((char *)p + r * stride, tiles[t].data[r], (size_t)tiles[t].bytes);
 }
 
+static void model_zero(int t)
+{
+    assert_true(configured_tiles);
+    memset(tiles[t].data, 0, sizeof tiles[t].data);
+}
+
 static void model_dot(int c, int a, int b)
 {
     assert_true(configured_tiles && tiles[c].rows == tiles[a].rows && tiles[a].bytes / 4 == tiles[b].rows && tiles[c].bytes == tiles[b].bytes);
@@ -78,6 +84,8 @@ static void model_dot(int c, int a, int b)
 #define tile_config(c) model_config(&c)
 #define tile_release() model_release()
 #define tile_load(t, p, stride) model_load(t, p, stride)
+#define tile_stream(t, p, stride) model_load(t, p, stride)
+#define tile_zero(t) model_zero(t)
 #define tile_store(t, p, stride) model_store(t, p, stride)
 #define tile_dot(c, a, b) model_dot(c, a, b)
 #define nc_gemm_amx_table model_table
@@ -105,7 +113,7 @@ static void matches_definition(void **state)
     static const shape shapes[] = {
         { 1, 16, 32, false, false, NC_GEMM_BF16 }, { 1, 5, 3, false, false, NC_GEMM_BF16 }, { 16, 33, 64, false, true, NC_GEMM_BF16 }, { 17, 32, 65, true, false, NC_GEMM_BF16 },
         { 32, 48, 100, true, true, NC_GEMM_BF16 }, { 70, 100, 257, false, false, NC_GEMM_BF16 }, { 100, 70, 94, true, true, NC_GEMM_BF16 }, { 9, 40, 96, false, false, NC_GEMM_Q8_0 },
-        { 40, 33, 64, false, false, NC_GEMM_Q4_0 },
+        { 40, 33, 64, false, false, NC_GEMM_Q4_0 }, { 65, 47, 1330, false, true, NC_GEMM_BF16 }, { 50, 64, 640, false, false, NC_GEMM_BF16 },
     };
     struct nc_gemm_kernels table;
     nc_kernels kernels = { NC_ISA_AMX, .gemm = &table };

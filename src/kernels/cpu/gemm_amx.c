@@ -1,48 +1,30 @@
 /* gemm_amx.c - the product of bf16 values by AMX tiles (TDPBF16PS): 16x16 sums += 16 rows x 32 k times 32 k x 16 columns.
  *
- * A tile of ours is 32 rows x 2 panels: four tiles of sums (tmm0-3), two of A (tmm4,5), two of W (tmm6,7); each k step of 32 loads four tiles
- * for four products. A's tile rows are [32 k], W's tile rows are the packed layout's pairs of k. W's last step may have fewer pairs than 16: it is
- * copied to a zero-filled block, and packed A is filled with zeros to 32 k, so one configuration serves a whole row count.
- * A sum runs over k in ascending steps of 32; inside a step the order is the instruction's (pairs ascending), for any number of rows.
- * Source: Intel SDM vol. 2, LDTILECFG and TDPBF16PS.
+ * A block of ours is 32 rows x 2 panels: four tiles of sums (tmm0-3), two of A (tmm4,5), two of W (tmm6,7); a step of 32 k loads four tiles for four
+ * products. A's tile rows are [32 k], W's are the packed layout's pairs of k. Every tile is configured whole: packed A is filled with zeros to 16 or 32
+ * rows and to 32 k, and W's last, shorter step is copied to a zero-filled block.
+ *
+ * What decides the speed is where the tiles come from. A slab of W (two panels) is cut into pieces of about 512 k, 32 KiB, which stay in L1 while all rows
+ * of A pass by from L2 with the hint not to stay (TILELOADDT1: without it A drives W out of L1, and a third of the speed is gone). The sums of
+ * unfinished k wait in a scratch of L2 between pieces. Finished sums are stored beside and turned into C's rows a few at each step of the block that
+ * follows, when the vector units have nothing else to do; W's next panels and C's lines are fetched ahead in the same gaps.
+ *
+ * A sum runs over k in ascending steps of 32; inside a step the order is the instruction's (pairs ascending), for any number of rows. Cutting k decides
+ * nothing: a sum that waits in memory is the same f32. Source: Intel SDM vol. 2, LDTILECFG, TILELOADDT1 and TDPBF16PS.
  */
-#include "kernels/cpu/gemm_avx512.h"
 #include "kernels/cpu/amx_tiles.h"
+#include "kernels/cpu/gemm_avx512.h"
 
-/* The rows this thread's tiles are configured for: upper and lower half; -1 when released. */
-static _Thread_local int configured = -1;
+enum { STEP = 512, PIECE_STEPS = 20 };       /* values of a tile of A or W; most steps of a piece of W */
 
-static void configure(int rows)
-{
-    if (configured == rows)
-        return;
-    int low = rows > 16 ? 16 : rows, high = rows > 16 ? rows - 16 : 1;
-    _Alignas(64) nc_tile_config c = { .palette = 1 };
-    for (int i = 0; i < 8; i++)
-        c.row_bytes[i] = 64;
-    c.rows[0] = c.rows[1] = c.rows[4] = (uint8_t)low;
-    c.rows[2] = c.rows[3] = c.rows[5] = (uint8_t)high;
-    c.rows[6] = c.rows[7] = 16;
-    tile_config(c);
-    configured = rows;
-}
-
-static void begin(void) { configured = -1; }
-
-static void end(void)
-{
-    tile_release();
-    configured = -1;
-}
-
-/* Packed A is [k/32][rows][32]: a half of up to 16 rows is `rows * 32` apart from step to step. */
+/* Packed A is [k/32][16 or 32 rows][32], rows and k that are not there zero. */
 static void pack_half(uint16_t *out, const uint16_t *a, int64_t lda, bool transposed, int64_t row, int rows, int all, int64_t k)
 {
     for (int64_t i = 0; i < k; i += 32, out += 32 * all) {
         __mmask32 mask = nc_mask32(k - i);
         if (!transposed) {
-            for (int j = 0; j < rows; j++)
-                _mm512_storeu_si512(out + 32 * j, _mm512_maskz_loadu_epi16(mask, a + (row + j) * lda + i));
+            for (int j = 0; j < 16; j++)
+                _mm512_storeu_si512(out + 32 * j, j < rows ? _mm512_maskz_loadu_epi16(mask, a + (row + j) * lda + i) : _mm512_setzero_si512());
             continue;
         }
         __m512i r[16];
@@ -54,91 +36,241 @@ static void pack_half(uint16_t *out, const uint16_t *a, int64_t lda, bool transp
             r[p] = _mm512_or_si512(lo, _mm512_slli_epi32(hi, 16));
         }
         nc_transpose16(r);
-        for (int j = 0; j < rows; j++)
+        for (int j = 0; j < 16; j++)
             _mm512_storeu_si512(out + 32 * j, r[j]);
     }
 }
 
 static void pack_a_bf16(uint16_t *out, const uint16_t *a, int64_t lda, bool transposed, int64_t row, int rows, int64_t k)
 {
-    pack_half(out, a, lda, transposed, row, rows > 16 ? 16 : rows, rows, k);
+    pack_half(out, a, lda, transposed, row, rows > 16 ? 16 : rows, rows > 16 ? 32 : 16, k);
     if (rows > 16)
-        pack_half(out + 16 * 32, a, lda, transposed, row + 16, rows - 16, rows, k);
+        pack_half(out + STEP, a, lda, transposed, row + 16, rows - 16, 32, k);
 }
 
-/* Steps [0,count) of 32 k; the accumulators stay in their tiles from call to call. */
-NC_INLINE void steps(const uint16_t *a, int rows, const uint16_t *b0, const uint16_t *b1, int64_t count, const nc_gemm_out *o, const bool both, const bool two)
+static void begin(void)
 {
-    const char *ahead = o->ahead;
-    for (int64_t i = 0; i < count; i++, a += 32 * rows, ahead += 16 * o->ahead_step) {
-        for (int64_t at = 0; at < 16 * o->ahead_step; at += 64)      /* the next panels, into L2 */
-            _mm_prefetch(ahead + at, _MM_HINT_T1);
-        tile_load(4, a, 64);
-        tile_load(6, b0 + i * 512, 64);
-        tile_dot(0, 4, 6);
-        if (two) {
-            tile_load(7, b1 + i * 512, 64);
-            tile_dot(1, 4, 7);
-        }
-        if (both) {
-            tile_load(5, a + 16 * 32, 64);
-            tile_dot(2, 5, 6);
-            if (two)
-                tile_dot(3, 5, 7);
-        }
+    _Alignas(64) nc_tile_config c = { .palette = 1 };
+    for (int i = 0; i < 8; i++) {
+        c.row_bytes[i] = 64;
+        c.rows[i] = 16;
+    }
+    tile_config(c);
+}
+
+/* ---- sums to C ---- */
+
+/* Sums lie as four tiles of [16][16]: rows 0-15 of the first and second panel, rows 16-31. */
+static const float *sums_of(const float *sums, int row, int panel) { return sums + (row / 16 * 2 + panel) * 256 + row % 16 * 16; }
+
+/* One row of finished sums, in C's type. */
+static void finish_row(const nc_gemm_rest *d, int row)
+{
+    const nc_gemm_out *o = &d->o;
+    for (int p = 0; p * 16 < o->columns; p++) {
+        __mmask16 mask = nc_mask16(o->columns - p * 16);
+        __m512 v = _mm512_add_ps(_mm512_load_ps(sums_of(d->sums, row, p)), nc_tile_bias(o, p));
+        int64_t at = row * o->ldc + p * 16;
+        if (o->c_dtype == NC_BF16)
+            _mm256_mask_storeu_epi16((uint16_t *)o->c + at, mask, _mm512_cvtepi32_epi16(nc_round_bf16(v)));
+        else if (d->stream)
+            _mm512_stream_ps((float *)o->c + at, v);
+        else
+            _mm512_mask_storeu_ps((float *)o->c + at, mask, v);
     }
 }
 
-static void run_steps(const uint16_t *a, int rows, const uint16_t *b0, const uint16_t *b1, int64_t count, const nc_gemm_out *o)
+static __attribute__((noinline)) void finish_rows(nc_gemm_rest *d, int many)
 {
-    if (rows > 16 && b1)
-        steps(a, rows, b0, b1, count, o, true, true);
-    else if (rows > 16)
-        steps(a, rows, b0, b1, count, o, true, false);
-    else if (b1)
-        steps(a, rows, b0, b1, count, o, false, true);
+    for (; many > 0 && d->row < d->rows; many--)
+        finish_row(d, d->row++);
+}
+
+static void end(nc_gemm_rest *d)
+{
+    finish_rows(d, 32);
+    _mm_sfence();
+    tile_release();
+}
+
+/* C's old values as sums, in `room`. */
+static void gather(float *room, const nc_gemm_out *o, int rows, int64_t row)
+{
+    size_t size = o->c_dtype == NC_F32 ? 4 : 2;
+    for (int r = 0; r < rows; r++)
+        for (int p = 0; p < 2; p++)
+            _mm512_store_ps((float *)sums_of(room, r, p),
+                            nc_load16(o->c_dtype, (const char *)o->c + (size_t)((row + r) * o->ldc + p * 16) * size, nc_mask16(o->columns - p * 16)));
+}
+
+/* ---- a block of rows against a piece of W ---- */
+
+typedef struct block {
+    const uint16_t *a, *b0, *b1;             /* at the piece's first k; b1 NULL: one panel */
+    const uint16_t *last0, *last1;           /* the zero-filled last step, or NULL */
+    int64_t steps;                           /* whole steps; the last one comes on top */
+    const char *ahead; int64_t ahead_lines;  /* lines of W to fetch at each step */
+    const char *c; int64_t c_stride;         /* rows of C to fetch, or NULL */
+    int c_rows, c_lines, each;               /* lines of such a row; rows to fetch and to finish at each step */
+    nc_gemm_rest *rest;
+} block;
+
+/* What the vector units and the fetcher do beside a step's products. */
+NC_INLINE void beside(block *k)
+{
+    for (int64_t i = 0; i < k->ahead_lines; i++, k->ahead += 64)
+        _mm_prefetch(k->ahead, _MM_HINT_T1);
+    for (int i = 0; i < k->each && k->c_rows > 0; i++, k->c_rows--, k->c += k->c_stride)
+        for (int j = 0; j < k->c_lines; j++)
+            __asm__ volatile("prefetchw %0" :: "m"(k->c[64 * j]));
+    if (k->rest->row < k->rest->rows)
+        finish_rows(k->rest, k->each);
+}
+
+NC_INLINE void step(const uint16_t *a, const uint16_t *b0, const uint16_t *b1, const bool both, const bool two)
+{
+    tile_stream(4, a, 64);
+    tile_load(6, b0, 64);
+    tile_dot(0, 4, 6);
+    if (two) {
+        tile_load(7, b1, 64);
+        tile_dot(1, 4, 7);
+    }
+    if (both) {
+        tile_stream(5, a + STEP, 64);
+        tile_dot(2, 5, 6);
+        if (two)
+            tile_dot(3, 5, 7);
+    }
+}
+
+NC_INLINE void steps(block *k, const bool both, const bool two)
+{
+    const uint16_t *a = k->a, *b0 = k->b0, *b1 = k->b1;
+    for (int64_t i = 0; i < k->steps; i++, a += both ? 2 * STEP : STEP, b0 += STEP, b1 += STEP) {
+        beside(k);
+        step(a, b0, b1, both, two);
+    }
+    if (k->last0) {
+        beside(k);
+        step(a, k->last0, k->last1, both, two);
+    }
+}
+
+static void run_steps(block *k, bool both)
+{
+    if (both && k->b1)
+        steps(k, true, true);
+    else if (both)
+        steps(k, true, false);
+    else if (k->b1)
+        steps(k, false, true);
     else
-        steps(a, rows, b0, b1, count, o, false, false);
+        steps(k, false, false);
 }
 
-static void tile_bf16(const nc_gemm_out *o, const uint16_t *a, int rows, const uint16_t *b, int panels, int64_t k)
+static void zero_sums(void)
 {
-    _Alignas(64) float sums[32 * 32];
-    bool high = rows > 16;
-    int64_t pairs = (k + 1) / 2, whole = pairs / 16;
-    const uint16_t *b1 = panels > 1 ? b + pairs * 32 : NULL;
-    int stride = panels * 64;
+    tile_zero(0);
+    tile_zero(1);
+    tile_zero(2);
+    tile_zero(3);
+}
 
-    configure(rows);
-    memset(sums, 0, sizeof sums);
-    if (o->accumulate)
-        nc_tile_load(sums, o, rows, panels);
-    tile_load(0, sums, stride);
-    if (panels > 1)
-        tile_load(1, sums + 16, stride);
-    if (high) {
-        tile_load(2, sums + 16 * 16 * panels, stride);
-        if (panels > 1)
-            tile_load(3, sums + 16 * 16 * panels + 16, stride);
+static void load_sums(const float *sums, bool both, bool two)
+{
+    tile_load(0, sums, 64);
+    if (two)
+        tile_load(1, sums + 256, 64);
+    if (both) {
+        tile_load(2, sums + 512, 64);
+        if (two)
+            tile_load(3, sums + 768, 64);
     }
-    run_steps(a, rows, b, b1, whole, o);
-    if (pairs % 16) {
-        _Alignas(64) uint16_t last[2][512] = { 0 };
-        size_t left = (size_t)(pairs % 16) * 64;
-        memcpy(last[0], b + whole * 512, left);
-        if (b1)
-            memcpy(last[1], b1 + whole * 512, left);
-        run_steps(a + whole * 32 * rows, rows, last[0], b1 ? last[1] : NULL, 1, o);
+}
+
+static void store_sums(float *sums, bool both, bool two)
+{
+    tile_store(0, sums, 64);
+    if (two)
+        tile_store(1, sums + 256, 64);
+    if (both) {
+        tile_store(2, sums + 512, 64);
+        if (two)
+            tile_store(3, sums + 768, 64);
     }
-    tile_store(0, sums, stride);
-    if (panels > 1)
-        tile_store(1, sums + 16, stride);
-    if (high) {
-        tile_store(2, sums + 16 * 16 * panels, stride);
-        if (panels > 1)
-            tile_store(3, sums + 16 * 16 * panels + 16, stride);
+}
+
+/* ---- a slab ---- */
+
+typedef struct pieces { int64_t pairs, whole, count, each; bool tail; uint16_t last[2][STEP]; } pieces;
+
+/* How k is cut; one block of rows uses a piece of W once, so for it nothing is cut. */
+static void cut(pieces *p, const nc_gemm_slab *s)
+{
+    p->pairs = (s->k + 1) / 2;
+    p->whole = p->pairs / 16;
+    p->tail = p->pairs % 16 != 0;
+    p->count = s->rows <= 32 ? 1 : (p->whole + PIECE_STEPS - 1) / PIECE_STEPS;
+    p->count = p->count < 1 ? 1 : p->count;
+    p->each = (p->whole + p->count - 1) / p->count;
+    if (!p->tail)
+        return;
+    size_t left = (size_t)(p->pairs % 16) * 64;
+    memset(p->last, 0, sizeof p->last);
+    for (int i = 0; i < s->panels; i++)
+        memcpy(p->last[i], s->w + i * p->pairs * 32 + p->whole * STEP, left);
+}
+
+/* Rows [row, row + 32) of the slab by piece i of k. */
+static void one_block(const nc_gemm_slab *s, const pieces *p, int64_t i, int64_t row, nc_gemm_rest *rest, const char **ahead, int64_t ahead_lines)
+{
+    const nc_gemm_out *o = &s->o;
+    int rows = (int)(s->rows - row < 32 ? s->rows - row : 32);
+    bool both = rows > 16, two = s->panels > 1, final = i + 1 == p->count;
+    int64_t from = i * p->each, to = from + p->each < p->whole ? from + p->each : p->whole;
+    size_t size = o->c_dtype == NC_F32 ? 4 : 2;
+    float *sums = s->sums + (row / 32 + 2) * 1024;
+    block k = { .a = s->a + row * ((p->pairs + 15) / 16 * 32) + from * (both ? 2 * STEP : STEP), .b0 = s->w + from * STEP,
+                .b1 = two ? s->w + p->pairs * 32 + from * STEP : NULL, .last0 = final && p->tail ? p->last[0] : NULL, .last1 = p->last[1],
+                .steps = to - from, .ahead = *ahead, .ahead_lines = ahead_lines, .rest = rest };
+    int64_t all = k.steps + (k.last0 != NULL);
+    k.each = all > 0 ? (int)((32 + all - 1) / all) : 32;
+    if (final && !s->stream)
+        k.c = (const char *)o->c + (size_t)(row * o->ldc) * size, k.c_rows = rows;
+    k.c_stride = (int64_t)((size_t)o->ldc * size);
+    k.c_lines = (int)((size_t)o->columns * size + 63) / 64;
+
+    if (i > 0)
+        load_sums(sums, both, two);
+    else if (o->accumulate) {
+        gather(sums, o, rows, row);
+        load_sums(sums, both, two);
+    } else
+        zero_sums();
+    run_steps(&k, both);
+    *ahead = k.ahead;
+    if (!final) {
+        store_sums(sums, both, two);
+        return;
     }
-    nc_tile_store(sums, o, rows, panels);
+    finish_rows(rest, 32);
+    float *done = s->sums + (rest->sums == s->sums ? 1024 : 0);
+    store_sums(done, both, two);
+    *rest = (nc_gemm_rest){ .sums = done, .o = *o, .rows = rows, .stream = s->stream };
+    rest->o.c = (char *)o->c + (size_t)(row * o->ldc) * size;
+}
+
+static void slab_bf16(const nc_gemm_slab *s, nc_gemm_rest *rest)
+{
+    pieces p;
+    cut(&p, s);
+    const char *ahead = s->ahead;
+    int64_t blocks = (s->rows + 31) / 32, steps = blocks * (p.whole + p.tail);
+    int64_t lines = ahead && steps > 0 ? (s->ahead_lines + steps - 1) / steps : 0;
+    for (int64_t i = 0; i < p.count; i++)
+        for (int64_t row = 0; row < s->rows; row += 32)
+            one_block(s, &p, i, row, rest, &ahead, lines);
 }
 
 void nc_gemm_amx_table(struct nc_gemm_kernels *t)
@@ -149,9 +281,10 @@ void nc_gemm_amx_table(struct nc_gemm_kernels *t)
     t->panels[1] = 2;
     t->k_step = 32;
     t->pack_a_bf16 = pack_a_bf16;
-    t->tile_bf16 = tile_bf16;
-    t->begin = begin;
-    t->end = end;
+    t->slab_begin = begin;
+    t->slab_end = end;
+    t->slab_bf16 = slab_bf16;
+    t->tile_bf16 = NULL;
     t->tile_q8_0 = t->tile_q4_0 = NULL;      /* VDPBF16PS adds in another order than the tiles: quantized panels are widened */
     t->quant_rows[0] = t->quant_rows[1] = 0;
 }

@@ -1,0 +1,153 @@
+/* gemm_slabs.c - how a product is cut into slabs and shared among threads, for the level whose matrix unit outruns memory (AMX).
+ *
+ * With many rows every thread has a range of rows of its own: its packed A, half of L2 or less, is packed by the thread that reads it and no line of it
+ * crosses to another core, and L2 has room for the panels of W that pass by. With few rows the threads share W's columns instead, so that W is read once.
+ * A range is cut into blocks of rows and these into claims: a run of column tiles. Threads take claims from their own range until it is empty, then from
+ * the others' (packing the block anew), so a core that others slow down does not hold up the rest. A claim's sums depend on its place alone.
+ * Panels of quantized storage are widened into the worker's scratch, once for all rows of a block.
+ */
+#include <stdatomic.h>
+#include "kernels/gemm.h"
+
+enum {
+    A_BLOCK_BYTES = 640 << 10, A_MOST_BYTES = 1 << 20,   /* packed A of a block: wanted; at most, to have at least LEAST_ROWS */
+    LEAST_ROWS = 128, RANGE_ROWS = 192,                  /* rows of a block below which W passes by too often; rows a thread needs to have a range */
+    CLAIMS = 24,                                         /* wanted in a range */
+    STREAM_BYTES = 2 << 20,                              /* C of more than this in f32 is written past the cache */
+};
+
+typedef struct job {
+    const struct nc_gemm_kernels *t;
+    const nc_gemm_call *call;
+    const nc_gemm_b *b;
+    int64_t ka, ranges, range, block, blocks;            /* k filled up; ranges and rows of one; rows of a block; blocks of a range */
+    int64_t tiles, groups;                               /* column tiles of two panels; runs they are cut into */
+    bool widen, stream;
+    size_t a_bytes, worker_bytes;
+    char *workers;
+    _Atomic int64_t *next;                               /* of each range, NEXT apart: the first claim nobody has taken */
+} job;
+enum { NEXT = 8 };
+
+static int64_t up(int64_t v, int64_t to) { return (v + to - 1) / to * to; }
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+static size_t up64(size_t v) { return (v + 63) & ~(size_t)63; }
+
+/* The most rows of a block. */
+static int64_t block_limit(int64_t ka)
+{
+    int64_t row = most(ka, 32) * 2, fit = A_BLOCK_BYTES / row / 32 * 32;
+    return fit >= LEAST_ROWS ? fit : most(32, least(LEAST_ROWS, A_MOST_BYTES / row / 32 * 32));
+}
+
+static size_t sums_bytes(int64_t block) { return (size_t)NC_GEMM_SLAB_SUMS(block) * 4; }
+static size_t worker_bytes(nc_gemm_kind kind, int64_t block, int64_t k)
+{
+    return (size_t)(block * up(k, 32)) * 2 + sums_bytes(block) + (kind == NC_GEMM_BF16 ? 0 : up64(2 * nc_gemm_panel_bytes(NC_GEMM_BF16, k)));
+}
+
+static void job_shape(job *j, nc_gemm_kind kind, int64_t m, int64_t k, int threads)
+{
+    j->ka = up(k, 32);
+    j->ranges = m >= RANGE_ROWS * threads ? threads : 1;
+    j->range = up((m + j->ranges - 1) / j->ranges, 32);
+    j->blocks = (j->range + block_limit(j->ka) - 1) / block_limit(j->ka);
+    j->block = up((j->range + j->blocks - 1) / j->blocks, 32);
+    j->widen = kind != NC_GEMM_BF16;
+    j->a_bytes = (size_t)(j->block * j->ka) * 2;
+    j->worker_bytes = worker_bytes(kind, j->block, k);
+}
+
+size_t nc_gemm_slabs_workspace(nc_gemm_kind kind, int64_t m, int64_t k, int threads)
+{
+    return (size_t)(threads < 1 ? 1 : threads) * (worker_bytes(kind, least(up(m, 32), block_limit(up(k, 32))), k) + NEXT * sizeof(int64_t));
+}
+
+/* A worker: which block it holds packed, and its memory. */
+typedef struct hand { int64_t packed; uint16_t *a; char *panels; nc_gemm_slab slab; nc_gemm_rest rest; } hand;
+
+/* A transposed A holds a block's rows as short runs far apart: a few k are packed for all of them, then the next. */
+static void pack(const job *j, hand *w, int64_t row0, int64_t rows)
+{
+    const nc_gemm_call *c = j->call;
+    int64_t k = j->b->k, piece = c->a_transposed ? 32 : k;
+    for (int64_t k0 = 0; k0 < k; k0 += piece)
+        for (int64_t row = 0; row < rows; row += 32) {
+            int live = (int)least(32, rows - row);
+            j->t->pack_a_bf16(w->a + row * j->ka + k0 * (live > 16 ? 32 : 16), (const uint16_t *)c->a + k0 * (c->a_transposed ? c->lda : 1), c->lda,
+                              c->a_transposed, row0 + row, live, least(piece, k - k0));
+        }
+}
+
+static void column_tile(const job *j, hand *w, int64_t tile, int64_t row0)
+{
+    const nc_gemm_call *c = j->call;
+    const nc_gemm_b *b = j->b;
+    nc_gemm_slab *s = &w->slab;
+    size_t bytes = nc_gemm_panel_bytes(b->kind, b->k), wide = nc_gemm_panel_bytes(NC_GEMM_BF16, b->k), size = c->c_dtype == NC_F32 ? 4 : 2;
+    int64_t panels = nc_gemm_panels(b->n), panel = tile * 2, at = panel * NC_GEMM_PANEL;
+    const char *from = (const char *)b->data + (size_t)panel * bytes;
+    s->panels = (int)least(2, panels - panel);
+    s->w = (const uint16_t *)from;
+    if (j->widen) {
+        for (int i = 0; i < s->panels; i++)
+            j->t->panel_bf16((uint16_t *)(w->panels + (size_t)i * wide), b->kind, from + (size_t)i * bytes, b->k);
+        s->w = (const uint16_t *)w->panels;
+    }
+    int64_t then = panel + s->panels < panels ? least(2, panels - panel - s->panels) : 0;
+    s->ahead = then ? from + (size_t)s->panels * bytes : NULL;
+    s->ahead_lines = (int64_t)((size_t)then * bytes / 64);
+    s->o.c = (char *)c->c + (size_t)(row0 * c->ldc + at) * size;
+    s->o.bias = c->bias ? (const char *)c->bias + (size_t)at * (c->bias_dtype == NC_F32 ? 4 : 2) : NULL;
+    s->o.columns = (int)least(s->panels * NC_GEMM_PANEL, b->n - at);
+    j->t->slab_bf16(s, &w->rest);
+}
+
+static void do_claim(const job *j, hand *w, int64_t range, int64_t claim)
+{
+    int64_t block = claim / j->groups, group = claim % j->groups, row0 = range * j->range + block * j->block;
+    int64_t rows = least(j->block, least(j->call->m, (range + 1) * j->range) - row0);
+    if (rows <= 0)
+        return;
+    if (w->packed != range * j->blocks + block)
+        pack(j, w, row0, rows);
+    w->packed = range * j->blocks + block;
+    w->slab.rows = rows;
+    for (int64_t tile = j->tiles * group / j->groups; tile < j->tiles * (group + 1) / j->groups; tile++)
+        column_tile(j, w, tile, row0);
+}
+
+static void work(void *context, int64_t part, int64_t parts, int worker)
+{
+    const job *j = context;
+    const nc_gemm_call *c = j->call;
+    char *room = j->workers + (size_t)worker * j->worker_bytes;
+    (void)parts;
+    hand w = { .packed = -1, .a = (uint16_t *)room, .panels = room + j->a_bytes + sums_bytes(j->block),
+               .slab = { .o = { .ldc = c->ldc, .c_dtype = c->c_dtype, .bias_dtype = c->bias_dtype, .accumulate = c->accumulate },
+                         .k = j->b->k, .stream = j->stream, .a = (uint16_t *)room, .sums = (float *)(room + j->a_bytes) } };
+    j->t->slab_begin();
+    for (int64_t i = 0; i < j->ranges; i++) {
+        int64_t range = (part + i) % j->ranges, claim;
+        while ((claim = atomic_fetch_add_explicit(&j->next[range * NEXT], 1, memory_order_relaxed)) < j->blocks * j->groups)
+            do_claim(j, &w, range, claim);
+    }
+    j->t->slab_end(&w.rest);
+}
+
+void nc_gemm_slabs(const struct nc_gemm_kernels *t, nc_pool *pool, const nc_gemm_call *call, const nc_gemm_b *b, void *workspace)
+{
+    int threads = nc_pool_threads(pool);
+    job j = { .t = t, .call = call, .b = b, .next = workspace, .workers = (char *)workspace + (size_t)threads * NEXT * sizeof(int64_t) };
+    job_shape(&j, b->kind, call->m, b->k, threads);
+    j.tiles = (nc_gemm_panels(b->n) + 1) / 2;
+    /* Few rows read W once at memory's speed: long runs, so that what is fetched ahead is used by the same thread. */
+    int64_t wanted = call->m <= 32 ? 8 * threads : j.ranges > 1 ? CLAIMS : CLAIMS * threads;
+    j.groups = least(j.tiles, most(1, wanted / j.blocks));
+    j.stream = call->c_dtype == NC_F32 && !call->accumulate && (size_t)(call->m * b->n) * 4 > STREAM_BYTES && b->n % 16 == 0 && call->ldc % 16 == 0 &&
+               (uintptr_t)call->c % 64 == 0;
+    for (int64_t i = 0; i < j.ranges; i++)
+        atomic_init(&j.next[i * NEXT], 0);
+    nc_pool_run(pool, least(threads, j.ranges * j.blocks * j.groups), work, &j);
+}
