@@ -3,6 +3,7 @@
 
 #include "cli/golden.h"
 #include "base/str.h"
+#include "load/gguf_vocab.h"
 #include "text/golden_text.h"
 
 typedef struct sums { long ok, failed; char skipped[300], first[300]; } sums;
@@ -34,7 +35,7 @@ void nc_golden_run_tokenizer(nc_golden_tally *t, const char *path, const char *f
 {
     sums s = { 0 };
     nc_error e = { 0 };
-    int status = nc_golden_tokenizer(folder, t->data, add, &s, &e);
+    int status = nc_golden_tokenizer(folder, t->data, nc_gguf_vocab_open, add, &s, &e);
     line(t, path, &s, status, &e);
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "load/checkpoint.h"
+#include "load/gguf_vocab.h"
 
 static const char *hub_cache(nc_arena *a)
 {
@@ -92,6 +93,9 @@ static int load_front(nc_loaded *l, nc_error *e)
     l->generation = generation;
     l->processor = nc_processor_name(l->arena, l->folder);
     NC_TRY(optional(nc_tokenizer_load(l->folder, &l->tokenizer, e), e));
+    path = nc_path_join(l->arena, l->folder, "model.gguf");
+    if (!l->tokenizer && nc_file_exists(path))
+        NC_TRY(optional(nc_gguf_vocab_open(path, &l->tokenizer, e), e));
     NC_TRY(optional(nc_processor_open(l->arena, l->folder, NC_PROCESS_IMAGE, &l->image, e), e));
     return optional(nc_processor_open(l->arena, l->folder, NC_PROCESS_VIDEO, &l->video, e), e);
 }

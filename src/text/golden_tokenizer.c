@@ -10,6 +10,7 @@
 
 struct run {
     const char *folder, *data;
+    int (*gguf)(const char *file, nc_tokenizer **out, nc_error *e);
     nc_golden_fn *report;
     void *context;
 };
@@ -308,23 +309,24 @@ static void run_real(const struct run *r, nc_arena *a, const nc_json *golden)
             r->report(r->context, name, 0, 0, nc_arena_printf(a, "%s is absent", path));
             continue;
         }
-        if (nc_ends_with(file, ".gguf")) {
-            r->report(r->context, name, 0, 0, nc_arena_printf(a, "%s: vocabularies inside GGUF are read by the model loader", file));
+        const bool is_gguf = nc_ends_with(file, ".gguf");
+        if (is_gguf && !r->gguf) {
+            r->report(r->context, name, 0, 0, nc_arena_printf(a, "%s: no reader of vocabularies inside GGUF", file));
             continue;
         }
         unsigned flags = nc_starts_with(library, "sentencepiece") ? NC_ENCODE_PLAIN | NC_ENCODE_BYTES : nc_starts_with(library, "tiktoken") ? NC_ENCODE_PLAIN : 0;
         nc_tokenizer *t = NULL;
         nc_error e = { 0 };
         const nc_json *config = config_for(a, item->key.p);
-        if (loaded(r, nc_tokenizer_load_as(path, config, &t, &e), name, &e))
+        if (loaded(r, is_gguf ? r->gguf(path, &t, &e) : nc_tokenizer_load_as(path, config, &t, &e), name, &e))
             run_file(r, a, t, name, CASES, flags);
         nc_tokenizer_free(t);
     }
 }
 
-int nc_golden_tokenizer(const char *folder, const char *data, nc_golden_fn *report, void *context, nc_error *e)
+int nc_golden_tokenizer(const char *folder, const char *data, int (*gguf)(const char *file, nc_tokenizer **out, nc_error *e), nc_golden_fn *report, void *context, nc_error *e)
 {
-    struct run r = { folder, data, report, context };
+    struct run r = { folder, data, gguf, report, context };
     nc_arena *a = nc_arena_new();
     nc_json *golden = NULL;
     int status = nc_json_load(a, nc_path_join(a, folder, "golden.json"), &golden, e);

@@ -41,7 +41,7 @@ static void run_tree(const char *root, const char *data)
     assert_int_equal(nc_list_dir(a, root, &names, &count, &e), 0);
     for (int i = 0; i < count; i++) {
         t.folder = names[i];
-        assert_int_equal(nc_golden_tokenizer(nc_path_join(a, root, names[i]), data, report, &t, &e), 0);
+        assert_int_equal(nc_golden_tokenizer(nc_path_join(a, root, names[i]), data, NULL, report, &t, &e), 0);
     }
     printf("%s: %ld compared equal, %ld not, %ld files skipped\n", root, t.ok, t.failed, t.skipped);
     nc_arena_free(a);
