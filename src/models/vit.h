@@ -46,8 +46,8 @@ void nc_vit_block_weights(nc_model *m, nc_vit *c, const char *prefix);
 nc_dense nc_weight_dense(nc_model *m, const char *name, int64_t out, int64_t in, bool bias);
 nc_dense nc_weight_layer_norm(nc_model *m, const char *name, int64_t width);
 
-/* How positions enter attention: rotary rows (cos NULL: none). */
-typedef struct nc_vit_positions { nc_rope_rows rope; } nc_vit_positions;
+/* How positions enter attention: rotary rows (cos NULL: none), or the table of biases gathered from the learned one and the codes that find its rows (NULL: none). */
+typedef struct nc_vit_positions { nc_rope_rows rope; nc_value *taps, *share, *q_code, *k_code; int64_t bias_offset; } nc_vit_positions;
 nc_value *nc_vit_embed(const nc_vit *c, nc_build *b);
 nc_value *nc_vit_blocks(const nc_vit *c, nc_build *b, nc_value *x, int count, const nc_vit_positions *p, const char *prefix);    /* probes prefix.0 ... */
 nc_value *nc_dense_apply(nc_build *b, nc_value *x, nc_dense d);

@@ -132,6 +132,16 @@ nc_value *nc_vit_embed(const nc_vit *c, nc_build *b)
                                        : nc_gather_rows(b->g, table, nc_in(b, "vision.pos", NC_I32, "vision", 0)));
 }
 
+/* [H, relations], wide. */
+static nc_value *bias_of(const nc_vit *c, nc_build *b, const nc_vit_block *l, const nc_vit_positions *p)
+{
+    static const int swap[] = { 1, 0 };
+    nc_dtype wide = nc_graph_compute(b->g) == NC_F64 ? NC_F64 : NC_F32;
+    nc_value *own = l->bias ? nc_cast(b->g, nc_site_value(b, l->bias), wide) : NULL, *all = c->shared_bias ? nc_cast(b->g, nc_site_value(b, c->shared_bias), wide) : NULL;
+    nc_value *table = own && all ? nc_add(b->g, own, all) : own ? own : all;
+    return nc_permute(b->g, nc_gather_weighted(b->g, table, p->taps, p->share), swap);
+}
+
 static nc_value *attention(const nc_vit *c, nc_build *b, const nc_vit_block *l, nc_value *x, const nc_vit_positions *p)
 {
     const int A = c->width / c->heads;
@@ -141,7 +151,14 @@ static nc_value *attention(const nc_vit *c, nc_build *b, const nc_vit_block *l, 
         q = nc_rope_apply(b, nc_reshape(b->g, q, NC_SHAPE(q->shape.dim[0], c->heads, A)), p->rope);
         k = nc_rope_apply(b, nc_reshape(b->g, k, NC_SHAPE(k->shape.dim[0], c->heads, A)), p->rope);
     }
-    nc_value *y = nc_attend_heads(b, q, k, v, &(nc_attend){ .heads = c->heads, .kv_heads = c->heads, .head_dim = A, .spans = nc_in_spans(b, "vision") });
+    nc_attend a = { .heads = c->heads, .kv_heads = c->heads, .head_dim = A, .spans = nc_in_spans(b, "vision") };
+    if (p && p->taps) {
+        a.bias = bias_of(c, b, l, p);
+        a.q_code = p->q_code;
+        a.k_code = p->k_code;
+        a.bias_offset = p->bias_offset;
+    }
+    nc_value *y = nc_attend_heads(b, q, k, v, &a);
     return nc_point(b, nc_dense_apply(b, y, l->o), "attn.out");
 }
 
