@@ -1,20 +1,50 @@
-/* verify_pair.c - CLIP and SigLIP: both towers, the compared vectors, the contrastive loss and its training. */
+/* verify_pair.c - CLIP, SigLIP and SigLIP 2: both towers, the compared vectors, the contrastive loss and its training. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "cli/verify.h"
 
-struct pairs { nc_seq *seq; nc_media *media; nc_pixels *pixels; bool *padded; int count; int64_t width; };
+struct pairs { nc_seq *seq; nc_media *media; nc_pixels *pixels; bool *padded, *padded_patch; int count; int64_t width, patches; };     /* patches: slots of each picture, 0: no padding */
+
+/* NaFlex: rows of patches padded to one number, and each picture's grid. */
+static int gather_patches(nc_verify *v, const nc_stored *pixels, struct pairs *out, nc_error *e)
+{
+    const nc_stored *shapes = nc_verify_has(v, "in.spatial_shapes") ? nc_verify_tensor(v, "in.spatial_shapes") : NULL;
+    nc_vision_info info = { 0 };
+    const nc_site *patch = nc_model_site(v->f32->model, "vision_model.embeddings.patch_embedding.weight");
+    int64_t slots = pixels->shape.dim[1], width = pixels->shape.dim[2];
+    while (patch && (info.patch_size + 1) * (info.patch_size + 1) * 3 <= width)
+        info.patch_size++;
+    if (!shapes || shapes->shape.rank != 2 || shapes->shape.dim[0] != out->count || shapes->shape.dim[1] != 2 || info.patch_size * info.patch_size * 3 != width)
+        return nc_fail(e, NC_EFORMAT, "%s: in.pixel_values as patches needs in.spatial_shapes [pictures, 2]", v->folder);
+    int32_t *grid = nc_verify_ints(v->arena, shapes);
+    out->patches = slots;
+    out->padded_patch = NC_NEW_ARRAY(v->arena, bool, out->count * slots + 1);
+    for (int i = 0; i < out->count; i++) {
+        int down = grid[2 * i], across = grid[2 * i + 1];
+        if (down < 1 || across < 1 || down > slots || across > slots || (int64_t)down * across > slots)
+            return nc_fail(e, NC_EFORMAT, "%s: a grid of %d x %d in %lld slots", v->folder, down, across, (long long)slots);
+        float *picture = NC_NEW_ARRAY(v->arena, float, down * across * width);
+        nc_picture_of_patches((const float *)pixels->data + i * slots * width, down, across, info.patch_size, 3, picture);
+        out->pixels[i] = (nc_pixels){ picture, 3, down * info.patch_size, across * info.patch_size };
+        for (int64_t j = down * across; j < slots; j++)
+            out->padded_patch[i * slots + j] = true;
+    }
+    return 0;
+}
 
 static int gather(nc_verify *v, const char *ids_name, struct pairs *out, nc_error *e)
 {
     const nc_stored *ids = nc_verify_tensor(v, "%s", ids_name), *mask = nc_safetensors_find(v->tensors, "in.attention_mask"), *pixels = nc_verify_tensor(v, "in.pixel_values");
-    if (!ids || !pixels || ids->shape.rank != 2 || pixels->shape.rank != 4)
+    if (!ids || !pixels || ids->shape.rank != 2 || pixels->dtype != NC_F32 || (pixels->shape.rank != 4 && pixels->shape.rank != 3) || pixels->shape.dim[0] != ids->shape.dim[0])
         return nc_fail(e, NC_EFORMAT, "%s: no ids or pixels to run", v->folder);
     int n = (int)ids->shape.dim[0], width = (int)ids->shape.dim[1];
     const int64_t *dim = pixels->shape.dim;
     int32_t *all = nc_verify_ints(v->arena, ids);
-    *out = (struct pairs){ NC_NEW_ARRAY(v->arena, nc_seq, n), NC_NEW_ARRAY(v->arena, nc_media, n), NC_NEW_ARRAY(v->arena, nc_pixels, n), NC_NEW_ARRAY(v->arena, bool, n * width), n, width };
+    *out = (struct pairs){ .seq = NC_NEW_ARRAY(v->arena, nc_seq, n), .media = NC_NEW_ARRAY(v->arena, nc_media, n), .pixels = NC_NEW_ARRAY(v->arena, nc_pixels, n),
+                           .padded = NC_NEW_ARRAY(v->arena, bool, n * width), .count = n, .width = width };
+    if (pixels->shape.rank == 3)
+        NC_TRY(gather_patches(v, pixels, out, e));
     for (int i = 0; i < n; i++) {
         int live = width;
         for (int j = 0; mask && j < width; j++)
@@ -22,7 +52,8 @@ static int gather(nc_verify *v, const char *ids_name, struct pairs *out, nc_erro
                 out->padded[i * width + j] = true;
                 live = j < live ? j : live;
             }
-        out->pixels[i] = (nc_pixels){ (const float *)pixels->data + i * dim[1] * dim[2] * dim[3], (int)dim[1], (int)dim[2], (int)dim[3] };
+        if (!out->patches)
+            out->pixels[i] = (nc_pixels){ (const float *)pixels->data + i * dim[1] * dim[2] * dim[3], (int)dim[1], (int)dim[2], (int)dim[3] };
         out->media[i] = (nc_media){ .kind = NC_MEDIA_IMAGE, .frames = &out->pixels[i], .count = 1 };
         out->seq[i] = (nc_seq){ .ids = all + i * width, .count = live, .slot = -1, .media = &out->media[i], .media_count = 1 };
     }
@@ -53,14 +84,15 @@ static int run(nc_verify *v, const struct pairs *s, bool train, bool any_size, n
     return 0;
 }
 
-/* Text rows are packed without padding: spread them over the reference's padded rows before comparing. */
-static float *spread_text(nc_verify *v, const struct pairs *s, const float *packed, int64_t columns)
+/* Rows are packed without padding: spread them over the reference's padded ones before comparing. */
+static float *spread(nc_verify *v, const bool *padded, int64_t rows, const float *packed, int64_t columns)
 {
-    float *out = NC_NEW_ARRAY(v->arena, float, s->count * s->width * columns);
-    int64_t row = 0;
-    for (int i = 0; i < s->count; i++)
-        for (int j = 0; j < s->seq[i].count; j++, row++)
-            memcpy(out + (i * s->width + j) * columns, packed + row * columns, sizeof *out * (size_t)columns);
+    float *out = NC_NEW_ARRAY(v->arena, float, rows * columns + 1);
+    for (int64_t i = 0; i < rows; i++)
+        if (!padded[i]) {
+            memcpy(out + i * columns, packed, sizeof *out * (size_t)columns);
+            packed += columns;
+        }
     return out;
 }
 
@@ -73,10 +105,12 @@ static void compare(nc_verify *v, nc_program *p, const struct pairs *s)
         if (!want)
             continue;
         float *ours = nc_verify_probe(v->arena, p, name, &n);
-        int64_t columns = nc_shape_last(&want->shape);
+        int64_t columns = nc_shape_last(&want->shape), count = nc_shape_count(&want->shape);
         bool text = nc_starts_with(name, "hidden.text.") || !strcmp(name, "out.text.last_hidden_state");
-        if (text)
-            nc_verify_compare(v, name, want, spread_text(v, s, ours, columns), nc_shape_count(&want->shape), 2e-5, s->padded, columns);
+        bool patch = s->patches && (nc_starts_with(name, "hidden.vision.") || !strcmp(name, "out.last_hidden_state"));
+        const bool *padded = text ? s->padded : patch ? s->padded_patch : NULL;
+        if (padded)
+            nc_verify_compare(v, name, want, spread(v, padded, count / columns, ours, columns), count, 2e-5, padded, columns);
         else
             nc_verify_compare(v, name, want, ours, n, 2e-5, NULL, 1);
     }
@@ -115,7 +149,7 @@ static int check_interpolated(nc_verify *v, const struct pairs *all, nc_batch *b
     nc_pixels picture = { pixels->data, (int)pixels->shape.dim[1], (int)pixels->shape.dim[2], (int)pixels->shape.dim[3] };
     nc_media media = { .kind = NC_MEDIA_IMAGE, .frames = &picture, .count = 1 };
     nc_seq seq = { .ids = all->seq[0].ids, .count = all->seq[0].count, .slot = -1, .media = &media, .media_count = 1 };
-    struct pairs one = { &seq, &media, &picture, NULL, 1, seq.count };
+    struct pairs one = { .seq = &seq, .media = &media, .pixels = &picture, .count = 1, .width = seq.count };
     NC_TRY(nc_model_prepare(v->f32->model, batch, one.seq, 1, e));
     NC_TRY(run(v, &one, false, true, &p, batch, e));
     for (int i = 0; i < NC_COUNT(names); i++) {

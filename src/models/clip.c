@@ -1,4 +1,4 @@
-/* clip.c - CLIP (Radford et al. 2021) and SigLIP (Zhai et al. 2023): a vision and a text tower whose pooled vectors are compared.
+/* clip.c - CLIP (Radford et al. 2021), SigLIP (Zhai et al. 2023) and SigLIP 2 (Tschannen et al. 2025): a vision and a text tower whose pooled vectors are compared.
  *
  *   text:  x = token_embedding + position_embedding; blocks (CLIP causal, SigLIP bidirectional); final_layer_norm
  *          CLIP pools the row of the end token and projects; SigLIP pools the last row and applies `head`
@@ -9,9 +9,7 @@
  */
 #include "models/vision.h"
 
-#include <stdlib.h>
-
-typedef struct text_tower { nc_encoder encoder; bool is_clip; int vocab, positions, eos; nc_site *token, *position, *norm, *norm_b, *head, *head_b; } text_tower;
+typedef struct text_tower { nc_encoder encoder; bool is_clip; int vocab, positions, eos, pooled; nc_site *token, *position, *norm, *norm_b, *head, *head_b; } text_tower;
 typedef struct pair { bool is_clip; int projection; nc_model *text, *vision; nc_site *text_projection, *visual_projection, *scale, *bias; } pair;
 
 static void text_config(nc_model *m, text_tower *c, nc_config *r, const char *activation, double eps)
@@ -35,9 +33,9 @@ static void clip_text_config(nc_model *m, void *self, nc_config *r)
 
 static void siglip_text_config(nc_model *m, void *self, nc_config *r)
 {
-    static const char *const ignored[] = { "projection_size", NULL };
+    text_tower *c = self;
     text_config(m, self, r, "gelu_pytorch_tanh", 1e-6);
-    nc_config_ignore(r, ignored);
+    c->pooled = (int)nc_config_int(r, "projection_size", c->encoder.width);
 }
 
 static void text_weights(nc_model *m, void *self)
@@ -52,19 +50,20 @@ static void text_weights(nc_model *m, void *self)
     c->norm = nc_weight_norm(m, "final_layer_norm.weight", D);
     c->norm_b = nc_weight_bias(m, "final_layer_norm.bias", D);
     if (!c->is_clip) {
-        c->head = nc_weight_linear(m, "head.weight", D, D);
-        c->head_b = nc_weight_bias(m, "head.bias", D);
+        c->head = nc_weight_linear(m, "head.weight", c->pooled, D);
+        c->head_b = nc_weight_bias(m, "head.bias", c->pooled);
     }
 }
 
-static nc_value *text_pooled(const nc_model *m, nc_build *b)
+/* The vector of each text; count: what their number is called ("pictures" in pairs). */
+static nc_value *text_pooled(const nc_model *m, nc_build *b, const char *count, nc_value **rows)
 {
     const text_tower *c = m->self;
     nc_value *pos = nc_in(b, "text.pos", NC_I32, "tokens", 1);
     nc_value *x = nc_add(b->g, nc_embed(b, c->token, nc_in(b, "text.ids", NC_I32, "tokens", 0)), nc_embed(b, c->position, nc_reshape(b->g, pos, NC_SHAPE(pos->shape.dim[0]))));
     x = nc_encoder_blocks(&c->encoder, b, x, c->encoder.layers, nc_in_spans(b, "text"), "hidden.text");
-    x = nc_probe(b, nc_ln(b, x, c->norm, c->norm_b, c->encoder.eps), "out.text.last_hidden_state");
-    x = nc_gather_rows(b->g, x, nc_in(b, "pool.text", NC_I32, "pictures", 0));
+    *rows = nc_probe(b, nc_ln(b, x, c->norm, c->norm_b, c->encoder.eps), "out.text.last_hidden_state");
+    x = nc_gather_rows(b->g, *rows, nc_in(b, "pool.text", NC_I32, count, 0));
     return nc_probe(b, c->is_clip ? x : nc_linear(b, x, c->head, c->head_b), "out.text.pooled");
 }
 
@@ -128,19 +127,43 @@ static nc_value *pair_loss(const pair *c, nc_build *b, nc_value *per_text, nc_va
     return nc_affine(b->g, nc_sum_all(b->g, nc_unary_op(b->g, NC_SOFTPLUS, nc_unary_op(b->g, NC_NEG, z))), 1.0 / (double)n, 0);
 }
 
+static nc_value *unit(nc_build *b, nc_value *x)
+{
+    return nc_l2_norm(b->g, nc_cast(b->g, x, nc_graph_compute(b->g) == NC_F64 ? NC_F64 : NC_F32), 0);
+}
+
+static nc_value *image_vector(const pair *c, nc_build *b, nc_value **rows)
+{
+    nc_value *x = nc_vision_pooled(c->vision, b, "hidden.vision", rows);
+    return nc_probe(b, unit(b, c->is_clip ? nc_linear(b, x, c->visual_projection, NULL) : x), "out.image_embeds");
+}
+
+static nc_value *text_vector(const pair *c, nc_build *b, const char *count, nc_value **rows)
+{
+    nc_value *x = text_pooled(c->text, b, count, rows);
+    return nc_probe(b, unit(b, c->is_clip ? nc_linear(b, x, c->text_projection, NULL) : x), "out.text_embeds");
+}
+
+static void encode(const nc_model *m, const void *self, nc_build *b, nc_modality what, nc_encoded *out)
+{
+    (void)m;
+    out->pooled = what == NC_TEXTS ? text_vector(self, b, "sequences", &out->rows) : image_vector(self, b, &out->rows);
+}
+
+static void text_encode(const nc_model *m, const void *self, nc_build *b, nc_modality what, nc_encoded *out)
+{
+    (void)self;
+    (void)what;
+    out->pooled = text_pooled(m, b, "sequences", &out->rows);
+}
+
 static nc_value *outputs(const nc_model *m, const void *self, nc_build *b)
 {
     static const int swap[] = { 1, 0 };
     const pair *c = self;
+    nc_value *rows, *image = image_vector(c, b, &rows), *text = text_vector(c, b, "pictures", &rows);
+    nc_dtype wide = image->dtype;
     (void)m;
-    nc_value *image = nc_vision_pooled(c->vision, b, "hidden.vision"), *text = text_pooled(c->text, b);
-    if (c->is_clip) {
-        image = nc_linear(b, image, c->visual_projection, NULL);
-        text = nc_linear(b, text, c->text_projection, NULL);
-    }
-    nc_dtype wide = nc_graph_compute(b->g) == NC_F64 ? NC_F64 : NC_F32;
-    image = nc_probe(b, nc_l2_norm(b->g, nc_cast(b->g, image, wide), 0), "out.image_embeds");
-    text = nc_probe(b, nc_l2_norm(b->g, nc_cast(b->g, text, wide), 0), "out.text_embeds");
     nc_value *scale = nc_unary_op(b->g, NC_EXP, nc_cast(b->g, nc_site_value(b, c->scale), wide));
     nc_value *per_text = nc_mul(b->g, nc_matmul(b->g, text, false, image, true, wide), scale);
     if (c->bias)
@@ -167,35 +190,49 @@ static int pooled_row(const text_tower *c, const nc_seq *s)
     return best;
 }
 
-static int prepare(const nc_model *m, const void *self, nc_batch *batch, const nc_seq *seqs, int count, nc_error *e)
+static int prepare_texts(const text_tower *c, nc_batch *batch, const nc_seq *seqs, int count, nc_error *e)
 {
-    const pair *c = self;
-    const nc_vision *v = c->vision->self;
-    nc_pixels *pictures = nc_xcalloc((size_t)count + 1, sizeof *pictures);
-    (void)m;
     NC_TRY(nc_prepare_text(batch, seqs, count, e));
     int32_t *pooled = nc_batch_i32(batch, "pool.text", count, 1), row = 0;
-    float *eye = nc_batch_f32(batch, "pair.eye", count, count);
     nc_spans spans = nc_batch_spans(batch, "text");
-    int status = 0;
+    nc_batch_set_count(batch, "sequences", count);
     for (int i = 0; i < count; i++) {
-        if (seqs[i].media_count != 1 || seqs[i].media[0].count != 1)
-            status = nc_fail(e, NC_EINVAL, "pair %d has no picture or several", i);
-        else
-            pictures[i] = seqs[i].media[0].frames[0];
-        pooled[i] = row + pooled_row(c->text->self, &seqs[i]);
+        if (seqs[i].count > c->positions)
+            return nc_fail(e, NC_ELIMIT, "text %d has %d tokens, the model has positions for %d", i, seqs[i].count, c->positions);
+        pooled[i] = row + pooled_row(c, &seqs[i]);
         row += seqs[i].count;
         if (!c->is_clip)
             spans.span[i].sight = NC_SIGHT_FULL;
-        for (int j = 0; j < count; j++)
-            eye[i * count + j] = i == j;
     }
-    if (status == 0)
-        status = nc_prepare_pictures(batch, &v->info, pictures, count, e);
-    if (status == 0)
-        nc_prepare_pool(batch, v, count);
-    free(pictures);
-    return status;
+    return 0;
+}
+
+static int text_prepare(const nc_model *m, const void *self, nc_batch *batch, const nc_seq *seqs, int count, nc_error *e)
+{
+    (void)m;
+    return prepare_texts(self, batch, seqs, count, e);
+}
+
+/* Pairs, or texts alone, or pictures alone. */
+static int prepare(const nc_model *m, const void *self, nc_batch *batch, const nc_seq *seqs, int count, nc_error *e)
+{
+    const pair *c = self;
+    int texts = 0, pictures = 0;
+    (void)m;
+    for (int i = 0; i < count; i++) {
+        texts += seqs[i].count > 0;
+        pictures += seqs[i].media_count == 1 && seqs[i].media[0].count == 1;
+    }
+    if ((texts && texts != count) || (pictures && pictures != count) || (!texts && !pictures))
+        return nc_fail(e, NC_EINVAL, "%d texts and %d pictures in %d samples: every sample needs one of each, or all the same one", texts, pictures, count);
+    if (texts)
+        NC_TRY(prepare_texts(c->text->self, batch, seqs, count, e));
+    if (pictures)
+        NC_TRY(nc_vision_prepare(c->vision, c->vision->self, batch, seqs, count, e));
+    float *eye = nc_batch_f32(batch, "pair.eye", count, count);
+    for (int i = 0; i < count * count; i++)
+        eye[i] = i / count == i % count;
+    return 0;
 }
 
 static void capacity(const void *self, nc_build *b, int64_t pictures)
@@ -207,17 +244,12 @@ static void capacity(const void *self, nc_build *b, int64_t pictures)
 
 static const char *const ignored[] = { "*position_ids", NULL };
 
-const nc_family nc_family_clip_text_model = {
-    .name = "clip_text_model", .architectures = "CLIPTextModel", .size = sizeof(text_tower), .config = clip_text_config, .weights = text_weights, .ignored = ignored,
-};
-const nc_family nc_family_siglip_text_model = {
-    .name = "siglip_text_model", .architectures = "SiglipTextModel", .size = sizeof(text_tower), .config = siglip_text_config, .weights = text_weights, .ignored = ignored,
-};
-const nc_family nc_family_clip = {
-    .name = "clip", .architectures = "CLIPModel", .size = sizeof(pair), .config = clip_config, .weights = pair_weights, .ignored = ignored,
-    .prepare = prepare, .outputs = outputs, .capacity = capacity,
-};
-const nc_family nc_family_siglip = {
-    .name = "siglip", .architectures = "SiglipModel", .size = sizeof(pair), .config = siglip_config, .weights = pair_weights, .ignored = ignored,
-    .prepare = prepare, .outputs = outputs, .capacity = capacity,
-};
+#define TEXT_KIN .size = sizeof(text_tower), .weights = text_weights, .ignored = ignored, .prepare = text_prepare, .encode = text_encode, .reads_text = true
+#define PAIR_KIN .size = sizeof(pair), .weights = pair_weights, .ignored = ignored, .prepare = prepare, .encode = encode, .outputs = outputs, .capacity = capacity
+
+const nc_family nc_family_clip_text_model = { .name = "clip_text_model", .architectures = "CLIPTextModel", .config = clip_text_config, TEXT_KIN };
+const nc_family nc_family_siglip_text_model = { .name = "siglip_text_model", .architectures = "SiglipTextModel", .config = siglip_text_config, TEXT_KIN };
+const nc_family nc_family_siglip2_text_model = { .name = "siglip2_text_model", .architectures = "Siglip2TextModel", .config = siglip_text_config, TEXT_KIN };
+const nc_family nc_family_clip = { .name = "clip", .architectures = "CLIPModel", .config = clip_config, PAIR_KIN };
+const nc_family nc_family_siglip = { .name = "siglip", .architectures = "SiglipModel", .config = siglip_config, PAIR_KIN };
+const nc_family nc_family_siglip2 = { .name = "siglip2", .architectures = "Siglip2Model", .config = siglip_config, PAIR_KIN };

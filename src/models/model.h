@@ -22,6 +22,7 @@ typedef enum nc_position_filter { NC_POSITION_CUBIC, NC_POSITION_CUBIC_ANTIALIAS
 typedef struct nc_vision_info {
     int image_size, patch_size, channels, class_rows, layers, hidden_size, register_rows;
     nc_position_filter position_filter;      /* how the table of positions is resized for other grids */
+    bool channels_last;                      /* a patch is [patch, patch, channels], else [channels, patch, patch] */
 } nc_vision_info;
 
 /* What an encoder makes of a step's pictures or texts: rows after its closing norm (conv nets: maps [n,C,H,W]), and for each picture or text one vector and, where its
@@ -124,6 +125,10 @@ nc_value *nc_model_loss(const nc_model *m, nc_build *b);
 /* Pictures of another size than the tower's (multiples of patch_size) fill "vision.taps" and "vision.share" [vision, nc_position_taps]: weights over the position
  * table as torch's interpolate gives them with corners not aligned (cubic: a = -0.75; antialiased a = -0.5), for programs built with any_size. */
 int nc_prepare_pictures(nc_batch *batch, const nc_vision_info *info, const nc_pixels *pictures, int count, nc_error *e);
+/* The same for one picture a sequence, and the count "pictures". */
+int nc_prepare_samples(nc_batch *batch, const nc_vision_info *info, const nc_seq *seqs, int count, nc_error *e);
+/* A picture [channels, height, width] from its patches as rows [patch, patch, channels] (a NaFlex processor's). */
+void nc_picture_of_patches(const float *rows, int down, int across, int patch, int channels, float *out);
 int nc_position_taps(const nc_vision_info *info);
 /* The taps of patch (y, x) of a down x across grid; those not set are left. */
 void nc_position_tap(const nc_vision_info *info, int y, int x, int down, int across, int32_t *taps, float *share);

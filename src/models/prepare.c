@@ -111,6 +111,29 @@ static void cut_patches(float *out, const nc_pixels *p, int patch)
                     memcpy(out, p->data + ((size_t)c * (size_t)p->height + (size_t)(y * patch + i)) * (size_t)p->width + (size_t)(x * patch), sizeof *out * (size_t)patch);
 }
 
+/* The same as [patch, patch, channels]. */
+static void cut_patches_last(float *out, const nc_pixels *p, int patch)
+{
+    int down = p->height / patch, across = p->width / patch;
+    for (int y = 0; y < down; y++)
+        for (int x = 0; x < across; x++)
+            for (int i = 0; i < patch; i++)
+                for (int j = 0; j < patch; j++)
+                    for (int c = 0; c < p->channels; c++)
+                        *out++ = p->data[((size_t)c * (size_t)p->height + (size_t)(y * patch + i)) * (size_t)p->width + (size_t)(x * patch + j)];
+}
+
+void nc_picture_of_patches(const float *rows, int down, int across, int patch, int channels, float *out)
+{
+    size_t height = (size_t)(down * patch), width = (size_t)(across * patch);
+    for (int y = 0; y < down; y++)
+        for (int x = 0; x < across; x++)
+            for (int i = 0; i < patch; i++)
+                for (int j = 0; j < patch; j++)
+                    for (int c = 0; c < channels; c++)
+                        out[((size_t)c * height + (size_t)(y * patch + i)) * width + (size_t)(x * patch + j)] = *rows++;
+}
+
 struct grid { int down, across, rows; };
 
 static int grid_of(const nc_vision_info *info, const nc_pixels *p, struct grid *g, nc_error *e)
@@ -159,13 +182,30 @@ int nc_prepare_pictures(nc_batch *batch, const nc_vision_info *info, const nc_pi
     int patch = 0, row = 0;
     for (int i = 0; i < count; i++) {
         NC_TRY(grid_of(info, &pictures[i], &g, e));
-        cut_patches(table + patch * width, &pictures[i], info->patch_size);
+        (info->channels_last ? cut_patches_last : cut_patches)(table + patch * width, &pictures[i], info->patch_size);
         picture_rows(info, &g, patch, from + row, class + row, pos + row, taps + n * row, share + n * row);
         nc_batch_add_span(batch, "vision", (nc_span){ .q_row = row, .q_rows = g.rows, .k_row = row, .k_rows = g.rows, .slot = -1, .sight = NC_SIGHT_FULL });
         patch += g.down * g.across;
         row += g.rows;
     }
     return 0;
+}
+
+int nc_prepare_samples(nc_batch *batch, const nc_vision_info *info, const nc_seq *seqs, int count, nc_error *e)
+{
+    nc_pixels *pictures = nc_xcalloc((size_t)count + 1, sizeof *pictures);
+    int status = 0;
+    for (int i = 0; i < count && status == 0; i++) {
+        if (seqs[i].media_count != 1 || seqs[i].media[0].count != 1)
+            status = nc_fail(e, NC_EINVAL, "sample %d has no picture or several", i);
+        else
+            pictures[i] = seqs[i].media[0].frames[0];
+    }
+    if (status == 0)
+        status = nc_prepare_pictures(batch, info, pictures, count, e);
+    free(pictures);
+    nc_batch_set_count(batch, "pictures", count);
+    return status;
 }
 
 void nc_capacity_pictures(nc_build *b, const nc_vision_info *info, int64_t pictures)

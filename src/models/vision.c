@@ -1,10 +1,10 @@
-/* vision.c - clip_vision_model (Radford et al. 2021) and siglip_vision_model (Zhai et al. 2023).
+/* vision.c - clip_vision_model (Radford et al. 2021), siglip_vision_model (Zhai et al. 2023) and siglip2_vision_model (Tschannen et al. 2025, NaFlex).
  *
  *   x = patch_embedding(patches) [+ class_embedding in front] + position_embedding;  CLIP: x = pre_layrnorm x;  blocks;  post_layernorm
  *   CLIP pools post_layernorm of the class row; SigLIP pools by attention of a learned probe over post_layernorm of all rows.
  *
  * Easy to get wrong: CLIP's patch embedding has no bias, SigLIP's has one; "pre_layrnorm" is spelled so; feature layers are counted before post_layernorm; the head's attention
- * holds q, k and v in one in_proj_weight.
+ * holds q, k and v in one in_proj_weight; SigLIP 2 resizes its positions to every picture's own grid, linear with antialias, and its patches have the channel fastest.
  */
 #include "models/vision.h"
 
@@ -39,6 +39,24 @@ static void siglip_config(nc_model *m, void *self, nc_config *r)
     c->use_head = nc_config_bool(r, "vision_use_head", true);
 }
 
+/* NaFlex: the table of positions is a square of num_patches. */
+static void siglip2_config(nc_model *m, void *self, nc_config *r)
+{
+    nc_vision *c = self;
+    int side = 0, patches = (int)nc_config_int(r, "num_patches", 256);
+    nc_encoder_config(r, &c->encoder, "gelu_pytorch_tanh", 1e-6);
+    while ((side + 1) * (side + 1) <= patches && side < 4096)
+        side++;
+    c->info = (nc_vision_info){ .patch_size = (int)nc_config_int(r, "patch_size", 16), .channels = (int)nc_config_int(r, "num_channels", 3), .layers = c->encoder.layers,
+                                .hidden_size = c->encoder.width, .position_filter = NC_POSITION_LINEAR_ANTIALIAS, .channels_last = true };
+    c->info.image_size = side * c->info.patch_size;
+    c->naflex = true;
+    c->use_head = nc_config_bool(r, "vision_use_head", true);
+    m->hidden_size = c->encoder.width;
+    if (side < 1 || side * side != patches || c->info.patch_size < 1)
+        nc_config_mistake(r, "num_patches %d of size %d: they must make a square", patches, c->info.patch_size);
+}
+
 static void head_weights(nc_model *m, nc_vision *c)
 {
     const int D = c->encoder.width, F = c->encoder.inner;
@@ -66,7 +84,8 @@ static void weights(nc_model *m, void *self)
         c->class_embedding = nc_weight(m, 0, NC_INIT_NORMAL, "class_embedding", 1, D, 0, 0);
         c->class_embedding->file_shape = NC_SHAPE(D);
     }
-    c->patch = nc_weight_conv(m, "patch_embedding.weight", D, c->info.channels, P, P);
+    c->patch = c->naflex ? nc_weight_linear(m, "patch_embedding.weight", D, (int64_t)c->info.channels * P * P)
+                         : nc_weight_conv(m, "patch_embedding.weight", D, c->info.channels, P, P);
     c->patch_b = c->is_clip ? NULL : nc_weight_bias(m, "patch_embedding.bias", D);
     c->position = nc_weight_table(m, "position_embedding.weight", side * side + c->info.class_rows, D);
     nc_weight_scope(m, "vision_model.");
@@ -92,9 +111,10 @@ static nc_value *embed(const nc_vision *c, nc_build *b)
         x = nc_splice_rows(b->g, x, nc_site_value(b, c->class_embedding), nc_in(b, "vision.class", NC_I32, "vision", 0));
     }
     const char *rows = c->is_clip ? "vision" : "patches";
-    nc_value *position = b->any_size ? nc_gather_weighted(b->g, nc_site_value(b, c->position), nc_in(b, "vision.taps", NC_I32, rows, 16), nc_in(b, "vision.share", NC_F32, rows, 16))
-                                     : nc_embed(b, c->position, nc_in(b, "vision.pos", NC_I32, rows, 0));
-    x = nc_add(b->g, x, position);
+    const int taps = nc_position_taps(&c->info);
+    nc_value *table = nc_site_value(b, c->position);
+    x = nc_add(b->g, x, b->any_size || c->naflex ? nc_gather_weighted(b->g, table, nc_in(b, "vision.taps", NC_I32, rows, taps), nc_in(b, "vision.share", NC_F32, rows, taps))
+                                                 : nc_embed(b, c->position, nc_in(b, "vision.pos", NC_I32, rows, 0)));
     return c->is_clip ? nc_ln(b, x, c->pre, c->pre_b, c->encoder.eps) : x;
 }
 
@@ -145,39 +165,46 @@ static nc_value *attention_pool(const nc_vision *c, nc_build *b, nc_value *x)
     return nc_add(b->g, y, nc_mlp(b, c->encoder.activation, nc_ln(b, y, c->head_ln, c->head_lnb, c->encoder.eps), c->fc1, c->fc1b, c->fc2, c->fc2b));
 }
 
-nc_value *nc_vision_pooled(const nc_model *m, nc_build *b, const char *probe_prefix)
+nc_value *nc_vision_pooled(const nc_model *m, nc_build *b, const char *probe_prefix, nc_value **rows)
 {
     const nc_vision *c = m->self;
     nc_value *x = vision(m, c, b, -1, probe_prefix);
     if (c->is_clip) {
-        nc_probe(b, x, "out.last_hidden_state");
+        *rows = nc_probe(b, x, "out.last_hidden_state");
         x = nc_gather_rows(b->g, x, nc_in(b, "pool.rows", NC_I32, "pictures", 0));
         return nc_probe(b, nc_ln(b, x, c->post, c->post_b, c->encoder.eps), "out.pooled");
     }
-    x = nc_probe(b, nc_ln(b, x, c->post, c->post_b, c->encoder.eps), "out.last_hidden_state");
+    *rows = x = nc_probe(b, nc_ln(b, x, c->post, c->post_b, c->encoder.eps), "out.last_hidden_state");
     return c->use_head ? nc_probe(b, attention_pool(c, b, x), "out.pooled") : x;
 }
 
-void nc_prepare_pool(nc_batch *batch, const nc_vision *c, int pictures)
+int nc_vision_prepare(const nc_model *m, const void *self, nc_batch *batch, const nc_seq *seqs, int count, nc_error *e)
 {
-    int32_t *at = nc_batch_i32(batch, "pool.rows", pictures, 1);
+    const nc_vision *c = self;
+    (void)m;
+    NC_TRY(nc_prepare_samples(batch, &c->info, seqs, count, e));
+    int32_t *at = nc_batch_i32(batch, "pool.rows", count, 1);
     nc_spans spans = nc_batch_spans(batch, "vision");
-    nc_batch_set_count(batch, "pictures", pictures);
-    for (int i = 0; i < pictures && i < spans.count; i++) {
-        const nc_span *s = &spans.span[i];
-        at[i] = c->is_clip ? s->k_row : 0;
+    for (int i = 0; i < count; i++) {
+        const nc_span s = spans.span[i];
+        at[i] = c->is_clip ? s.k_row : 0;
         if (!c->is_clip)
-            nc_batch_add_span(batch, "pool", (nc_span){ .q_row = i, .q_rows = 1, .k_row = s->k_row, .k_rows = s->k_rows, .slot = -1, .sight = NC_SIGHT_FULL });
+            nc_batch_add_span(batch, "pool", (nc_span){ .q_row = i, .q_rows = 1, .k_row = s.k_row, .k_rows = s.k_rows, .slot = -1, .sight = NC_SIGHT_FULL });
     }
+    return 0;
+}
+
+static void encode(const nc_model *m, const void *self, nc_build *b, nc_modality what, nc_encoded *out)
+{
+    (void)self;
+    (void)what;
+    out->pooled = nc_vision_pooled(m, b, "hidden", &out->rows);
 }
 
 static const char *const ignored[] = { "*position_ids", NULL };
 
-const nc_family nc_family_clip_vision_model = {
-    .name = "clip_vision_model", .architectures = "CLIPVisionModel", .size = sizeof(nc_vision), .config = clip_config, .weights = weights, .ignored = ignored,
-    .vision = vision, .vision_info = info,
-};
-const nc_family nc_family_siglip_vision_model = {
-    .name = "siglip_vision_model", .architectures = "SiglipVisionModel", .size = sizeof(nc_vision), .config = siglip_config, .weights = weights, .ignored = ignored,
-    .vision = vision, .vision_info = info,
-};
+#define TOWER_KIN .size = sizeof(nc_vision), .weights = weights, .ignored = ignored, .prepare = nc_vision_prepare, .vision = vision, .vision_info = info, .encode = encode
+
+const nc_family nc_family_clip_vision_model = { .name = "clip_vision_model", .architectures = "CLIPVisionModel", .config = clip_config, TOWER_KIN };
+const nc_family nc_family_siglip_vision_model = { .name = "siglip_vision_model", .architectures = "SiglipVisionModel", .config = siglip_config, TOWER_KIN };
+const nc_family nc_family_siglip2_vision_model = { .name = "siglip2_vision_model", .architectures = "Siglip2VisionModel", .config = siglip2_config, TOWER_KIN };

@@ -3,8 +3,6 @@
  * Easy to get wrong: registers stand between the class row and the patches and have no position; masked patches are replaced before positions are added;
  * in a joined gate-and-up product the gate comes first.
  */
-#include <stdlib.h>
-
 #include "models/vit.h"
 
 /* ---- config and weights ---- */
@@ -218,24 +216,12 @@ nc_value *nc_mean_of_patches(nc_build *b, nc_value *x)
 
 int nc_prepare_vision(nc_batch *batch, const nc_vision_info *info, const nc_seq *seqs, int count, nc_error *e)
 {
-    nc_pixels *pictures = nc_xcalloc((size_t)count + 1, sizeof *pictures);
-    int status = 0, before = info->class_rows + info->register_rows;
-    for (int i = 0; i < count && status == 0; i++) {
-        if (seqs[i].media_count != 1 || seqs[i].media[0].count != 1)
-            status = nc_fail(e, NC_EINVAL, "sample %d has no picture or several", i);
-        else
-            pictures[i] = seqs[i].media[0].frames[0];
-    }
-    if (status == 0)
-        status = nc_prepare_pictures(batch, info, pictures, count, e);
-    free(pictures);
-    if (status < 0)
-        return status;
+    const int before = info->class_rows + info->register_rows;
+    NC_TRY(nc_prepare_samples(batch, info, seqs, count, e));
     int64_t rows = nc_batch_count(batch, "vision");
     int32_t *first = nc_batch_i32(batch, "first.rows", count, 1), *of = nc_batch_i32(batch, "mean.rows", rows, 1);
     float *share = nc_batch_f32(batch, "mean.share", rows, 1);
     nc_spans spans = nc_batch_spans(batch, "vision");
-    nc_batch_set_count(batch, "pictures", count);
     for (int i = 0; i < count; i++) {
         const nc_span *s = &spans.span[i];
         first[i] = s->k_row;
