@@ -138,12 +138,14 @@ int nc_verify_build(nc_verify *v, nc_loaded *l, nc_dtype compute, bool train, co
     nc_program *p = nc_program_new(&(nc_program_options){ .compute = compute, .training = train, .probes = true });
     nc_build *b = nc_program_build(p);
     b->balance = train && v->balance > 0;
-    nc_build_capacity(b, "tokens", nc_batch_count(batch, "tokens"));
-    nc_build_capacity(b, "scored", nc_batch_count(batch, "scored") + 1);
-    if (m->family->capacity)
-        m->family->capacity(m->self, b, pictures);
-    if (nc_batch_count(batch, "source") >= 0)
-        nc_build_capacity(b, "source", nc_batch_count(batch, "source"));
+    if (m->family->encoder) {
+        nc_build_capacities(b, batch);
+    } else {
+        nc_build_capacity(b, "tokens", nc_batch_count(batch, "tokens"));
+        nc_build_capacity(b, "scored", nc_batch_count(batch, "scored") + 1);
+        if (m->family->capacity)
+            m->family->capacity(m->self, b, pictures);
+    }
     nc_value *media = m->family->encoder ? nc_model_encoder(m, b) : m->family->tower && pictures ? nc_model_tower(m, b) : NULL, *loss = NULL;
     nc_value *h = nc_model_decoder(m, b, media);
     nc_head head;

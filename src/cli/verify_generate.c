@@ -14,7 +14,7 @@ static int build_cached(nc_verify *v, struct run *r, int capacity, nc_error *e)
     nc_build *b = nc_program_build(r->p);
     nc_build_capacity(b, "tokens", capacity);
     nc_build_capacity(b, "scored", 1);
-    if (m->family->capacity)
+    if (m->family->capacity && !m->family->encoder)
         m->family->capacity(m->self, b, r->pictures ? r->pictures : 1);
     nc_value *media = m->family->tower && !m->family->encoder && r->pictures ? nc_model_tower(m, b) : NULL;
     nc_value *h = nc_gather_rows(b->g, nc_model_decoder(m, b, media), nc_in(b, "score.rows", NC_I32, "scored", 0));
@@ -61,9 +61,7 @@ static int fill_cross(nc_verify *v, struct run *r, const nc_seq *from, nc_error 
     NC_TRY(nc_model_prepare(m, r->batch, &seq, 1, e));
     nc_program *p = nc_program_new(&(nc_program_options){ .compute = NC_F32, .cache = nc_kv_cache(r->cache) });
     nc_build *b = nc_program_build(p);
-    nc_build_capacity(b, "source", from->source_count);
-    if (m->family->capacity)
-        m->family->capacity(m->self, b, r->pictures ? r->pictures : 1);
+    nc_build_capacities(b, r->batch);
     m->family->cross(m, m->self, b, nc_model_encoder(m, b));
     int status = nc_program_finish(p, NULL, nc_pool_threads(v->pool), e);
     if (status == 0)

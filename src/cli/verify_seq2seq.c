@@ -1,13 +1,15 @@
-/* verify_seq2seq.c - encoders of text with a decoder: rows of both, the loss over the labels and its training, greedy text alone and in a batch.
+/* verify_seq2seq.c - encoders of text or of a picture with a decoder: rows of both, the loss over the labels and its training, greedy text alone and in a batch.
  *
- * The reference pads; here each row of the batch is a sequence of its own without its padding, and the encoder's rows of padding are not compared.
+ * The reference pads; here each row of the batch is a sequence of its own without its padding, and the encoder's rows of padding are not compared. A model of pictures has
+ * one of them, and its names are tower.hidden.k, encoder.last_hidden_state and decoder.hidden.k.
  */
+#include <math.h>
 #include <stdio.h>
 
 #include "cli/verify.h"
 
 enum { MAX_ROWS = 64 };
-struct rows { nc_seq seq[MAX_ROWS]; int count, width, steps; bool *padded; };     /* of the source: width columns; of the decoder: steps */
+struct rows { nc_seq seq[MAX_ROWS]; int count, width, steps, pictures; bool *padded; };     /* of the source: width columns; of the decoder: steps */
 
 static int gather(nc_verify *v, struct rows *r, nc_error *e)
 {
@@ -36,6 +38,53 @@ static int gather(nc_verify *v, struct rows *r, nc_error *e)
     return 0;
 }
 
+/* One picture and the answer that follows it. */
+static int gather_picture(nc_verify *v, struct rows *r, nc_error *e)
+{
+    const nc_stored *pixels = nc_verify_tensor(v, "in.pixel_values"), *text = nc_verify_tensor(v, "in.decoder_input_ids"), *labels = nc_verify_tensor(v, "train.labels");
+    if (!text || pixels->dtype != NC_F32 || pixels->shape.rank != 4 || pixels->shape.dim[0] != 1 || (labels && nc_shape_count(&labels->shape) != nc_shape_count(&text->shape)))
+        return nc_fail(e, NC_EFORMAT, "%s: in.pixel_values [1,C,H,W], in.decoder_input_ids and train.labels do not fit each other", v->folder);
+    int n = (int)nc_shape_count(&text->shape), counted = 0;
+    int32_t *target = labels ? nc_verify_ints(v->arena, labels) : NULL;
+    for (int i = 0; target && i < n; i++) {
+        target[i] = target[i] < 0 ? -1 : target[i];
+        counted += target[i] >= 0;
+    }
+    nc_pixels *frame = NC_NEW(v->arena, nc_pixels);
+    nc_media *media = NC_NEW(v->arena, nc_media);
+    *frame = (nc_pixels){ pixels->data, (int)pixels->shape.dim[1], (int)pixels->shape.dim[2], (int)pixels->shape.dim[3] };
+    *media = (nc_media){ .kind = NC_MEDIA_IMAGE, .frames = frame, .count = 1 };
+    *r = (struct rows){ .count = 1, .steps = n, .pictures = 1 };
+    r->seq[0] = (nc_seq){ .ids = nc_verify_ints(v->arena, text), .count = n, .slot = -1, .targets = target, .weight = 1.0f / (float)counted, .media = media, .media_count = 1 };
+    return 0;
+}
+
+/* Pixels made from the picture beside the checkpoint may differ by 0.03 from what the model is fed (a level or two of 255 in single ones). */
+static int check_pixels(nc_verify *v, nc_error *e)
+{
+    const char *path = nc_json_string(nc_json_get(v->golden, "image_file"), NULL);
+    const nc_stored *want = nc_verify_tensor(v, "in.pixel_values");
+    nc_image image = { 0 };
+    nc_features f = { 0 };
+    if (!path || !v->f32->image)
+        return 0;
+    NC_TRY(nc_image_load(nc_path_join(v->arena, v->folder, path), NULL, &image, e));
+    int status = nc_processor_images(v->f32->image, v->arena, &image, 1, &f, e);
+    nc_image_free(&image);
+    NC_TRY(status);
+    const nc_feature *pixels = nc_features_get(&f, "pixel_values");
+    int64_t n = nc_shape_count(&want->shape), ours = pixels ? 1 : 0;
+    for (int i = 0; pixels && i < pixels->rank; i++)
+        ours *= pixels->shape[i];
+    if (ours != n)
+        return nc_fail(e, NC_EFORMAT, "%s: the processor makes %lld values of %s, in.pixel_values has %lld", v->folder, (long long)ours, path, (long long)n);
+    double worst = 0;
+    for (int64_t i = 0; i < n; i++)
+        worst = fmax(worst, fabs((double)((const float *)want->data)[i] - (double)pixels->f32[i]));
+    nc_verify_add(v, "in.pixel_values", worst, worst, 0.03, "absolute, from the picture");
+    return 0;
+}
+
 /* Rows of the sources, which lie packed, at their places among the padding. */
 static float *spread(nc_verify *v, const struct rows *r, const float *packed, int64_t columns)
 {
@@ -46,10 +95,19 @@ static float *spread(nc_verify *v, const struct rows *r, const float *packed, in
     return out;
 }
 
+static const char *golden_name(nc_verify *v, const struct rows *r, const char *probe)
+{
+    if (!strcmp(probe, "logits"))
+        return "out.logits";
+    if (r->pictures && !strcmp(probe, "out.last_hidden_state"))
+        return "tower.last";
+    return r->pictures && nc_starts_with(probe, "hidden.") ? nc_arena_printf(v->arena, "tower.%s", probe) : probe;
+}
+
 static void compare(nc_verify *v, nc_program *p, const struct rows *r)
 {
     for (int i = 0; i < nc_program_probes(p); i++) {
-        const char *name = nc_program_probe_name(p, i), *golden = strcmp(name, "logits") ? name : "out.logits";
+        const char *name = nc_program_probe_name(p, i), *golden = golden_name(v, r, name);
         const nc_stored *want = strcmp(name, "loss") && nc_verify_has(v, golden) ? nc_verify_tensor(v, "%s", golden) : NULL;
         int64_t n = 0, columns = want ? nc_shape_last(&want->shape) : 0;
         float *ours = want ? nc_verify_probe(v->arena, p, name, &n) : NULL;
@@ -66,7 +124,7 @@ static int check_forward(nc_verify *v, const struct rows *r, nc_error *e)
 {
     nc_batch *batch = nc_batch_new();
     nc_program *p = NULL;
-    int status = nc_verify_build(v, v->f32, NC_F32, false, r->seq, r->count, 0, &p, batch, e);
+    int status = nc_verify_build(v, v->f32, NC_F32, false, r->seq, r->count, r->pictures, &p, batch, e);
     if (status == 0)
         compare(v, p, r);
     nc_program_free(p);
@@ -77,21 +135,37 @@ static int check_forward(nc_verify *v, const struct rows *r, nc_error *e)
 static int check_training(nc_verify *v, const struct rows *r, nc_error *e)
 {
     nc_batch *batch = nc_batch_new();
-    int status = nc_verify_build(v, v->f32, NC_F32, true, r->seq, r->count, 0, &v->program, batch, e);
+    int status = nc_verify_build(v, v->f32, NC_F32, true, r->seq, r->count, r->pictures, &v->program, batch, e);
     if (status == 0)
         status = nc_verify_train(v, v->program, batch, e);
     nc_batch_free(batch);
     return status;
 }
 
-/* Greedy text begins with the id that golden.json states. */
+/* Greedy text begins with what golden.json states: one id or a few. */
+static int decoder_prompt(nc_verify *v, int32_t *ids, int room, int *count, nc_error *e)
+{
+    const nc_json *list = nc_json_get(v->golden, "decoder_prompt_ids"), *start = nc_json_path(v->golden, "generate.decoder_start_token_id");
+    *count = 0;
+    NC_JSON_EACH(item, list)
+        if (*count < room)
+            ids[(*count)++] = (int32_t)nc_json_int(item, -1);
+    if (start)
+        ids[(*count)++] = (int32_t)nc_json_int(start, -1);
+    for (int i = 0; i < *count; i++)
+        if (ids[i] < 0)
+            *count = 0;
+    return *count ? 0 : nc_fail(e, NC_EFORMAT, "%s: golden.json does not say what the decoder's text begins with", v->folder);
+}
+
 static int check_text(nc_verify *v, const struct rows *r, nc_error *e)
 {
     const nc_stored *batch = nc_verify_tensor(v, "generate.batch_ids");
-    const int32_t start = (int32_t)nc_json_int(nc_json_path(v->golden, "generate.decoder_start_token_id"), -1);
-    if (start < 0)
-        return nc_fail(e, NC_EFORMAT, "%s: golden.json has no generate.decoder_start_token_id", v->folder);
-    nc_seq from = { .ids = &start, .count = 1, .slot = -1, .source = r->seq[0].source, .source_count = r->seq[0].source_count };
+    nc_seq from = r->seq[0];
+    int32_t start[16];
+    NC_TRY(decoder_prompt(v, start, NC_COUNT(start), &from.count, e));
+    from.ids = start;
+    from.targets = NULL;
     NC_TRY(nc_verify_generate_from(v, &from, e));
     if (!batch)
         return 0;
@@ -111,7 +185,9 @@ static int check_text(nc_verify *v, const struct rows *r, nc_error *e)
 static int run_all(nc_verify *v, nc_error *e)
 {
     struct rows r;
-    NC_TRY(gather(v, &r, e));
+    NC_TRY(nc_verify_has(v, "in.input_ids") ? gather(v, &r, e) : gather_picture(v, &r, e));
+    if (r.pictures)
+        NC_TRY(check_pixels(v, e));
     NC_TRY(check_forward(v, &r, e));
     if (nc_verify_has(v, "generate.new_ids"))
         NC_TRY(check_text(v, &r, e));
@@ -120,7 +196,7 @@ static int run_all(nc_verify *v, nc_error *e)
 
 static bool takes(const nc_verify *v)
 {
-    return v->f32->model->family->encoder != NULL && nc_verify_has(v, "in.input_ids") && !nc_verify_has(v, "in.pixel_values");
+    return v->f32->model->family->encoder != NULL && nc_verify_has(v, "in.input_ids") != nc_verify_has(v, "in.pixel_values");
 }
 
 const nc_verify_kind nc_verify_kind_seq2seq = { "seq2seq", takes, run_all };
