@@ -210,7 +210,7 @@ static int byte_level(const vocab *v, nc_json *tree, nc_error *e)
     /* Without special tokens around a text: the library's usual post-processor, whose offsets leave out the blank before a word. */
     const bool begins = nc_gguf_bool(v->g, "tokenizer.ggml.add_bos_token", false), ends = nc_gguf_bool(v->g, "tokenizer.ggml.add_eos_token", false);
     nc_json *post = typed(v->a, "ByteLevel");
-    flag(v->a, post, "add_prefix_space", false);
+    flag(v->a, post, "add_prefix_space", true);
     flag(v->a, post, "trim_offsets", true);
     flag(v->a, post, "use_regex", false);
     nc_json_set(v->a, tree, "post_processor", begins || ends ? post_processor(v, begins, id_of(v, "bos"), ends, id_of(v, "eos")) : post);

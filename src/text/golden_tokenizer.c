@@ -315,6 +315,8 @@ static void run_real(const struct run *r, nc_arena *a, const nc_json *golden)
             continue;
         }
         unsigned flags = nc_starts_with(library, "sentencepiece") ? NC_ENCODE_PLAIN | NC_ENCODE_BYTES : nc_starts_with(library, "tiktoken") ? NC_ENCODE_PLAIN : 0;
+        if (strstr(nc_json_string(nc_json_get(item, "note"), ""), "no special tokens registered"))
+            flags |= NC_ENCODE_PLAIN;
         nc_tokenizer *t = NULL;
         nc_error e = { 0 };
         const nc_json *config = config_for(a, item->key.p);
