@@ -9,6 +9,48 @@
 
 enum { MAX_MEDIA = 8 };
 struct media { nc_media item[MAX_MEDIA]; int count, pictures, images; };     /* pictures: what the tower's work is counted in */
+struct seen { nc_visual item[MAX_MEDIA]; int count, frames; };               /* the same media from the files; frames of all */
+
+/* ---- from the files beside the checkpoint ---- */
+
+static int load_frames(nc_verify *v, const nc_json *paths, nc_image *frames, int count, nc_error *e)
+{
+    for (int i = 0; i < count; i++) {
+        const nc_json *path = paths->type == NC_JSON_ARRAY ? nc_json_at(paths, i) : paths;
+        NC_TRY(nc_image_load(nc_path_join(v->arena, v->folder, nc_json_string(path, "")), NULL, &frames[i], e));
+    }
+    return 0;
+}
+
+/* What the processor was told of a video beside its frames. */
+static nc_visual_times times_of(nc_verify *v, int count)
+{
+    const nc_json *data = nc_json_path(v->golden, "video_arguments.video_metadata"), *indices = nc_json_get(data, "frames_indices");
+    double fps = nc_json_double(nc_json_get(data, "fps"), 0), total = nc_json_double(nc_json_get(data, "total_num_frames"), count);
+    double *seconds = NC_NEW_ARRAY(v->arena, double, count + 1);
+    if (!(fps > 0))
+        return (nc_visual_times){ NULL, 0 };
+    for (int i = 0; i < count; i++)
+        seconds[i] = (indices ? nc_json_double(nc_json_at(indices, i), i) : i) / fps;
+    return (nc_visual_times){ seconds, count / total * fps };
+}
+
+/* One medium of the messages through the folder's processors. */
+static int see(nc_verify *v, const nc_json *part, nc_visual *out, nc_error *e)
+{
+    const nc_json *path = nc_json_get(part, "path");
+    bool is_video = !strcmp(nc_json_string(nc_json_get(part, "type"), ""), "video");
+    int count = nc_json_is(path, NC_JSON_ARRAY) ? path->count : 1;
+    nc_image *frames = NC_NEW_ARRAY(v->arena, nc_image, count + 1);
+    nc_visual_times t = times_of(v, count);
+    int status = path ? load_frames(v, path, frames, count, e) : nc_fail(e, NC_EFORMAT, "%s: golden.json names a medium without its path", v->folder);
+    if (status == 0)
+        status = is_video ? nc_visual_of_frames(v->f32->image, v->f32->video, v->arena, frames, count, &t, v->folder, out, e)
+                          : nc_visual_of_image(v->f32->image, v->arena, &frames[0], v->folder, out, e);
+    for (int i = 0; i < count; i++)
+        nc_image_free(&frames[i]);
+    return status;
+}
 
 static void add(nc_verify *v, struct media *m, const nc_stored *t, int kind, int first, int frames)
 {
@@ -75,17 +117,26 @@ static void add_tiles(nc_verify *v, struct media *m, const nc_stored *t, int k)
 }
 
 /* Media in the order the messages name them. Pictures of one tensor follow each other; a video is one tensor [1, frames, 3, H, W]. */
-static int gather(nc_verify *v, struct media *m, nc_error *e)
+static int gather(nc_verify *v, const struct seen *seen, struct media *m, nc_error *e)
 {
     const nc_stored *images = nc_verify_tensor(v, "in.pixel_values"), *videos = nc_verify_tensor(v, "in.pixel_values_videos");
-    int image = 0, video = 0, images_left = images ? (int)images->shape.dim[0] : 0;
+    bool tiled = images && images->shape.rank == 4 && seen->frames == images->shape.dim[0] && !videos;
+    int first = 0, image = 0, video = 0, images_left = images ? (int)images->shape.dim[0] : 0;
     *m = (struct media){ 0 };
+    if (images && images->shape.rank == 4 && nc_json_get(v->golden, "image_file"))
+        add(v, m, images, NC_MEDIA_IMAGE, 0, images_left);
     NC_JSON_EACH(message, nc_json_get(v->golden, "messages"))
         NC_JSON_EACH(part, nc_json_get(message, "content")) {
             const char *type = nc_json_string(nc_json_get(part, "type"), "");
+            if (!strcmp(type, "text"))
+                continue;
             if (m->count == MAX_MEDIA)
                 return nc_fail(e, NC_ELIMIT, "%s: more than %d media", v->folder, MAX_MEDIA);
-            if (!strcmp(type, "image") && image < images_left && images->shape.rank == 4)
+            if (tiled && m->count < seen->count) {                   /* tiles and frames of all media in one tensor, as many each as the processor makes of the files */
+                const nc_visual *one = &seen->item[m->count];
+                add(v, m, images, one->is_video ? NC_MEDIA_VIDEO : NC_MEDIA_IMAGE, first, one->frames);
+                first += one->frames;
+            } else if (!strcmp(type, "image") && image < images_left && images->shape.rank == 4)
                 add(v, m, images, NC_MEDIA_IMAGE, image++, 1);
             else if (!strcmp(type, "image") && image < images_left && images->shape.rank == 5)
                 add_tiles(v, m, images, image++);
@@ -95,7 +146,7 @@ static int gather(nc_verify *v, struct media *m, nc_error *e)
                 NC_TRY(add_patches(v, m, NC_MEDIA_VIDEO, video++, e));
             else if (!strcmp(type, "video") && videos && videos->shape.rank == 5)
                 add(v, m, videos, NC_MEDIA_VIDEO, 0, (int)videos->shape.dim[1]);
-            else if (strcmp(type, "text"))
+            else
                 return nc_fail(e, NC_EFORMAT, "%s: golden.json names more media than golden.safetensors has pixels", v->folder);
         }
     return 0;
@@ -220,47 +271,6 @@ static int check_training(nc_verify *v, const struct media *m, nc_error *e)
     return status;
 }
 
-/* ---- from the files beside the checkpoint ---- */
-
-static int load_frames(nc_verify *v, const nc_json *paths, nc_image *frames, int count, nc_error *e)
-{
-    for (int i = 0; i < count; i++) {
-        const nc_json *path = paths->type == NC_JSON_ARRAY ? nc_json_at(paths, i) : paths;
-        NC_TRY(nc_image_load(nc_path_join(v->arena, v->folder, nc_json_string(path, "")), NULL, &frames[i], e));
-    }
-    return 0;
-}
-
-/* What the processor was told of a video beside its frames. */
-static nc_visual_times times_of(nc_verify *v, int count)
-{
-    const nc_json *data = nc_json_path(v->golden, "video_arguments.video_metadata"), *indices = nc_json_get(data, "frames_indices");
-    double fps = nc_json_double(nc_json_get(data, "fps"), 0), total = nc_json_double(nc_json_get(data, "total_num_frames"), count);
-    double *seconds = NC_NEW_ARRAY(v->arena, double, count + 1);
-    if (!(fps > 0))
-        return (nc_visual_times){ NULL, 0 };
-    for (int i = 0; i < count; i++)
-        seconds[i] = (indices ? nc_json_double(nc_json_at(indices, i), i) : i) / fps;
-    return (nc_visual_times){ seconds, count / total * fps };
-}
-
-/* One medium of the messages through the folder's processors. */
-static int see(nc_verify *v, const nc_json *part, nc_visual *out, nc_error *e)
-{
-    const nc_json *path = nc_json_get(part, "path");
-    bool is_video = !strcmp(nc_json_string(nc_json_get(part, "type"), ""), "video");
-    int count = nc_json_is(path, NC_JSON_ARRAY) ? path->count : 1;
-    nc_image *frames = NC_NEW_ARRAY(v->arena, nc_image, count + 1);
-    nc_visual_times t = times_of(v, count);
-    int status = path ? load_frames(v, path, frames, count, e) : nc_fail(e, NC_EFORMAT, "%s: golden.json names a medium without its path", v->folder);
-    if (status == 0)
-        status = is_video ? nc_visual_of_frames(v->f32->image, v->f32->video, v->arena, frames, count, &t, v->folder, out, e)
-                          : nc_visual_of_image(v->f32->image, v->arena, &frames[0], v->folder, out, e);
-    for (int i = 0; i < count; i++)
-        nc_image_free(&frames[i]);
-    return status;
-}
-
 struct pixels_seen { double worst, pillow; bool has_pillow; };
 
 /* Pixels made from the files may differ by 0.03 from what the model is fed (a level or two of 255 in single ones); from the Pillow path's not at all. */
@@ -303,28 +313,42 @@ static int encode(nc_verify *v, const nc_visual *seen, int count, nc_conversatio
     return status;
 }
 
-/* The messages and the files beside the checkpoint become the ids and pixels that the reference's processor made. */
-static int check_front(nc_verify *v, const int32_t *ids, int n, const struct media *m, nc_error *e)
+/* All media of the messages through the folder's processors; none where it has no processor. */
+static int see_all(nc_verify *v, struct seen *out, nc_error *e)
 {
-    nc_visual seen[MAX_MEDIA];
-    struct pixels_seen p = { 0 };
-    int count = 0;
-    if (!v->f32->image || !v->f32->tokenizer || !m->count)
+    *out = (struct seen){ 0 };
+    if (!v->f32->image)
         return 0;
     NC_JSON_EACH(message, nc_json_get(v->golden, "messages"))
         NC_JSON_EACH(part, nc_json_get(message, "content"))
-            if (strcmp(nc_json_string(nc_json_get(part, "type"), ""), "text") && count < m->count) {
-                NC_TRY(see(v, part, &seen[count], e));
-                compare_pixels(v, &m->item[count], &seen[count], &p);
-                count++;
+            if (strcmp(nc_json_string(nc_json_get(part, "type"), ""), "text") && out->count < MAX_MEDIA) {
+                NC_TRY(see(v, part, &out->item[out->count], e));
+                out->frames += out->item[out->count++].frames;
             }
-    if (!count)
+    if (nc_json_get(v->golden, "image_file")) {
+        nc_json *part = nc_json_new(v->arena, NC_JSON_OBJECT);
+        nc_json_set(v->arena, part, "type", nc_json_new_string(v->arena, NC_STR("image")));
+        nc_json_set(v->arena, part, "path", nc_json_clone(v->arena, nc_json_get(v->golden, "image_file")));
+        NC_TRY(see(v, part, &out->item[out->count++], e));
+    }
+    return 0;
+}
+
+/* The messages and the files beside the checkpoint become the ids and pixels that the reference's processor made. */
+static int check_front(nc_verify *v, const int32_t *ids, int n, const struct seen *seen, const struct media *m, nc_error *e)
+{
+    struct pixels_seen p = { 0 };
+    if (!seen->count)
         return 0;
+    for (int i = 0; i < seen->count && i < m->count; i++)
+        compare_pixels(v, &m->item[i], &seen->item[i], &p);
     nc_verify_add(v, "in.pixel_values", p.worst, p.worst, 0.03, "absolute, from the files");
     if (p.has_pillow)
         nc_verify_add(v, "pil.pixel_values", p.pillow, p.pillow, 1e-6, "absolute, from the files");
+    if (!v->f32->tokenizer || !nc_json_get(v->golden, "messages"))
+        return 0;
     nc_conversation_ids made = { 0 };
-    NC_TRY(encode(v, seen, count, &made, e));
+    NC_TRY(encode(v, seen->item, seen->count, &made, e));
     int wrong = made.count == n ? 0 : n;
     for (int i = 0; !wrong && i < n; i++)
         wrong += made.ids[i] != ids[i];
@@ -335,13 +359,15 @@ static int check_front(nc_verify *v, const int32_t *ids, int n, const struct med
 static int run_all(nc_verify *v, nc_error *e)
 {
     struct media m;
+    struct seen seen;
     const nc_stored *in = nc_verify_tensor(v, "in.input_ids");
     if (!in)
         return nc_fail(e, NC_EFORMAT, "%s: golden.safetensors has no in.input_ids", v->folder);
     int n = (int)nc_shape_count(&in->shape);
     int32_t *ids = nc_verify_ints(v->arena, in);
-    NC_TRY(gather(v, &m, e));
-    NC_TRY(check_front(v, ids, n, &m, e));
+    NC_TRY(see_all(v, &seen, e));
+    NC_TRY(gather(v, &seen, &m, e));
+    NC_TRY(check_front(v, ids, n, &seen, &m, e));
     NC_TRY(check_positions(v, ids, n, &m, e));
     NC_TRY(check_forward(v, ids, n, &m, e));
     if (nc_verify_has(v, "generate.new_ids"))

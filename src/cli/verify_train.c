@@ -182,6 +182,13 @@ int nc_verify_gradients(nc_verify *v, nc_program *p, nc_batch *batch, const char
     return 0;
 }
 
+/* Folders that state how far the reference's own trained tensors move between f32 and f64 are held to that. Adam's step is lr g / |g|: where a gradient is nearly nothing its
+ * rounding decides, and the reference was seen to differ from itself by 3.1e-5 (got_ocr2's pos_embed) where nothing is stated. */
+static double final_limit(const nc_verify *v)
+{
+    return nc_json_path(v->golden, "reference_spread.adamw_final_float64") ? nc_verify_spread(v, "adamw_final_float64", 2e-5) : 1e-4;
+}
+
 int nc_verify_steps(nc_verify *v, nc_program *p, nc_batch *batch, double loss, nc_error *e)
 {
     double losses[11] = { loss }, norms[10];
@@ -193,7 +200,7 @@ int nc_verify_steps(nc_verify *v, nc_program *p, nc_batch *batch, double loss, n
     }
     compare_series(v, "adamw.losses", losses, 11, nc_verify_spread(v, "adamw_losses_float64", 2e-5));
     compare_norms(v, norms);
-    compare_values(v, "adamw.final.", nc_verify_spread(v, "adamw_final_float64", 2e-5));
+    compare_values(v, "adamw.final.", final_limit(v));
     return 0;
 }
 

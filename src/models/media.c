@@ -1,6 +1,8 @@
 /* media.c - see media.h. */
 #include "models/media.h"
 
+#include <stdlib.h>
+
 static int rows_of(const nc_model *m, const nc_media *media) { return m->family->media_rows(m, m->self, media); }
 
 int nc_media_gather(const nc_model *m, nc_batch *batch, const nc_seq *seqs, int count, bool *computed, nc_error *e)
@@ -55,4 +57,93 @@ int nc_media_splice(const nc_model *m, nc_batch *batch, const nc_seq *seqs, int 
         base += have;
     }
     return 0;
+}
+
+/* ---- a tower and a decoder ---- */
+
+/* Releases differ in which of both configs says that the head is the embedding. */
+static void pass_tied(nc_model *m, bool tied)
+{
+    nc_json *text = (nc_json *)(uintptr_t)nc_json_get(m->config, "text_config");      /* the model's own copy */
+    const nc_json *whole = nc_json_get(m->config, "tie_word_embeddings");
+    if (!text || text->type != NC_JSON_OBJECT || nc_json_get(text, "tie_word_embeddings"))
+        return;
+    nc_json_set(m->arena, text, "tie_word_embeddings", nc_json_new_bool(m->arena, whole ? nc_json_bool(whole, tied) : tied));
+}
+
+bool nc_vision_text_config(nc_model *m, nc_vision_text *c, nc_config *r, bool tied)
+{
+    pass_tied(m, tied);
+    nc_config_bool(r, "tie_word_embeddings", tied);
+    c->vision = nc_submodel(m, r, "vision_config", "vision_tower.");
+    c->text = nc_submodel(m, r, "text_config", "language_model.");
+    if (!c->vision || !c->text)
+        return false;
+    if (!c->vision->family->vision_info || !c->text->family->decoder || c->text->family->tower) {
+        nc_config_mistake(r, "a %s and a %s make no %s", c->vision->family->name, c->text->family->name, m->family->name);
+        return false;
+    }
+    c->vision->family->vision_info(c->vision->self, &c->info);
+    m->hidden_size = c->text->hidden_size;
+    m->vocab_size = c->text->vocab_size;
+    m->max_positions = c->text->max_positions;
+    return c->info.patch_size > 0;
+}
+
+nc_value *nc_vision_text_decoder(const nc_model *m, const void *self, nc_build *b, nc_value *media)
+{
+    const nc_vision_text *c = self;
+    (void)m;
+    return c->text->family->decoder(c->text, c->text->self, b, media);
+}
+
+void nc_vision_text_head(const void *self, nc_head *out)
+{
+    const nc_vision_text *c = self;
+    c->text->family->head(c->text->self, out);
+}
+
+void nc_vision_text_cache(const void *self, nc_cache_need *out)
+{
+    const nc_vision_text *c = self;
+    c->text->family->cache(c->text->self, out);
+}
+
+int nc_vision_text_regime(const void *self, int length)
+{
+    const nc_vision_text *c = self;
+    return c->text->family->regime ? c->text->family->regime(c->text->self, length) : 0;
+}
+
+static int see(const nc_vision_text *c, nc_batch *batch, const nc_seq *seqs, int count, nc_tower_tables *tower, nc_error *e)
+{
+    int pictures = 0, status = 0;
+    for (int i = 0; i < count; i++)
+        for (int j = 0; j < seqs[i].media_count; j++)
+            pictures += seqs[i].media[j].count;
+    nc_pixels *p = nc_xcalloc((size_t)pictures + 1, sizeof *p);
+    pictures = 0;
+    for (int i = 0; i < count; i++)
+        for (int j = 0; j < seqs[i].media_count; j++)
+            for (int f = 0; f < seqs[i].media[j].count; f++)
+                p[pictures++] = seqs[i].media[j].frames[f];
+    for (int i = 0; i < pictures && status == 0; i++)
+        if (p[i].height != c->info.image_size || p[i].width != c->info.image_size || p[i].channels != c->info.channels)
+            status = nc_fail(e, NC_ESHAPE, "picture %d is %d x %d x %d, the tower takes %d x %d x %d", i, p[i].channels, p[i].height, p[i].width, c->info.channels, c->info.image_size,
+                             c->info.image_size);
+    if (status == 0)
+        status = tower(c, batch, p, pictures, e);
+    free(p);
+    return status;
+}
+
+int nc_vision_text_prepare(const nc_model *m, const void *self, nc_batch *batch, const nc_seq *seqs, int count, nc_tower_tables *tower, nc_error *e)
+{
+    const nc_vision_text *c = self;
+    bool computed;
+    NC_TRY(c->text->family->prepare ? c->text->family->prepare(c->text, c->text->self, batch, seqs, count, e) : nc_prepare_text(batch, seqs, count, e));
+    NC_TRY(nc_media_gather(m, batch, seqs, count, &computed, e));
+    if (!computed)
+        NC_TRY(see(c, batch, seqs, count, tower, e));
+    return nc_media_splice(m, batch, seqs, count, e);
 }

@@ -9,4 +9,16 @@ int nc_media_gather(const nc_model *m, nc_batch *batch, const nc_seq *seqs, int 
 /* "text.media" [tokens]: the media row of each placeholder, -1 elsewhere. After nc_prepare_text. */
 int nc_media_splice(const nc_model *m, nc_batch *batch, const nc_seq *seqs, int count, nc_error *e);
 static inline bool nc_is_placeholder(const nc_model *m, int32_t id) { return id >= 0 && (id == m->image_token_id || id == m->video_token_id); }
+
+/* Models made of a tower under "vision_tower." and a decoder under "language_model.", each a family of its own. First in the family's struct. */
+typedef struct nc_vision_text { nc_model *vision, *text; nc_vision_info info; } nc_vision_text;
+/* vision_config and text_config; a decoder is tied where its own config says so, else where the whole's does (tied: what that is where it says nothing). False after a mistake. */
+bool nc_vision_text_config(nc_model *m, nc_vision_text *c, nc_config *r, bool tied);
+nc_value *nc_vision_text_decoder(const nc_model *m, const void *self, nc_build *b, nc_value *media);
+void nc_vision_text_head(const void *self, nc_head *out);
+void nc_vision_text_cache(const void *self, nc_cache_need *out);
+int nc_vision_text_regime(const void *self, int length);
+/* The decoder's tables, then the media's: rows computed earlier and splices; `tower` makes the tables of a step whose pictures are still to be seen. */
+typedef int nc_tower_tables(const void *self, nc_batch *batch, const nc_pixels *pictures, int count, nc_error *e);
+int nc_vision_text_prepare(const nc_model *m, const void *self, nc_batch *batch, const nc_seq *seqs, int count, nc_tower_tables *tower, nc_error *e);
 #endif

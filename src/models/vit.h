@@ -17,10 +17,11 @@ typedef struct nc_dense { nc_site *w, *b; } nc_dense;            /* of a product
 typedef struct nc_vit_names {
     const char *layer;                       /* "encoder.layer." */
     const char *norm1, *q, *k, *v, *o, *norm2, *fc1, *gate, *fc2, *scale1, *scale2;
+    const char *q_norm, *k_norm;             /* over all heads at once */
     const char *patch, *norm;                /* "embeddings.patch_embeddings.projection", "layernorm" */
 } nc_vit_names;
 
-typedef struct nc_vit_block { nc_dense norm1, q, k, v, o, norm2, fc1, gate, fc2; nc_site *scale1, *scale2, *bias; } nc_vit_block;
+typedef struct nc_vit_block { nc_dense norm1, q_norm, k_norm, q, k, v, o, norm2, fc1, gate, fc2; nc_site *scale1, *scale2, *bias; } nc_vit_block;
 
 typedef struct nc_vit {
     nc_vision_info info;
@@ -29,6 +30,7 @@ typedef struct nc_vit {
     nc_unary activation;
     bool q_bias, k_bias, v_bias, o_bias, mlp_bias;
     bool gated, joined;                      /* gate and up; in one product of 2 * inner columns */
+    bool rms, qk_norm;                       /* the blocks' norms are RMS norms without bias; q and k have such norms of their own */
     bool has_mask, has_position, mask_is_row;    /* mask token; learned positions; the file holds the mask as [1,D] instead of [1,1,D] */
     bool norm_last;                          /* there is a norm after the last block */
     const char *class;

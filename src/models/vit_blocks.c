@@ -16,7 +16,7 @@ void nc_vit_config(nc_model *m, nc_vit *c, nc_config *r, double eps, int patch)
     c->heads = (int)nc_config_int(r, "num_attention_heads", 12);
     c->eps = nc_config_float(r, "layer_norm_eps", eps);
     c->activation = (nc_unary)nc_config_activation(r, "hidden_act", "gelu");
-    c->info = (nc_vision_info){ .image_size = (int)nc_config_int(r, "image_size", 224), .patch_size = (int)nc_config_int(r, "patch_size", patch),
+    c->info = (nc_vision_info){ .image_size = nc_config_side(r, "image_size", 224), .patch_size = nc_config_side(r, "patch_size", patch),
                                 .channels = (int)nc_config_int(r, "num_channels", 3), .class_rows = 1, .layers = c->layers, .hidden_size = c->width };
     c->class = nc_config_class(m, r);
     c->o_bias = c->mlp_bias = c->norm_last = true;
@@ -79,6 +79,11 @@ static nc_site *layer_scale(nc_model *m, const char *name, const nc_vit *c)
     return s;
 }
 
+static nc_dense block_norm(nc_model *m, const nc_vit *c, const char *name)
+{
+    return c->rms ? (nc_dense){ nc_weight_norm(m, joined(m, name, "weight"), c->width), NULL } : nc_weight_layer_norm(m, name, c->width);
+}
+
 void nc_vit_block_weights(nc_model *m, nc_vit *c, const char *prefix)
 {
     const nc_vit_names *n = c->names;
@@ -87,13 +92,15 @@ void nc_vit_block_weights(nc_model *m, nc_vit *c, const char *prefix)
     for (int i = 0; i < c->layers; i++) {
         nc_vit_block *l = &c->block[i];
         nc_weight_scope(m, "%s%s%d.", prefix, n->layer, i);
-        l->norm1 = nc_weight_layer_norm(m, n->norm1, D);
+        l->norm1 = block_norm(m, c, n->norm1);
+        l->q_norm = (nc_dense){ c->qk_norm ? nc_weight_norm(m, joined(m, n->q_norm, "weight"), D) : NULL, NULL };
+        l->k_norm = (nc_dense){ c->qk_norm ? nc_weight_norm(m, joined(m, n->k_norm, "weight"), D) : NULL, NULL };
         l->q = nc_weight_dense(m, n->q, D, D, c->q_bias);
         l->k = nc_weight_dense(m, n->k, D, D, c->k_bias);
         l->v = nc_weight_dense(m, n->v, D, D, c->v_bias);
         l->o = nc_weight_dense(m, n->o, D, D, c->o_bias);
         l->scale1 = layer_scale(m, n->scale1, c);
-        l->norm2 = nc_weight_layer_norm(m, n->norm2, D);
+        l->norm2 = block_norm(m, c, n->norm2);
         l->gate = nc_weight_dense(m, c->gated && !c->joined ? n->gate : NULL, F, D, c->mlp_bias);
         l->fc1 = nc_weight_dense(m, n->fc1, c->joined ? 2 * F : F, D, c->mlp_bias);
         l->fc2 = nc_weight_dense(m, n->fc2, D, F, c->mlp_bias);
@@ -145,6 +152,10 @@ static nc_value *attention(const nc_vit *c, nc_build *b, const nc_vit_block *l, 
     const int A = c->width / c->heads;
     x = nc_point(b, x, "attn.in");
     nc_value *q = nc_dense_apply(b, x, l->q), *k = nc_dense_apply(b, x, l->k), *v = nc_dense_apply(b, x, l->v);
+    if (c->qk_norm) {
+        q = nc_rms(b, q, l->q_norm.w, 1e-6);
+        k = nc_rms(b, k, l->k_norm.w, 1e-6);
+    }
     if (p && p->rope.cos) {
         q = nc_rope_apply(b, nc_reshape(b->g, q, NC_SHAPE(q->shape.dim[0], c->heads, A)), p->rope);
         k = nc_rope_apply(b, nc_reshape(b->g, k, NC_SHAPE(k->shape.dim[0], c->heads, A)), p->rope);
@@ -173,6 +184,8 @@ static nc_value *mlp(const nc_vit *c, nc_build *b, const nc_vit_block *l, nc_val
 
 static nc_value *scaled(nc_build *b, nc_value *x, nc_site *scale) { return scale ? nc_mul(b->g, x, nc_site_value(b, scale)) : x; }
 
+static nc_value *norm(const nc_vit *c, nc_build *b, nc_value *x, nc_dense n) { return c->rms ? nc_rms(b, x, n.w, c->eps) : nc_ln(b, x, n.w, n.b, c->eps); }
+
 nc_value *nc_vit_blocks(const nc_vit *c, nc_build *b, nc_value *x, int count, const nc_vit_positions *p, const char *prefix)
 {
     if (prefix)
@@ -181,8 +194,8 @@ nc_value *nc_vit_blocks(const nc_vit *c, nc_build *b, nc_value *x, int count, co
         const nc_vit_block *l = &c->block[i];
         nc_scope_push(b->g, "layer.%d", i);
         nc_block_begin(b->g);
-        x = nc_add(b->g, x, scaled(b, attention(c, b, l, nc_ln(b, x, l->norm1.w, l->norm1.b, c->eps), p), l->scale1));
-        x = nc_add(b->g, x, scaled(b, mlp(c, b, l, nc_ln(b, x, l->norm2.w, l->norm2.b, c->eps)), l->scale2));
+        x = nc_add(b->g, x, scaled(b, attention(c, b, l, norm(c, b, x, l->norm1), p), l->scale1));
+        x = nc_add(b->g, x, scaled(b, mlp(c, b, l, norm(c, b, x, l->norm2)), l->scale2));
         nc_block_end(b->g);
         nc_scope_pop(b->g);
         if (prefix)

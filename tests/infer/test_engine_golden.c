@@ -288,7 +288,7 @@ static int read_patches(const struct golden *g, bool is_video, nc_pictures **p)
 }
 
 /* The case's pictures, then its video, into p; how many. Pictures in AnyRes tiles have five axes, patches two. */
-static int read_pictures(const struct golden *g, nc_pictures *p[4])
+static int read_pictures(const struct golden *g, nc_pictures *p[8])
 {
     nc_visual v;
     int pictures = 0;
@@ -324,14 +324,14 @@ static int read_pictures(const struct golden *g, nc_pictures *p[4])
 static void test_media(void **state)
 {
     (void)state;
-    static const char *const names[] = { "llava", "llava_siglip", "llava_next", "llava_next_video", "qwen2_vl", "qwen2_5_vl", "qwen3_vl" };
+    static const char *const names[] = { "llava", "llava_siglip", "llava_next", "llava_next_video", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "got_ocr2", "internvl" };
     for (int f = 0; f < (int)(sizeof names / sizeof *names); f++) {
         char folder[512];
         struct golden g = { 0 };
         nc_error e = { 0 };
         struct text t;
         int32_t ids[512], want[64];
-        nc_pictures *p[4];
+        nc_pictures *p[8];
         if (!folder_of(names[f], folder))
             continue;
         char path[600];
