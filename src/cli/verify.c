@@ -63,6 +63,7 @@ void nc_verify_compare(nc_verify *v, const char *name, const nc_stored *want, co
     double rel = worst == 0 ? 0 : worst / (largest > 0 ? largest : 1);
     double absolute = nc_verify_output_limit(v);
     double allowed = largest > 0 && absolute / largest > limit ? absolute / largest : limit;
+    allowed = fmax(allowed, nc_exact_limit(v, name));
     nc_verify_add(v, name, worst, rel, allowed, NULL);
 }
 
@@ -255,6 +256,7 @@ double nc_verify_worst(const nc_verify *v)
 void nc_verify_free(nc_verify *v)
 {
     nc_program_free(v->program);
+    nc_exact_free(v->exact);
     nc_loaded_free(v->f32);
     nc_safetensors_close(v->tensors);
     free(v->quantity);

@@ -24,6 +24,7 @@ typedef struct nc_verify {
     const nc_kernels *kernels;
     double balance;                  /* training programs add so much of the routers' balance loss */
     nc_program *program;             /* the training program, kept between steps */
+    struct nc_exact *exact;          /* the same in float64 (nc_exact_begin), where golden.json does not say how far the reference is from it; or NULL */
 } nc_verify;
 
 /* data: where some cases find pictures (may be NULL). NC_ENOTFOUND: no model folder. The caller frees out. */
@@ -56,6 +57,17 @@ int nc_verify_train(nc_verify *v, nc_program *p, nc_batch *batch, nc_error *e);
 /* Its two halves: one training run against "<prefix>loss", "<prefix>grad.*" and, after it, "<prefix>buffer.*"; and ten steps from there. */
 int nc_verify_gradients(nc_verify *v, nc_program *p, nc_batch *batch, const char *prefix, double *loss, nc_error *e);
 int nc_verify_steps(nc_verify *v, nc_program *p, nc_batch *batch, double loss, nc_error *e);
+/* ---- verify_exact.c: the reference's own distance from float64, for nets so ill-conditioned (batch norm over a few cells, many layers deep) that f32 runs differ.
+ * The float64 twin of a case is run and golden.safetensors compared with it; a limit is then at least 4 x that distance, as it is where golden.json states one. ---- */
+int nc_exact_begin(nc_verify *v, nc_error *e);           /* loads the folder in float64: v->exact */
+void nc_exact_free(struct nc_exact *x);
+nc_loaded *nc_exact_loaded(struct nc_exact *x);
+/* Takes the values of a program that has run: its probes (out.x under prefix.x where prefix is not empty); gradients and buffers too when it trains. */
+void nc_exact_take(nc_verify *v, const nc_program *p, const char *prefix, bool trained);
+int nc_exact_steps(nc_verify *v, nc_program *p, const nc_batch *batch, nc_error *e);         /* ten AdamW steps from there: adamw.* */
+/* 4 x the reference's distance from float64, relative: of one tensor to its largest, or of all gradients as they are compared; 0 without a twin. */
+double nc_exact_limit(const nc_verify *v, const char *name);
+
 /* The same program with the routers' balance loss: aux.loss, aux.loss_total, aux.grad.*. */
 int nc_verify_aux(nc_verify *v, const nc_seq *seq, nc_error *e);
 /* Greedy continuation with the cache, and without. media: of the prompt. */

@@ -63,11 +63,12 @@ static nc_value *target_loss(nc_verify *v, nc_build *b, const nc_encoded *x)
     return NULL;
 }
 
-struct how { bool train, any_size, masked, frozen; };
+struct how { bool train, any_size, masked, frozen, exact; };      /* exact: the float64 twin */
 
-static nc_value *build(nc_verify *v, nc_build *b)
+static const nc_model *model_of(nc_verify *v, struct how how) { return (how.exact ? nc_exact_loaded(v->exact) : v->f32)->model; }
+
+static nc_value *build(nc_verify *v, nc_build *b, const nc_model *m)
 {
-    const nc_model *m = v->f32->model;
     nc_encoded x = { 0 };
     if (!nc_verify_has(v, "in.target") && nc_verify_has(v, "in.labels"))
         return nc_model_loss(m, b);
@@ -77,18 +78,18 @@ static nc_value *build(nc_verify *v, nc_build *b)
 
 static int run(nc_verify *v, const struct pictures *s, struct how how, nc_program **out, nc_batch *batch, nc_error *e)
 {
-    const nc_model *m = v->f32->model;
+    const nc_model *m = model_of(v, how);
     nc_encoded x = { 0 };
     NC_TRY(nc_model_prepare(m, batch, s->seq, s->count, e));
     add_labels(v, batch);
-    nc_program *p = nc_program_new(&(nc_program_options){ .compute = NC_F32, .training = how.train, .probes = true, .any_size = how.any_size, .masked = how.masked, .frozen = how.frozen,
+    nc_program *p = nc_program_new(&(nc_program_options){ .compute = how.exact ? NC_F64 : NC_F32, .training = how.train, .probes = true, .any_size = how.any_size, .masked = how.masked, .frozen = how.frozen,
                                                           .picture_height = s->height, .picture_width = s->width });
     nc_build *b = nc_program_build(p);
     nc_build_capacities(b, batch);
     nc_build_fixed(b, "pictures", s->count);
     nc_value *loss = NULL;
     if (how.train)
-        loss = nc_probe(b, build(v, b), "loss");
+        loss = nc_probe(b, build(v, b, m), "loss");
     else
         m->family->encode(m, m->self, b, NC_PICTURES, &x);
     int status = nc_program_finish(p, loss, nc_pool_threads(v->pool), e);
@@ -148,14 +149,25 @@ static int check(nc_verify *v, const struct pictures *s, struct how how, const c
     return 0;
 }
 
-/* Families with batch norm: the loss and gradients with frozen statistics first, then train.* and the steps with those of the batch. */
-static int check_training(nc_verify *v, const struct pictures *s, nc_batch *batch, nc_error *e)
+/* How far the reference is from float64: the outputs, then the training run and its steps. */
+static int run_exact(nc_verify *v, const struct pictures *s, nc_batch *batch, nc_error *e)
 {
-    bool norms = nc_verify_has(v, "train.loss");
+    nc_program *p = NULL;
+    NC_TRY(nc_exact_begin(v, e));
+    NC_TRY(run(v, s, (struct how){ .exact = true }, &p, batch, e));
+    nc_exact_take(v, p, "", false);
+    nc_program_free(p);
+    NC_TRY(run(v, s, (struct how){ .train = true, .exact = true }, &p, batch, e));
+    int status = nc_exact_steps(v, p, batch, e);
+    nc_program_free(p);
+    return status;
+}
+
+/* Families with batch norm: the loss and gradients with frozen statistics first, then train.* and the steps with those of the batch. */
+static int check_norms(nc_verify *v, const struct pictures *s, nc_batch *batch, nc_error *e)
+{
     double loss;
-    NC_TRY(run(v, s, (struct how){ .train = true, .frozen = norms }, &v->program, batch, e));
-    if (!norms)
-        return nc_verify_train(v, v->program, batch, e);
+    NC_TRY(run(v, s, (struct how){ .train = true, .frozen = true }, &v->program, batch, e));
     NC_TRY(nc_verify_gradients(v, v->program, batch, "", &loss, e));
     nc_program_free(v->program);
     v->program = NULL;
@@ -165,11 +177,21 @@ static int check_training(nc_verify *v, const struct pictures *s, nc_batch *batc
     return nc_verify_steps(v, v->program, batch, loss, e);
 }
 
+static int check_training(nc_verify *v, const struct pictures *s, nc_batch *batch, nc_error *e)
+{
+    if (nc_verify_has(v, "train.loss"))
+        return check_norms(v, s, batch, e);
+    NC_TRY(run(v, s, (struct how){ .train = true }, &v->program, batch, e));
+    return nc_verify_train(v, v->program, batch, e);
+}
+
 static int run_all(nc_verify *v, nc_error *e)
 {
     struct pictures s;
     nc_batch *batch = nc_batch_new();
     int status = pictures_of(v, "in.pixel_values", &s, e);
+    if (status == 0 && nc_verify_has(v, "train.loss") && !nc_json_path(v->golden, "reference_spread.grad_float64"))
+        status = run_exact(v, &s, batch, e);
     if (status == 0)
         status = check(v, &s, (struct how){ 0 }, "", batch, e);
     if (status == 0)

@@ -65,7 +65,7 @@ static void compare_gradient(nc_verify *v, const nc_site *s, const char *prefix,
         worst = d <= worst ? worst : d;
         largest = fmax(largest, fabs(w));
     }
-    double limit = nc_verify_spread(v, "grad_float64", 1e-4);
+    double limit = fmax(nc_verify_spread(v, "grad_float64", 1e-4), nc_exact_limit(v, "grad"));
     nc_verify_add(v, name, worst, worst / (largest + 1e-3 * largest_of_all), limit, NULL);
 }
 
@@ -123,7 +123,7 @@ static void compare_series(nc_verify *v, const char *name, const double *ours, i
             worst = fmax(worst, d / fmax(fabs(w), 1e-30));
     }
     if (want)
-        nc_verify_add(v, name, absolute, worst, limit, NULL);
+        nc_verify_add(v, name, absolute, worst, fmax(limit, nc_exact_limit(v, name)), NULL);
 }
 
 /* The first norm is a sum over one gradient; later ones carry the updates' rounding, which ill-conditioned weights magnify. */
@@ -151,7 +151,7 @@ static void compare_values(nc_verify *v, const char *prefix, double limit)
             worst = d <= worst ? worst : d;
             largest = fmax(largest, fabs(w));
         }
-        nc_verify_add(v, name, worst, worst == 0 ? 0 : worst / largest, limit, NULL);
+        nc_verify_add(v, name, worst, worst == 0 ? 0 : worst / largest, fmax(limit, nc_exact_limit(v, name)), NULL);
     }
 }
 

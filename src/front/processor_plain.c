@@ -1,4 +1,4 @@
-/* processor_plain.c - processors that make one picture of fixed size of each picture: CLIP, SigLIP, ViT, DeiT, BEiT, BLIP, BiT (DINOv2), LLaVA, and the
+/* processor_plain.c - processors that make one picture of fixed size of each picture: CLIP, SigLIP, ViT, DeiT, BEiT, BLIP, MobileNetV2, SegFormer, BiT (DINOv2), LLaVA, and the
  * frames of LLaVA-NeXT-Video, Video-LLaVA, LLaVA-OneVision and InternVL.
  *
  *   [LLaVA with do_pad: a square of the longer side, the mean colour around]  ->  resize  ->  centre crop  ->  rescale  ->  normalize
@@ -13,6 +13,8 @@ static const nc_processor_class_row classes[] = {
     { "ViTImageProcessor",           0, 224, 224, 0, NC_BILINEAR, NC_COLORS_HALF, false, true, false, false },
     { "DeiTImageProcessor",          0, 256, 256, 224, NC_BICUBIC, NC_COLORS_HALF, true, true, false, false },
     { "BeitImageProcessor",          0, 256, 256, 224, NC_BICUBIC, NC_COLORS_HALF, true, true, false, false },
+    { "MobileNetV2ImageProcessor",   256, 0, 0, 224, NC_BILINEAR, NC_COLORS_HALF, true, true, false, false },
+    { "SegformerImageProcessor",     0, 512, 512, 0, NC_BILINEAR, NC_COLORS_IMAGENET, false, true, false, false },
     { "BlipImageProcessor",          0, 384, 384, 0, NC_BICUBIC,  NC_COLORS_CLIP, false, true, false, false },
     { "BitImageProcessor",           224, 0, 0, 224, NC_BICUBIC,  NC_COLORS_CLIP, true, true, false, false },
     { "LlavaImageProcessor",         224, 0, 0, 224, NC_BICUBIC,  NC_COLORS_CLIP, true, true, false, false },

@@ -48,6 +48,12 @@ nc_conv_unit nc_weight_conv_unit(nc_model *m, const char *conv, const char *norm
 
 nc_grid nc_conv_unit_apply(nc_build *b, nc_grid x, const nc_conv_unit *u) { return nc_grid_batch_norm(b, nc_grid_conv(b, x, u->w, NULL, &u->window), &u->norm); }
 
+nc_grid nc_squeeze_excite(nc_build *b, nc_grid x, nc_unary activation, nc_dense squeeze, nc_dense excite)
+{
+    nc_value *gate = nc_unary_op(b->g, activation, nc_dense_apply(b, nc_grid_mean(b, x), squeeze));
+    return nc_grid_gate(b, x, nc_unary_op(b->g, NC_SIGMOID, nc_dense_apply(b, gate, excite)));
+}
+
 int nc_convnet_prepare(const nc_model *m, const void *self, nc_batch *batch, const nc_seq *seqs, int count, nc_error *e)
 {
     (void)m;

@@ -18,6 +18,8 @@ nc_site *nc_weight_grid(nc_model *m, const char *name, int64_t out, int64_t in, 
 nc_batch_norm nc_weight_batch_norm(nc_model *m, const char *name, int64_t channels, double eps, double momentum);
 nc_conv_unit nc_weight_conv_unit(nc_model *m, const char *conv, const char *norm, const nc_conv_spec *s);     /* padded by kernel / 2 on all sides */
 nc_grid nc_conv_unit_apply(nc_build *b, nc_grid x, const nc_conv_unit *u);
+/* Squeeze and excitation (Hu et al. 2018): x times sigmoid(excite f(squeeze mean(x))) of its picture. */
+nc_grid nc_squeeze_excite(nc_build *b, nc_grid x, nc_unary activation, nc_dense squeeze, nc_dense excite);
 
 /* nc_family's: one picture a sequence. */
 int nc_convnet_prepare(const nc_model *m, const void *self, nc_batch *batch, const nc_seq *seqs, int count, nc_error *e);

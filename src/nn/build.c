@@ -1,6 +1,7 @@
 /* build.c - a program: the graph a model's stages wrote, its inputs and spans bound by name to the tables of a batch. */
 #include "nn/build.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { MAX_INPUTS = 64, MAX_SPANS = 16 };
@@ -52,6 +53,18 @@ nc_build *nc_program_build(nc_program *p) { return &p->build; }
 nc_plan *nc_program_plan(nc_program *p) { return p->plan; }
 nc_graph *nc_program_graph(nc_program *p) { return p->g; }
 
+/* Gradients of an f64 program are values of the graph, "grad.<site>". */
+static void keep_gradients(nc_program *p)
+{
+    for (int i = 0; i < p->sites; i++) {
+        nc_value *leaf = p->site[i].value, *grad = leaf->wants_grad ? nc_graph_gradient(p->g, leaf) : NULL;
+        char name[256];
+        snprintf(name, sizeof name, "grad.%s", p->site[i].site->name);
+        if (grad)
+            nc_build_keep(&p->build, grad, name);
+    }
+}
+
 int nc_program_finish(nc_program *p, nc_value *loss, int threads, nc_error *e)
 {
     NC_TRY(nc_graph_check(p->g, e));
@@ -59,6 +72,8 @@ int nc_program_finish(nc_program *p, nc_value *loss, int threads, nc_error *e)
         nc_keep(p->g, loss);
         if (p->build.training)
             NC_TRY(nc_graph_backward(p->g, loss, p->build.recompute, e));
+        if (p->build.training && nc_graph_compute(p->g) == NC_F64)
+            keep_gradients(p);
     }
     return nc_plan_new(p->g, threads, &p->plan, e);
 }
@@ -211,7 +226,7 @@ static nc_value *make_leaf(nc_build *b, nc_site *s)
     v->packed = s->packed;
     if (b->training && s->trainable && !(s->flags & NC_SITE_BUFFER)) {
         v->wants_grad = v->has_grad = true;
-        if (s->grad)
+        if (s->grad && nc_graph_compute(b->g) != NC_F64)
             v->grad_into = nc_state(b->g, s->name, NC_F32, s->shape, s->grad);
     }
     return v;

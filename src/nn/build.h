@@ -47,7 +47,8 @@ typedef struct nc_program_options {
 nc_program *nc_program_new(const nc_program_options *o);
 void nc_program_free(nc_program *p);
 nc_build *nc_program_build(nc_program *p);
-int nc_program_finish(nc_program *p, nc_value *loss /* NULL: none */, int threads, nc_error *e);   /* check, backward when training and loss, plan */
+/* Check, backward when training and loss, plan. Gradients go to the sites' own memory; in f64 (checks) they are kept as "grad.<site>". */
+int nc_program_finish(nc_program *p, nc_value *loss /* NULL: none */, int threads, nc_error *e);
 size_t nc_program_bytes(const nc_program *p);                                    /* what nc_program_allocate will take */
 int nc_program_allocate(nc_program *p, void *memory /* NULL: own */, nc_error *e);
 nc_plan *nc_program_plan(nc_program *p);
