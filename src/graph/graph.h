@@ -20,7 +20,7 @@ typedef struct nc_value nc_value;
 typedef struct nc_op nc_op;
 struct nc_gemm_b;                    /* kernels/gemm.h: a weight packed for products */
 
-enum { NC_MAX_COUNTS = 48, NC_MAX_OUTPUTS = 4, NC_MAX_INPUTS = 640 };   /* of a node that recomputation may repeat */
+enum { NC_MAX_COUNTS = 48, NC_MAX_OUTPUTS = 5, NC_MAX_INPUTS = 640 };   /* of a node that recomputation may repeat */
 typedef enum nc_value_kind {
     NC_VALUE_NODE,                   /* made by a node; memory from the plan's arena */
     NC_VALUE_INPUT,                  /* the caller sets .data before a run; read only */

@@ -100,6 +100,23 @@ typedef struct nc_attention_attr {
 /* q [N,H,A], k [M,G,A], v [M,G,Av] (H a multiple of G) -> [N,H,Av]. Output 1: log-sum-exp [N,H] f32. */
 nc_value *nc_attention(nc_graph *g, nc_value *q, nc_value *k, nc_value *v, const nc_attention_attr *attr);
 
+/* ---- recurrences over the rows of sequences (ops/recurrent.c; formulas in kernels/recurrent.h). Everything in the wide type: f32, f64 in an f64 graph. ---- */
+typedef struct nc_recurrent_attr {
+    const struct nc_spans *spans;    /* host table that the caller refills before each run: each span is rows of one sequence in order */
+    struct nc_cache *cache;          /* NULL: a span begins with nothing; else with its slot's state (unless q_index is 0), and leaves its own there */
+    int64_t state;                   /* where this op's state begins in the slot's */
+} nc_recurrent_attr;
+nc_value *nc_causal_conv(nc_graph *g, nc_value *x, nc_value *w, nc_value *b, const nc_recurrent_attr *attr);   /* x [N,C], w [C,T], b [C] or NULL; w NULL: the row before */
+/* q, k [N,G,K], v [N,H,V], decay [N,H], beta [N,H] (the delta rule) or NULL -> [N,H,V] */
+nc_value *nc_linear_scan(nc_graph *g, nc_value *q, nc_value *k, nc_value *v, nc_value *decay, nc_value *beta, const nc_recurrent_attr *attr);
+nc_value *nc_selective_scan(nc_graph *g, nc_value *x, nc_value *d, nc_value *a, nc_value *b, nc_value *c, const nc_recurrent_attr *attr);   /* x, d [N,C], a [C,n], b, c [N,n] */
+nc_value *nc_wkv(nc_graph *g, nc_value *k, nc_value *v, nc_value *w, nc_value *u, const nc_recurrent_attr *attr);                          /* k, v [N,C], w (log decay), u [C] */
+/* Floats of state each keeps for a sequence. */
+static inline int64_t nc_causal_conv_state(int64_t channels, int64_t taps) { return channels * (taps - 1); }
+static inline int64_t nc_linear_scan_state(int64_t heads, int64_t key, int64_t value) { return heads * key * value; }
+static inline int64_t nc_selective_scan_state(int64_t channels, int64_t states) { return channels * states; }
+static inline int64_t nc_wkv_state(int64_t channels) { return 3 * channels; }
+
 /* ---- head and losses (ops/head.c) ---- */
 /* For rows h [N,D] and head w [V,D]: output 0 = log p(target) [N] f32 (0 where target < 0), output 1 = log-sum-exp [N] f32. Logits are
  * scale * (h w^T + b), soft-capped; made in fixed vocabulary chunks and never stored whole. target I32 [N]. b may be NULL. */

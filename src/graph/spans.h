@@ -24,7 +24,8 @@ typedef struct nc_span {
 
 typedef struct nc_spans { nc_span *span; int count; } nc_spans;   /* the owner of the batch owns it */
 
-/* What attention needs of a cache of keys and values (infer/kv_pages.c provides one). A page holds NC_KEY_BLOCK rows of one sequence for one layer:
+/* What layers need of a cache (infer/kv_pages.c provides one): attention its keys and values in pages, recurrences a fixed slot of f32 state for a sequence, as it is
+ * after the last row run. A page holds NC_KEY_BLOCK rows of one sequence for one layer:
  * keys   [kv_heads][A/2][NC_KEY_BLOCK][2]  pairs along A, so that a vector is many keys (in f32 caches [kv_heads][A][NC_KEY_BLOCK])
  * values [kv_heads][NC_KEY_BLOCK/2][Av][2] pairs along keys (in f32 caches [kv_heads][NC_KEY_BLOCK][Av])
  * These are the operand layouts of the attention kernel (kernels/attention.h packs and appends rows); rows not yet written are zero. */
@@ -35,5 +36,6 @@ struct nc_cache {
     /* The page of key block `block` (keys block*64 ...) of a slot and layer; for writing it exists beforehand (the scheduler reserved it). */
     void *(*keys)(nc_cache *c, int slot, int layer, int block);
     void *(*values)(nc_cache *c, int slot, int layer, int block);
+    float *(*state)(nc_cache *c, int slot);      /* all recurrent layers' one after the other; NULL where there are none */
 };
 #endif
