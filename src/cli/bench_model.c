@@ -61,7 +61,7 @@ static int prepare(run *r, nc_error *e)
     if (length > b->model->max_positions)
         return nc_fail(e, NC_EINVAL, "bench model: %d rows of depth, prompt and text; the config allows %d", length, b->model->max_positions);
     b->model->family->cache(b->model->self, &need);
-    r->shape = (nc_kv_shape){ need.layers, need.kv_heads, need.key_dim, need.value_dim, b->weights.compute == NC_BF16 };
+    r->shape = (nc_kv_shape){ need, b->weights.compute == NC_BF16 };
     NC_TRY(nc_kv_new(&r->shape, nc_kv_pages_for(length) * sequences, sequences, &r->kv, e));
     r->seq = NC_NEW_ARRAY(b->arena, nc_seq, sequences);
     r->slot = NC_NEW_ARRAY(b->arena, int, sequences);
@@ -122,7 +122,7 @@ static void report(run *r, double prefill, double decode, nc_buf *table, nc_buf 
     const nc_bench_options *o = &b->o;
     double tokens = (double)o->batch * o->prompt, keys = (double)o->batch * ((double)o->prompt * o->depth + (double)o->prompt * (o->prompt + 1) / 2);
     double flops = 2 * b->linear * tokens + 2 * b->head * o->batch + 4.0 * b->heads * b->head_dim * b->layers * keys;
-    double rows = o->depth + o->prompt + o->generate / 2.0, row = (double)r->shape.layers * r->shape.kv_heads * (r->shape.key_dim + r->shape.value_dim) * (r->shape.bf16 ? 2 : 4);
+    double rows = o->depth + o->prompt + o->generate / 2.0, row = (double)r->shape.need.layers * r->shape.need.kv_heads * (r->shape.need.key_dim + r->shape.need.value_dim) * (r->shape.bf16 ? 2 : 4);
     double bytes = weight_bytes(b) + o->batch * rows * row;
     nc_kv_stats kv;
     nc_kv_get_stats(r->kv, &kv);

@@ -166,7 +166,7 @@ static int greedy(nc_verify *v, const nc_seq *from, int pictures, int steps, flo
     nc_model *m = v->f32->model;
     nc_cache_need need;
     m->family->cache(m->self, &need);
-    nc_kv_shape shape = { need.layers, need.kv_heads, need.key_dim, need.value_dim, false };
+    nc_kv_shape shape = { need, false };
     int64_t pages = nc_kv_pages_for(from->count + steps) + (m->family->encoder ? nc_kv_pages_for(nc_model_encoder_rows(m, from)) : 0);
     int status = nc_kv_new(&shape, pages, 2, &r.cache, e);
     if (status == 0)

@@ -36,6 +36,7 @@ struct nc_cache {
     /* The page of key block `block` (keys block*64 ...) of a slot and layer; for writing it exists beforehand (the scheduler reserved it). */
     void *(*keys)(nc_cache *c, int slot, int layer, int block);
     void *(*values)(nc_cache *c, int slot, int layer, int block);
-    float *(*state)(nc_cache *c, int slot);      /* all recurrent layers' one after the other; NULL where there are none */
+    float *(*state)(nc_cache *c, int slot);      /* [states], all recurrent layers' one after the other */
+    int64_t states;
 };
 #endif

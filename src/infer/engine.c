@@ -339,7 +339,7 @@ static void *run_thread(void *context)
 static void fill_defaults(nc_engine *g)
 {
     nc_engine_options *o = &g->o;
-    int bound = g->model->max_positions > 0 ? g->model->max_positions : 4096;
+    const int own = g->model->max_positions, bound = own > 0 ? own : o->max_length > 0 ? o->max_length : 4096;   /* models without positions have no bound of their own */
     o->sequences = o->sequences > 0 ? o->sequences : 16;
     o->step_tokens = o->step_tokens > 0 ? o->step_tokens : 512;
     o->step_tokens = o->step_tokens > o->sequences ? o->step_tokens : o->sequences;

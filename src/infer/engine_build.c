@@ -45,10 +45,10 @@ static int build_cache(nc_engine *g, nc_error *e)
 {
     nc_cache_need need = { 0 };
     g->model->family->cache(g->model->self, &need);
-    nc_kv_shape shape = { need.layers, need.kv_heads, need.key_dim, need.value_dim, g->compute == NC_BF16 };
+    nc_kv_shape shape = { need, g->compute == NC_BF16 };
     size_t page, limit = g->o.cache_bytes ? g->o.cache_bytes : (size_t)1 << 30;
     NC_TRY(nc_kv_page_bytes(&shape, &page, e));
-    int64_t pages = (int64_t)(limit / page), wanted = nc_kv_pages_for(g->max_length) * g->o.sequences;
+    int64_t wanted = nc_kv_pages_for(g->max_length) * g->o.sequences, pages = page ? (int64_t)(limit / page) : wanted;
     pages = pages < wanted ? pages : wanted;
     if (pages < 1)
         return nc_fail(e, NC_ELIMIT, "the cache may take %zu bytes, one page of %d rows of this model takes %zu; allow more", limit, NC_KEY_BLOCK, page);

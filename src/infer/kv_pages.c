@@ -12,6 +12,8 @@ struct nc_kv {
     nc_kv_shape shape;
     size_t key_bytes, layer_bytes, page_bytes, pool_bytes;
     char *pool;
+    float *states;                               /* [slots][need.state] */
+    size_t state_bytes;
     int64_t pages, free_count, peak, copied;
     int64_t *free_page;                          /* stack; the lowest numbers lie on top */
     int *holders;
@@ -22,29 +24,36 @@ struct nc_kv {
 
 static nc_attention_shape attention_shape(const nc_kv_shape *s)
 {
-    return (nc_attention_shape){ s->bf16 ? NC_BF16 : NC_F32, s->kv_heads, s->kv_heads, s->key_dim, s->value_dim, 0, 0, true, 0 };
+    return (nc_attention_shape){ s->bf16 ? NC_BF16 : NC_F32, s->need.kv_heads, s->need.kv_heads, s->need.key_dim, s->need.value_dim, 0, 0, true, 0 };
 }
 
 int nc_kv_page_bytes(const nc_kv_shape *s, size_t *bytes, nc_error *e)
 {
-    if (s->layers < 1 || s->kv_heads < 1 || s->key_dim < 1 || s->value_dim < 1 || s->layers > 100000 || s->kv_heads > 65536 || s->key_dim > NC_ATTENTION_MAX_HEAD ||
-        s->value_dim > NC_ATTENTION_MAX_HEAD)
-        return nc_fail(e, NC_EINVAL, "KV cache: %d layers of %d heads of %d and %d", s->layers, s->kv_heads, s->key_dim, s->value_dim);
+    const nc_cache_need *n = &s->need;
+
+    *bytes = 0;
+    if (n->layers == 0 && n->state > 0)
+        return 0;
+    if (n->layers < 1 || n->kv_heads < 1 || n->key_dim < 1 || n->value_dim < 1 || n->layers > 100000 || n->kv_heads > 65536 || n->key_dim > NC_ATTENTION_MAX_HEAD ||
+        n->value_dim > NC_ATTENTION_MAX_HEAD)
+        return nc_fail(e, NC_EINVAL, "KV cache: %d layers of %d heads of %d and %d", n->layers, n->kv_heads, n->key_dim, n->value_dim);
     nc_attention_shape a = attention_shape(s);
-    *bytes = (nc_attention_key_page_bytes(&a) + nc_attention_value_page_bytes(&a)) * (size_t)s->layers;
+    *bytes = (nc_attention_key_page_bytes(&a) + nc_attention_value_page_bytes(&a)) * (size_t)n->layers;
     return 0;
 }
 
 int nc_kv_bytes(const nc_kv_shape *s, int64_t pages, int slots, size_t *bytes, nc_error *e)
 {
-    size_t page, pool, tables, each = sizeof(int64_t) + sizeof(int) + sizeof(bool);
+    size_t page, pool, tables, states, each = sizeof(int64_t) + sizeof(int) + sizeof(bool);
 
     NC_TRY(nc_kv_page_bytes(s, &page, e));
-    if (pages < 1 || slots < 1)
+    if (pages < 1 || slots < 1 || s->need.state < 0)
         return nc_fail(e, NC_EINVAL, "KV cache: %lld pages for %d sequences", (long long)pages, slots);
     if (!nc_mul_size(page, (size_t)pages, &pool) || !nc_mul_size((size_t)pages * sizeof(int64_t), (size_t)slots, &tables) ||
-        !nc_add_size(pool, tables, &pool) || !nc_add_size(pool, (size_t)pages * each + (size_t)slots * sizeof(sequence), bytes) || pages > INT32_MAX)
-        return nc_fail(e, NC_ELIMIT, "KV cache: %lld pages of %zu bytes are more than memory can be", (long long)pages, page);
+        !nc_mul_size((size_t)s->need.state, (size_t)slots * sizeof(float), &states) || !nc_add_size(pool, tables, &pool) || !nc_add_size(pool, states, &pool) ||
+        !nc_add_size(pool, (size_t)pages * each + (size_t)slots * sizeof(sequence), bytes) || pages > INT32_MAX)
+        return nc_fail(e, NC_ELIMIT, "KV cache: %lld pages of %zu bytes and %d states of %lld numbers are more than memory can be", (long long)pages, page, slots,
+                       (long long)s->need.state);
     return 0;
 }
 
@@ -58,6 +67,19 @@ static void *values_at(nc_cache *c, int slot, int layer, int block)
     nc_kv *kv = (nc_kv *)c;
     return (char *)page_at(kv, slot, layer, block) + kv->key_bytes;
 }
+static float *state_at(nc_cache *c, int slot)
+{
+    nc_kv *kv = (nc_kv *)c;
+    return kv->states + (size_t)slot * (size_t)kv->shape.need.state;
+}
+
+static void release_memory(nc_kv *kv)
+{
+    if (kv->pool)
+        nc_pages_free(kv->pool, kv->pool_bytes);
+    if (kv->states)
+        nc_pages_free(kv->states, kv->state_bytes);
+}
 
 int nc_kv_new(const nc_kv_shape *s, int64_t pages, int slots, nc_kv **out, nc_error *e)
 {
@@ -68,12 +90,17 @@ int nc_kv_new(const nc_kv_shape *s, int64_t pages, int slots, nc_kv **out, nc_er
     NC_TRY(nc_kv_page_bytes(s, &page, e));
     nc_attention_shape a = attention_shape(s);
     nc_kv *kv = nc_xcalloc(1, sizeof *kv);
-    *kv = (nc_kv){ .cache = { s->bf16, keys_at, values_at }, .shape = *s, .key_bytes = nc_attention_key_page_bytes(&a), .layer_bytes = page / (size_t)s->layers,
+    *kv = (nc_kv){ .cache = { s->bf16, keys_at, values_at, state_at, s->need.state }, .shape = *s, .key_bytes = nc_attention_key_page_bytes(&a),
+                   .layer_bytes = s->need.layers ? page / (size_t)s->need.layers : 0,
                    .page_bytes = page, .pool_bytes = page * (size_t)pages, .pages = pages, .free_count = pages, .slots = slots };
-    kv->pool = nc_pages_alloc(kv->pool_bytes);
-    if (!kv->pool) {
+    kv->pool = kv->pool_bytes ? nc_pages_alloc(kv->pool_bytes) : NULL;
+    kv->state_bytes = (size_t)s->need.state * (size_t)slots * sizeof(float);
+    kv->states = kv->state_bytes ? nc_pages_alloc(kv->state_bytes) : NULL;
+    if ((kv->pool_bytes && !kv->pool) || (kv->state_bytes && !kv->states)) {
+        release_memory(kv);
         free(kv);
-        return nc_fail(e, NC_ENOMEM, "KV cache: the system refuses %zu bytes (%lld pages); ask for fewer", page * (size_t)pages, (long long)pages);
+        return nc_fail(e, NC_ENOMEM, "KV cache: the system refuses %zu bytes (%lld pages) and %zu of states; ask for fewer", page * (size_t)pages, (long long)pages,
+                       (size_t)s->need.state * (size_t)slots * sizeof(float));
     }
     kv->free_page = nc_xcalloc((size_t)pages, sizeof *kv->free_page);
     kv->holders = nc_xcalloc((size_t)pages, sizeof *kv->holders);
@@ -93,7 +120,7 @@ void nc_kv_free(nc_kv *kv)
         return;
     for (int i = 0; i < kv->slots; i++)
         free(kv->slot[i].page);
-    nc_pages_free(kv->pool, kv->pool_bytes);
+    release_memory(kv);
     free(kv->slot);
     free(kv->written);
     free(kv->holders);
@@ -119,7 +146,7 @@ static int64_t take_page(nc_kv *kv, bool clear)
 {
     int64_t page = kv->free_page[--kv->free_count];
 
-    if (clear && kv->written[page])
+    if (clear && kv->written[page] && kv->page_bytes)
         memset(kv->pool + (size_t)page * kv->page_bytes, 0, kv->page_bytes);
     kv->written[page] = true;
     kv->holders[page] = 1;
@@ -188,7 +215,8 @@ int nc_kv_reserve(nc_kv *kv, int slot, int64_t rows, nc_error *e)
                        (long long)kv->free_count, (long long)kv->pages, NC_KEY_BLOCK);
     if (must_copy(kv, s, rows)) {
         int64_t *at = &s->page[s->rows / NC_KEY_BLOCK], page = take_page(kv, false);
-        memcpy(kv->pool + (size_t)page * kv->page_bytes, kv->pool + (size_t)*at * kv->page_bytes, kv->page_bytes);
+        if (kv->page_bytes)
+            memcpy(kv->pool + (size_t)page * kv->page_bytes, kv->pool + (size_t)*at * kv->page_bytes, kv->page_bytes);
         nc_kv_release(kv, *at);
         *at = page;
         kv->copied++;
@@ -233,6 +261,8 @@ int nc_kv_fork(nc_kv *kv, int slot, int64_t rows, nc_error *e)
     NC_TRY(child);
     NC_TRY(nc_kv_attach(kv, child, kv->slot[slot].page, nc_kv_pages_for(rows), e));
     kv->slot[child].rows = rows;
+    if (kv->states)
+        memcpy(state_at(&kv->cache, child), state_at(&kv->cache, slot), (size_t)kv->shape.need.state * sizeof(float));
     return child;
 }
 

@@ -5,14 +5,18 @@
  * rows are written into it. The pool is planned: nc_kv_bytes says what it will take before it is made, and nothing is allocated after.
  * A page given out again is cleared first: nothing of a former sequence, not even a NaN, reaches the next.
  *
+ * Recurrent layers keep f32 state in a fixed place of a slot, as it is after the last row run. It cannot go back: a slot is truncated to nothing or not at all (who
+ * begins at row 0 reads no state), and a fork is taken where the sequence stands. Models without attention have pages of no bytes.
+ *
  * One thread owns it; during a run attention only asks for addresses. The pool owns all its memory.
  */
 #ifndef NC_INFER_KV_PAGES_H
 #define NC_INFER_KV_PAGES_H
 #include "graph/spans.h"
+#include "models/model.h"
 
 typedef struct nc_kv nc_kv;
-typedef struct nc_kv_shape { int layers, kv_heads, key_dim, value_dim; bool bf16; } nc_kv_shape;
+typedef struct nc_kv_shape { nc_cache_need need; bool bf16; } nc_kv_shape;
 typedef struct nc_kv_stats { int64_t pages, used, shared, copied, peak; int slots, slots_used; size_t bytes, page_bytes; } nc_kv_stats;   /* shared: held more than once; copied: since the start */
 
 int nc_kv_page_bytes(const nc_kv_shape *s, size_t *bytes, nc_error *e);          /* of one page, all layers */

@@ -172,5 +172,5 @@ void nc_bart_cross(const nc_bart_stack *c, nc_build *b, nc_value *rows)
 
 void nc_bart_cache(const nc_bart_stack *c, nc_cache_need *out)
 {
-    *out = (nc_cache_need){ c->layers, c->heads, c->width / c->heads, c->width / c->heads };
+    *out = (nc_cache_need){ .layers = c->layers, .kv_heads = c->heads, .key_dim = c->width / c->heads, .value_dim = c->width / c->heads };
 }

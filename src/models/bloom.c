@@ -124,7 +124,7 @@ static void head(const void *self, nc_head *out)
 static void cache(const void *self, nc_cache_need *out)
 {
     const struct bloom *c = self;
-    *out = (nc_cache_need){ c->layers, c->heads, c->width / c->heads, c->width / c->heads };
+    *out = (nc_cache_need){ .layers = c->layers, .kv_heads = c->heads, .key_dim = c->width / c->heads, .value_dim = c->width / c->heads };
 }
 
 static const char *const renames[] = { "", "transformer.", NULL };

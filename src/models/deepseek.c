@@ -142,7 +142,7 @@ static void v3_config(nc_model *m, void *self, nc_config *r)
 static void cache(const void *self, nc_cache_need *out)
 {
     const deepseek *c = self;
-    *out = (nc_cache_need){ c->moe.base.layers, c->moe.base.heads, c->nope + c->rope, c->value };
+    *out = (nc_cache_need){ .layers = c->moe.base.layers, .kv_heads = c->moe.base.heads, .key_dim = c->nope + c->rope, .value_dim = c->value };
 }
 
 static const char *const ignored[] = { "*rotary_emb.inv_freq", NULL };

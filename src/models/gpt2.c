@@ -111,7 +111,7 @@ static void head(const void *self, nc_head *out)
 static void cache(const void *self, nc_cache_need *out)
 {
     const struct gpt2 *c = self;
-    *out = (nc_cache_need){ c->layers, c->heads, c->width / c->heads, c->width / c->heads };
+    *out = (nc_cache_need){ .layers = c->layers, .kv_heads = c->heads, .key_dim = c->width / c->heads, .value_dim = c->width / c->heads };
 }
 
 static const char *const ignored[] = { "*.attn.bias", "*.attn.masked_bias", "lm_head.weight", NULL };

@@ -245,7 +245,7 @@ void nc_llama_head(const void *self, nc_head *out)
 void nc_llama_cache(const void *self, nc_cache_need *out)
 {
     const nc_llama *c = self;
-    *out = (nc_cache_need){ c->layers, c->kv_heads, c->head_dim, c->head_dim };
+    *out = (nc_cache_need){ .layers = c->layers, .kv_heads = c->kv_heads, .key_dim = c->head_dim, .value_dim = c->head_dim };
 }
 
 static const char *const ignored[] = { "*rotary_emb.inv_freq", NULL };

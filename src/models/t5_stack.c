@@ -161,5 +161,5 @@ void nc_t5_cross(const nc_t5_stack *c, nc_build *b, nc_value *rows)
 
 void nc_t5_cache(const nc_t5_stack *c, nc_cache_need *out)
 {
-    *out = (nc_cache_need){ c->layers, c->heads, c->d_kv, c->d_kv };
+    *out = (nc_cache_need){ .layers = c->layers, .kv_heads = c->heads, .key_dim = c->d_kv, .value_dim = c->d_kv };
 }

@@ -22,6 +22,7 @@ struct nc_build {
     bool frozen;                 /* batch norm takes its running statistics in training, too, and leaves them alone */
     int picture_height, picture_width;
     int layer;                   /* cache layer of the attention being built; models count it up */
+    int64_t state;               /* floats of recurrent state taken so far (nn/recurrent.h) */
     bool recompute;              /* blocks are made again in the backward pass */
     bool balance;                /* routers are counted for nc_moe_balance (nn/moe.h) */
     nc_value *expert_load, *expert_share;

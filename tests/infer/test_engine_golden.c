@@ -13,7 +13,7 @@
 #include "base/file.h"
 #include "infer/generation.h"
 
-static const char *const folders[] = { "llama", "gpt2", "gpt2_prefixed", "qwen3", "llama3", "mistral", "phi3", "gemma3", "mixtral", "deepseek_v2", "gpt_neox", "bloom" };
+static const char *const folders[] = { "llama", "gpt2", "gpt2_prefixed", "qwen3", "llama3", "mistral", "phi3", "gemma3", "mixtral", "deepseek_v2", "gpt_neox", "bloom", "mamba", "mamba2" };
 
 static bool folder_of(const char *name, char out[512])
 {
@@ -173,6 +173,8 @@ static void test_same_bits(void **state)
     same_bits("llama", NC_BF16);
     same_bits("qwen3", NC_BF16);
     same_bits("llama3", NC_BF16);
+    same_bits("mamba2", NC_BF16);
+    same_bits("mamba", NC_F32);
 }
 
 /* More jobs than slots and pages: they wait in order and all come out right; what can never fit is refused at once. */

@@ -10,7 +10,7 @@
 #include "infer/kv_pages.h"
 #include "load/load.h"
 
-static const char *const folders[] = { "gpt2", "llama", "llama3", "mistral", "qwen3", "llava", "gpt_neox", "bloom", "qwen2", "olmo2", "glm4", "gemma3", "mixtral", "deepseek_v2" };
+static const char *const folders[] = { "gpt2", "llama", "llama3", "mistral", "qwen3", "llava", "gpt_neox", "bloom", "mamba", "mamba2", "qwen2", "olmo2", "glm4", "gemma3", "mixtral", "deepseek_v2" };
 enum { LONGEST = 100, OTHERS = 2 };
 
 static nc_loaded *load(const char *name, nc_dtype compute, bool pack, nc_pool *pool)
@@ -51,7 +51,7 @@ static void chunked(nc_loaded *l, nc_pool *pool, const int32_t *ids, int n, int 
     nc_cache_need need;
     nc_kv *kv = NULL;
     l->model->family->cache(l->model->self, &need);
-    nc_kv_shape shape = { need.layers, need.kv_heads, need.key_dim, need.value_dim, l->options.weights.compute == NC_BF16 };
+    nc_kv_shape shape = { need, l->options.weights.compute == NC_BF16 };
     assert_int_equal(nc_kv_new(&shape, nc_kv_pages_for(n) + 2, 2, &kv, &e), 0);
     int other = nc_kv_open(kv, &e), slot = nc_kv_open(kv, &e);                  /* not the first slot, not the first page */
     assert_int_equal(nc_kv_reserve(kv, other, 3, &e), 0);

@@ -147,7 +147,7 @@ static void test_cached(void **state)
         nc_dtype type = t ? NC_BF16 : NC_F32;
         size_t row = nc_dtype_bytes(type, HEADS * V);
         memset(&cache, 0, sizeof cache);
-        cache.cache = (nc_cache){ type == NC_BF16, keys_at, values_at };
+        cache.cache = (nc_cache){ .bf16 = type == NC_BF16, .keys = keys_at, .values = values_at };
         run_rows(type, NULL, 0, ROWS, whole);
         for (int i = 0; i + 1 < NC_COUNT(cuts); i++) {
             run_rows(type, &cache, cuts[i], cuts[i + 1], part);
