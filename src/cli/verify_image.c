@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "cli/verify.h"
+#include "models/segformer.h"
 
 struct pictures { nc_seq *seq; int count, height, width; };
 
@@ -36,8 +37,12 @@ static void add_labels(nc_verify *v, nc_batch *batch)
     static const char *const tables[][3] = { { "in.labels", "labels", "label.weights" }, { "in.teacher_labels", "teacher.labels", "teacher.weights" } };
     for (int i = 0; i < NC_COUNT(tables); i++) {
         const nc_stored *t = nc_verify_has(v, tables[i][0]) ? nc_verify_tensor(v, "%s", tables[i][0]) : NULL;
-        if (t && t->shape.rank == 1)
-            nc_batch_labels(batch, tables[i][1], tables[i][2], nc_verify_ints(v->arena, t), nc_shape_count(&t->shape));
+        if (!t)
+            continue;
+        int32_t *labels = nc_verify_ints(v->arena, t);
+        for (int64_t j = 0; t->shape.rank > 1 && j < nc_shape_count(&t->shape); j++)     /* of pixels: what is no label (255) does not count */
+            labels[j] = labels[j] < v->f32->model->labels.count ? labels[j] : -1;
+        nc_batch_labels(batch, tables[i][1], tables[i][2], labels, nc_shape_count(&t->shape));
     }
     const nc_stored *mask = nc_verify_has(v, "mask.bool_masked_pos") ? nc_verify_tensor(v, "mask.bool_masked_pos") : NULL;
     int64_t n = mask ? nc_shape_count(&mask->shape) : 0;
@@ -121,6 +126,25 @@ static void compare(nc_verify *v, nc_program *p, const char *prefix)
     }
 }
 
+/* post.map.k: the label of each pixel of picture k at the size its tensor has. */
+static void compare_maps(nc_verify *v, nc_program *p)
+{
+    const nc_value *logits = nc_program_value(p, "out.logits");
+    int64_t n = 0;
+    for (int k = 0; logits && logits->shape.rank == 4 && k < logits->shape.dim[0]; k++) {
+        char name[32];
+        snprintf(name, sizeof name, "post.map.%d", k);
+        const nc_stored *want = nc_verify_has(v, name) ? nc_verify_tensor(v, "%s", name) : NULL;
+        if (!want || want->shape.rank != 2)
+            continue;
+        const int64_t *dim = logits->shape.dim;
+        const float *values = nc_verify_probe(v->arena, p, "out.logits", &n);
+        int32_t *ours = NC_NEW_ARRAY(v->arena, int32_t, nc_shape_count(&want->shape) + 1);
+        nc_segment_labels(values + k * dim[1] * dim[2] * dim[3], (int)dim[1], dim[2], dim[3], want->shape.dim[0], want->shape.dim[1], ours);
+        nc_verify_ids(v, name, want, ours, nc_shape_count(&want->shape));
+    }
+}
+
 /* Every <case>.pixel_values beside the batch's own. */
 static int check_cases(nc_verify *v, nc_batch *batch, nc_error *e)
 {
@@ -145,6 +169,8 @@ static int check(nc_verify *v, const struct pictures *s, struct how how, const c
     nc_program *p = NULL;
     NC_TRY(run(v, s, how, &p, batch, e));
     compare(v, p, prefix);
+    if (!*prefix)
+        compare_maps(v, p);
     nc_program_free(p);
     return 0;
 }

@@ -98,21 +98,19 @@ nc_grid nc_grid_gate(nc_build *b, nc_grid x, nc_value *gate)
 
 /* ---- bilinear resize ---- */
 
-/* torch's interpolate: source position (i + 1/2) in / out - 1/2, not below 0; the cell there and the next. */
-typedef struct tap { int64_t low, high; double share; } tap;
-static tap tap_of(int64_t i, int64_t in, int64_t out)
+nc_grid_tap nc_grid_tap_of(int64_t i, int64_t in, int64_t out)
 {
     double at = ((double)i + 0.5) * ((double)in / (double)out) - 0.5;
     at = at < 0 ? 0 : at;
     int64_t low = (int64_t)at < in - 1 ? (int64_t)at : in - 1;
-    return (tap){ low, low < in - 1 ? low + 1 : low, at - (double)low };
+    return (nc_grid_tap){ low, low < in - 1 ? low + 1 : low, at - (double)low };
 }
 
 static void fill_taps(nc_grid x, int64_t height, int64_t width, int64_t n, int32_t *index, float *share)
 {
     for (int64_t p = 0; p < n; p++)
         for (int64_t i = 0; i < height * width; i++, index += 4, share += 4) {
-            const tap v = tap_of(i / width, x.height, height), h = tap_of(i % width, x.width, width);
+            const nc_grid_tap v = nc_grid_tap_of(i / width, x.height, height), h = nc_grid_tap_of(i % width, x.width, width);
             const int64_t row[] = { v.low, v.high }, column[] = { h.low, h.high };
             const double down[] = { 1 - v.share, v.share }, across[] = { 1 - h.share, h.share };
             for (int j = 0; j < 4; j++) {

@@ -28,6 +28,9 @@ nc_grid nc_grid_pool(nc_build *b, nc_grid x, const nc_grid_window *window, bool 
 nc_value *nc_grid_mean(nc_build *b, nc_grid x);                                  /* over the cells of each picture, [pictures, channels] */
 nc_grid nc_grid_gate(nc_build *b, nc_grid x, nc_value *gate);                    /* times gate [pictures, channels] */
 nc_grid nc_grid_resize(nc_build *b, nc_grid x, int64_t height, int64_t width);   /* bilinear, corners not aligned, no antialias */
+/* torch's interpolate for cell i of `out` on one axis: source position (i + 1/2) in / out - 1/2, not below 0; the cell there, the next, and the share of the next. */
+typedef struct nc_grid_tap { int64_t low, high; double share; } nc_grid_tap;
+nc_grid_tap nc_grid_tap_of(int64_t i, int64_t in, int64_t out);
 nc_value *nc_grid_planes(nc_build *b, nc_grid x);                                /* [pictures, channels, height, width] */
 nc_grid nc_grid_probe(nc_build *b, nc_grid x, const char *format, ...) NC_PRINTF(3, 4);        /* its planes under the reference's name */
 
