@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "formats/ggml_blocks.h"
 #include "formats/gguf.h"
+#include "load/export.h"
 #include "load/gguf_names.h"
 #include "quant/quantize.h"
 
@@ -174,11 +175,39 @@ static void broken_folders_are_named(void **state)
     nc_arena_free(a);
 }
 
+/* Written as GGUF in f32 and exported from that, a folder has the files it had. */
+static void gguf_and_back_is_the_same_folder(void **state)
+{
+    static const char *const names[] = { "qwen3", "llama3", "mistral", "gpt2_prefixed" }, *const files[] = { "config.json", "model.safetensors" };
+    (void)state;
+    for (int i = 0; i < NC_COUNT(names); i++) {
+        char out[] = "/tmp/nunchi-quant-XXXXXX";
+        nc_arena *a = nc_arena_new();
+        nc_error e = { 0 };
+        const char *from = nc_arena_printf(a, "tests/golden/models/%s", names[i]);
+        assert_non_null(mkdtemp(out));
+        const char *gguf = nc_path_join(a, out, "gguf"), *back = nc_path_join(a, out, "hf");
+        if (nc_quantize(from, gguf, &(nc_quantize_options){ .to = NC_F32 }, NULL, &e) < 0 || nc_export_hf(gguf, back, &(nc_export_options){ .dtype = NC_DTYPES }, NULL, &e) < 0)
+            fail_msg("%s", e.message);
+        for (int k = 0; k < NC_COUNT(files); k++) {
+            nc_buf x = { 0 }, y = { 0 };
+            assert_int_equal(nc_file_read(nc_path_join(a, from, files[k]), 1 << 24, &x, &e), 0);
+            assert_int_equal(nc_file_read(nc_path_join(a, back, files[k]), 1 << 24, &y, &e), 0);
+            if (x.n != y.n || memcmp(x.p, y.p, x.n))
+                fail_msg("%s: %s is another file", names[i], files[k]);
+            nc_buf_free(&x);
+            nc_buf_free(&y);
+        }
+        nc_remove_tree(out, NULL);
+        nc_arena_free(a);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_value_comes_back), cmocka_unit_test(llama_rows_are_permuted_as_its_converter_does), cmocka_unit_test(names_and_metadata_are_llama_cpps),
-        cmocka_unit_test(what_cannot_be_is_refused), cmocka_unit_test(broken_folders_are_named),
+        cmocka_unit_test(what_cannot_be_is_refused), cmocka_unit_test(broken_folders_are_named), cmocka_unit_test(gguf_and_back_is_the_same_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
