@@ -177,7 +177,9 @@ static int export(nc_arena *a, const char *folder, const char *out, const nc_exp
     nc_dtype to = o->dtype;
     if (to == NC_DTYPES)
         NC_TRY(nc_export_dtype(folder, &to, e));
-    return rebuild(folder, out, o, to, e);
+    NC_TRY(rebuild(folder, out, o, to, e));
+    const nc_json *said = nc_json_get(tree, "dtype") ? nc_json_get(tree, "dtype") : nc_json_get(tree, "torch_dtype");
+    return strcmp(nc_json_string(said, ""), dtype_word(to)) ? 0 : nc_file_copy(nc_path_join(a, folder, "config.json"), config, e);   /* nothing to change in it */
 }
 
 int nc_export_hf(const char *folder, const char *out, const nc_export_options *o, uint64_t *bytes, nc_error *e)
