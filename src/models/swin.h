@@ -14,7 +14,8 @@
 enum { NC_SWIN_STAGES = 8 };
 
 typedef struct nc_swin_block { nc_dense before, q, k, v, o, after, up, down; nc_site *bias; void *own; } nc_swin_block;
-typedef struct nc_swin_stage { int depth, heads, width; nc_swin_block *block; nc_dense norm, reduction; } nc_swin_stage;
+/* window, move: of families that fix them for a stage, whatever picture comes; window 0: by the picture. */
+typedef struct nc_swin_stage { int depth, heads, width, window, move; nc_swin_block *block; nc_dense norm, reduction; } nc_swin_stage;
 
 typedef struct nc_swin nc_swin;
 struct nc_swin {
@@ -44,5 +45,14 @@ nc_value *nc_swin_blocks(const nc_swin *c, nc_build *b, const char *prefix);
 /* For families with blocks of their own: rows of stage s into the windows of a block, attention's rule of sight and codes there, and back. */
 typedef struct nc_swin_windows { nc_value *rows, *back, *code; const nc_spans *spans; int64_t offset; } nc_swin_windows;
 nc_swin_windows nc_swin_windows_of(const nc_swin *c, nc_build *b, int stage, int block);
+static inline int nc_swin_window(const nc_swin *c, int stage) { return c->stage[stage].window ? c->stage[stage].window : c->window; }   /* the side codes count in */
 nc_value *nc_swin_mlp(const nc_swin *c, nc_build *b, const nc_swin_block *l, nc_value *x);
+
+/* A classifier, or a bare model, on a tower: pooled is the mean of the normed rows. Swin and Swin v2. */
+typedef struct nc_swin_net { nc_swin swin; bool is_bare; nc_dense norm, classifier; } nc_swin_net;
+void nc_swin_net_config(nc_model *m, nc_swin_net *c, nc_config *r);
+void nc_swin_net_weights(nc_model *m, nc_swin_net *c, const char *family);
+void nc_swin_net_encode(const nc_model *m, const void *self, nc_build *b, nc_modality what, nc_encoded *out);
+int nc_swin_net_prepare(const nc_model *m, const void *self, nc_batch *batch, const nc_seq *seqs, int count, nc_error *e);
+void nc_swin_net_capacity(const void *self, nc_build *b, int64_t pictures);
 #endif

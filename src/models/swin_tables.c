@@ -19,8 +19,11 @@ static struct grid grid_of(const nc_swin *c, int height, int width, int stage)
 }
 
 /* A grid that is no larger than a window is one window (of the grid's shorter side), not moved. */
-static struct cut cut_of(const nc_swin *c, struct grid g, int moved)
+static struct cut cut_of(const nc_swin *c, struct grid g, int stage, int moved)
 {
+    const nc_swin_stage *s = &c->stage[stage];
+    if (s->window)
+        return (struct cut){ s->window, moved ? s->move : 0, up(g.down, s->window), up(g.across, s->window) };
     int least = g.down < g.across ? g.down : g.across, window = least <= c->window ? least : c->window;
     return (struct cut){ window, moved && least > c->window ? c->window / 2 : 0, up(g.down, window), up(g.across, window) };
 }
@@ -39,7 +42,7 @@ static int band(int at, int size, struct cut k) { return !k.move ? 0 : (at >= si
 struct tables { int32_t *rows, *back, *code; int32_t row; nc_batch *batch; const char *spans; };
 
 /* One window: its cells part by part (bands that were no neighbours), each part a span. */
-static void window(const nc_swin *c, struct tables *t, struct grid g, struct cut k, int wy, int wx, int32_t first)
+static void window(int side, struct tables *t, struct grid g, struct cut k, int wy, int wx, int32_t first)
 {
     const int down = k.rows * k.window, across = k.columns * k.window;
     for (int part = 0; part < 9; part++) {
@@ -51,7 +54,7 @@ static void window(const nc_swin *c, struct tables *t, struct grid g, struct cut
             int iy = (sy + k.move) % down, ix = (sx + k.move) % across;
             bool real = iy < g.down && ix < g.across;
             t->rows[t->row] = real ? first + iy * g.across + ix : -1;
-            t->code[t->row] = -(y * (2 * c->window - 1) + x);
+            t->code[t->row] = -(y * (2 * side - 1) + x);
             if (real)
                 t->back[first + iy * g.across + ix] = t->row;
             t->row++;
@@ -72,16 +75,16 @@ static void windows(const nc_swin *c, nc_batch *batch, const nc_pixels *pictures
     for (int i = 0; i < count; i++) {
         struct grid g = grid_of(c, pictures[i].height, pictures[i].width, stage);
         total += (int64_t)g.down * g.across;
-        cells += window_rows(cut_of(c, g, moved));
+        cells += window_rows(cut_of(c, g, stage, moved));
     }
     struct tables t = { nc_batch_i32(batch, rows, cells, 1), nc_batch_i32(batch, back, total, 1), nc_batch_i32(batch, code, cells, 1), 0, batch, spans };
     nc_batch_set_count(batch, spans, cells);
     int32_t first = 0;
     for (int i = 0; i < count; i++) {
         struct grid g = grid_of(c, pictures[i].height, pictures[i].width, stage);
-        struct cut k = cut_of(c, g, moved);
+        struct cut k = cut_of(c, g, stage, moved);
         for (int w = 0; w < k.rows * k.columns; w++)
-            window(c, &t, g, k, w / k.columns, w % k.columns, first);
+            window(nc_swin_window(c, stage), &t, g, k, w / k.columns, w % k.columns, first);
         first += g.down * g.across;
     }
 }
@@ -155,7 +158,7 @@ void nc_swin_capacity(const nc_swin *c, nc_build *b, int64_t pictures)
         nc_build_capacity(b, name, pictures * g.down * g.across);
         for (int moved = 0; moved < 2; moved++) {
             snprintf(name, sizeof name, "swin.%d.%d", s, moved);
-            nc_build_capacity(b, name, pictures * window_rows(cut_of(c, g, moved)));
+            nc_build_capacity(b, name, pictures * window_rows(cut_of(c, g, s, moved)));
         }
     }
 }

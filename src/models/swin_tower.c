@@ -114,14 +114,14 @@ void nc_swin_weights(nc_model *m, nc_swin *c, const char *prefix)
 nc_swin_windows nc_swin_windows_of(const nc_swin *c, nc_build *b, int stage, int block)
 {
     char rows[32], back[32], code[32], spans[32], in[32], out[32];
-    int moved = block % 2;
+    const int moved = block % 2, side = nc_swin_window(c, stage);
     snprintf(rows, sizeof rows, "swin.%d.%d.rows", stage, moved);
     snprintf(back, sizeof back, "swin.%d.%d.back", stage, moved);
     snprintf(code, sizeof code, "swin.%d.%d.code", stage, moved);
     snprintf(spans, sizeof spans, "swin.%d.%d", stage, moved);
     snprintf(in, sizeof in, "swin.%d", stage);
     snprintf(out, sizeof out, "swin.%d.%d", stage, moved);
-    return (nc_swin_windows){ nc_in(b, rows, NC_I32, out, 0), nc_in(b, back, NC_I32, in, 0), nc_in(b, code, NC_I32, out, 0), nc_in_spans(b, spans), 2 * (int64_t)c->window * (c->window - 1) };
+    return (nc_swin_windows){ nc_in(b, rows, NC_I32, out, 0), nc_in(b, back, NC_I32, in, 0), nc_in(b, code, NC_I32, out, 0), nc_in_spans(b, spans), 2 * (int64_t)side * (side - 1) };
 }
 
 nc_value *nc_swin_mlp(const nc_swin *c, nc_build *b, const nc_swin_block *l, nc_value *x)
