@@ -58,7 +58,7 @@ static int prepare(run *r, nc_error *e)
     nc_cache_need need;
     if (!b->model->family->cache || !b->model->family->head || b->model->family->tower)
         return nc_fail(e, NC_EUNSUPPORTED, "bench model: a %s is no text decoder", b->model->family->name);
-    if (length > b->model->max_positions)
+    if (b->model->max_positions > 0 && length > b->model->max_positions)
         return nc_fail(e, NC_EINVAL, "bench model: %d rows of depth, prompt and text; the config allows %d", length, b->model->max_positions);
     b->model->family->cache(b->model->self, &need);
     r->shape = (nc_kv_shape){ need, b->weights.compute == NC_BF16 };
