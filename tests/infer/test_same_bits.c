@@ -10,7 +10,7 @@
 #include "infer/kv_pages.h"
 #include "load/load.h"
 
-static const char *const folders[] = { "gpt2", "llama", "llama3", "mistral", "qwen3", "llava", "gpt_neox", "bloom", "mamba", "mamba2", "rwkv", "qwen2", "olmo2", "glm4", "gemma3", "mixtral", "deepseek_v2" };
+static const char *const folders[] = { "gpt2", "llama", "llama3", "mistral", "qwen3", "llava", "gpt_neox", "bloom", "mamba", "mamba2", "rwkv", "qwen3_next", "qwen2", "olmo2", "glm4", "gemma3", "mixtral", "deepseek_v2" };
 enum { LONGEST = 100, OTHERS = 2 };
 
 static nc_loaded *load(const char *name, nc_dtype compute, bool pack, nc_pool *pool)
