@@ -58,12 +58,13 @@ static int unknown_template(const char *name, nc_error *e)
 int nc_conversation_new(const nc_conversation_options *o, nc_conversation **out, nc_error *e)
 {
     const char *own = nc_tokenizer_chat_template(o->tokenizer, NULL), *source = o->template_source;
+    const nc_wording *wording = nc_wording_find(o->processor);
     if (!source && o->template_name)
         source = nc_builtin_template(o->template_name);
     if (!source && o->template_name)
         return unknown_template(o->template_name, e);
     if (!source)
-        source = own ? own : nc_builtin_template("default");
+        source = own ? own : nc_builtin_template(wording && wording->template_name ? wording->template_name : "default");
     nc_template *compiled = NULL;
     int status = nc_template_compile(nc_str_of(source), &compiled, e);
     if (status < 0)
@@ -75,7 +76,7 @@ int nc_conversation_new(const nc_conversation_options *o, nc_conversation **out,
     c->strings = !c->lists || strstr(source, "is string") || strstr(source, "is not string");
     c->specials = o->image_token_id >= 0 || o->video_token_id >= 0;
     find_placeholders(c, o);
-    c->wording = nc_wording_find(o->processor);
+    c->wording = wording;
     *out = c;
     return 0;
 }
@@ -286,7 +287,7 @@ static unsigned encode_flags(const nc_conversation *c, const nc_buf *text)
 /* text, its spans and its runs as the processor class words them. */
 static int reword(const nc_conversation *c, const nc_conversation_request *r, nc_buf *text, nc_template_spans *spans, nc_words *w, nc_error *e)
 {
-    if (!c->wording || !r->media || !r->media_count)
+    if (!c->wording || !c->wording->write || !r->media || !r->media_count)
         return 0;
     w->spelling[0] = c->spelling[0];
     w->spelling[1] = c->spelling[1];

@@ -12,6 +12,18 @@
     "{%- for m in messages %}{%- if m.role == 'assistant' %}{{- '<|im_start|>assistant\\n' }}{% generation %}" CONTENT "{{- '<|im_end|>' }}{% endgeneration %}{{- '\\n' }}" \
     "{%- else %}{{- '<|im_start|>' + m.role + '\\n' }}" CONTENT "{{- '<|im_end|>\\n' }}{%- endif %}{%- endfor %}" \
     "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"
+/* ChatML with each family's own words for pictures and videos. */
+#define PARTS(image, video) "{%- if m.content is string %}{{- m.content }}{%- else %}{%- for c in m.content %}{%- if c.type == 'image' %}{{- '" image "' }}" \
+    "{%- elif c.type == 'video' %}{{- '" video "' }}{%- else %}{{- c.text }}{%- endif %}{%- endfor %}{%- endif %}"
+#define CHATML_OF(parts, system, end) \
+    "{%- if messages[0].role != 'system' %}{{- '<|im_start|>system\\n" system "<|im_end|>" end "' }}{%- endif %}" \
+    "{%- for m in messages %}{%- if m.role == 'assistant' %}{{- '<|im_start|>assistant\\n' }}{% generation %}" parts "{{- '<|im_end|>' }}{% endgeneration %}{{- '" end "' }}" \
+    "{%- else %}{{- '<|im_start|>' + m.role + '\\n' }}" parts "{{- '<|im_end|>" end "' }}{%- endif %}{%- endfor %}" \
+    "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"
+#define QWEN_VL CHATML_OF(PARTS("<|vision_start|><|image_pad|><|vision_end|>", "<|vision_start|><|video_pad|><|vision_end|>"), "You are a helpful assistant.", "\\n")
+#define INTERN_VL CHATML_OF(PARTS("<IMG_CONTEXT>\\n", "<video>\\n"), \
+    "You are InternVL, a multimodal large language model from the Shanghai AI Laboratory, Tsinghua University and partners.", "\\n")
+#define GOT CHATML_OF(PARTS("<img><imgpad></img>\\n", ""), "You should follow the instructions carefully and explain your answers in detail.", "")
 #define VICUNA \
     "{%- for m in messages %}{%- if m.role == 'assistant' %}{{- 'ASSISTANT:' }}{% generation %}{{- ' ' }}" CONTENT "{{- eos_token }}{% endgeneration %}" \
     "{%- elif m.role == 'user' %}{{- 'USER: ' }}" CONTENT "{{- ' ' }}{%- else %}" CONTENT "{{- ' ' }}{%- endif %}{%- endfor %}" \
@@ -34,6 +46,7 @@
 static const struct { const char *name, *source; } rows[] = {
     { "default", DEFAULT }, { "chatml", CHATML }, { "qwen", CHATML }, { "qwen3", CHATML }, { "vicuna", VICUNA }, { "llava", VICUNA },
     { "llava_next", VICUNA }, { "llava_next_video", VICUNA }, { "video_llava", VICUNA }, { "llama3", LLAMA3 }, { "alpaca", ALPACA }, { "empty", EMPTY },
+    { "qwen2_vl", QWEN_VL }, { "qwen3_vl", QWEN_VL }, { "intern_vl", INTERN_VL }, { "got_ocr2", GOT },
 };
 
 const char *nc_builtin_template(const char *name)
@@ -46,7 +59,8 @@ const char *nc_builtin_template(const char *name)
 
 const char *const *nc_builtin_templates(int *count)
 {
-    static const char *const names[] = { "default", "chatml", "qwen", "qwen3", "vicuna", "llava", "llava_next", "llava_next_video", "video_llava", "llama3", "alpaca", "empty" };
+    static const char *const names[] = { "default", "chatml", "qwen", "qwen3", "vicuna", "llava", "llava_next", "llava_next_video", "video_llava", "llama3", "alpaca", "empty",
+                                         "qwen2_vl", "qwen3_vl", "intern_vl", "got_ocr2" };
     _Static_assert(sizeof names / sizeof *names == sizeof rows / sizeof *rows, "one name for each row");
     *count = NC_COUNT(names);
     return names;

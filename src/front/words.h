@@ -12,7 +12,8 @@ void nc_words_run(nc_words *w, bool is_video, int rows);         /* writes a pla
 
 typedef struct nc_wording {
     const char *processor;                     /* "InternVLProcessor" */
-    void (*write)(nc_words *w, const nc_visual *v, int rows);
+    void (*write)(nc_words *w, const nc_visual *v, int rows);      /* NULL: the placeholder alone */
+    const char *template_name;                 /* of folders without a chat template; NULL: the usual one */
 } nc_wording;
 const nc_wording *nc_wording_find(const char *processor);        /* NULL: the placeholder alone */
 

@@ -115,6 +115,25 @@ nc_site *nc_model_site(const nc_model *m, const char *name)
     return NULL;
 }
 
+const char *const *nc_model_part_names(const nc_model *m, nc_part part)
+{
+    static const char *const towers[] = { "vision_tower.", "vision_model.", NULL }, *const projectors[] = { "multi_modal_projector.", "image_newline", NULL };
+    if (!m->family->tower || part == NC_PART_LANGUAGE)
+        return NULL;
+    if (part == NC_PART_TOWER)
+        return m->family->tower_parts ? m->family->tower_parts : towers;
+    return m->family->projector_parts ? m->family->projector_parts : projectors;
+}
+
+nc_part nc_model_part(const nc_model *m, const nc_site *s)
+{
+    for (nc_part part = NC_PART_TOWER; part <= NC_PART_PROJECTOR; part++)
+        for (const char *const *p = nc_model_part_names(m, part); p && *p; p++)
+            if (nc_starts_with(s->name, *p))
+                return part;
+    return NC_PART_LANGUAGE;
+}
+
 int64_t nc_model_parameters(const nc_model *m)
 {
     int64_t n = 0;

@@ -36,6 +36,9 @@ struct nc_family {
     size_t size;                             /* bytes of its own struct */
     void (*config)(nc_model *m, void *self, nc_config *r);   /* reads every key; mistakes stick to r */
     void (*weights)(nc_model *m, void *self);                /* lists sites by nc_weight */
+    /* Prefixes of the sites that are the tower's and the projector's; the rest is the language's. NULL-terminated; NULL: vision_tower., vision_model.; multi_modal_projector.,
+     * image_newline. */
+    const char *const *tower_parts, *const *projector_parts;
     const char *const *ignored;              /* glob patterns of tensors that carry nothing (masks, inv_freq); NULL-terminated; may be NULL */
     const char *const *renames;              /* pairs file's, canonical: prefixes, or patterns with one '*' ("*LayerNorm.gamma"); tried in order; NULL-terminated; may be NULL */
     /* Fills the batch from sequences: ids, positions, spans, index tables, patches. */
@@ -99,6 +102,10 @@ void nc_model_free(nc_model *m);             /* frees the sites' memory too */
 const nc_family *nc_family_find(const char *model_type);    /* NULL when unknown */
 const nc_family *const *nc_families(int *count);
 nc_site *nc_model_site(const nc_model *m, const char *name);
+/* Which part of a model with media a site belongs to; a model without media is all language. Prefixes of a part, for patterns; NULL: none (language). */
+typedef enum nc_part { NC_PART_LANGUAGE, NC_PART_TOWER, NC_PART_PROJECTOR } nc_part;
+nc_part nc_model_part(const nc_model *m, const nc_site *s);
+const char *const *nc_model_part_names(const nc_model *m, nc_part part);
 int64_t nc_model_parameters(const nc_model *m);             /* elements of all sites, buffers not counted */
 
 /* Used by weights(): lists a site under the current scope. dims end with 0. */

@@ -14,6 +14,8 @@
 
 static const double tower_eps = 1e-6, tower_theta = 10000;
 
+const char *const nc_qwen_vl_towers[] = { "visual.patch_embed.", "visual.blocks.", "model.visual.patch_embed.", "model.visual.pos_embed.", "model.visual.blocks.", NULL };
+const char *const nc_qwen_vl_projectors[] = { "visual.merger.", "model.visual.merger.", "model.visual.deepstack_merger_list.", NULL };
 const char *const nc_qwen_vl_ignored[] = { "*rotary_emb.inv_freq", "*rotary_pos_emb.inv_freq", NULL };
 
 static void check_rope(nc_config *r, nc_qwen_vl *c)

@@ -37,9 +37,9 @@ void nc_qwen_vl_capacity(const void *self, nc_build *b, int64_t patches);
 int nc_qwen_vl_prepare(const nc_model *m, const void *self, nc_batch *batch, const nc_seq *seqs, int count, nc_error *e);
 int nc_qwen_vl_positions(const nc_model *m, const void *self, const int32_t *ids, int count, const nc_media *media, int media_count, nc_positions *out, nc_error *e);
 
-extern const char *const nc_qwen_vl_ignored[];
+extern const char *const nc_qwen_vl_ignored[], *const nc_qwen_vl_towers[], *const nc_qwen_vl_projectors[];
 /* The members a family takes over. */
 #define NC_QWEN_VL_KIN .size = sizeof(nc_qwen_vl), .weights = nc_qwen_vl_weights, .ignored = nc_qwen_vl_ignored, .prepare = nc_qwen_vl_prepare, .tower = nc_qwen_vl_tower, \
     .decoder = nc_llama_decoder, .positions = nc_qwen_vl_positions, .media_rows = nc_qwen_vl_media_rows, .head = nc_llama_head, .cache = nc_llama_cache, \
-    .capacity = nc_qwen_vl_capacity, .regime = nc_llama_regime
+    .capacity = nc_qwen_vl_capacity, .regime = nc_llama_regime, .tower_parts = nc_qwen_vl_towers, .projector_parts = nc_qwen_vl_projectors
 #endif

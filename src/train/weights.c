@@ -6,36 +6,41 @@
 #include "load/checkpoint.h"
 #include "train/run.h"
 
-static const char *const language_parts[] = { "language_model.", NULL };
-static const char *const vision_parts[] = { "vision_tower.", "vision_model.", NULL };
-static const char *const projector_parts[] = { "multi_modal_projector.", "image_newline", NULL };
-
-static bool lies_in(const nc_site *s, const char *const *prefixes)
-{
-    for (; *prefixes; prefixes++)
-        if (nc_starts_with(s->name, *prefixes))
-            return true;
-    return false;
-}
-
 static bool is_frozen(const nc_train_run *r, const nc_site *s)
 {
     if (s->flags & NC_SITE_BUFFER)
         return true;
     if (!r->l->model->family->tower)
         return false;
-    return (r->s->freeze_vision_tower && lies_in(s, vision_parts)) || (r->s->freeze_multi_modal_projector && lies_in(s, projector_parts)) ||
-           (r->s->freeze_language_model && lies_in(s, language_parts));
+    switch (nc_model_part(r->l->model, s)) {
+    case NC_PART_TOWER:
+        return r->s->freeze_vision_tower;
+    case NC_PART_PROJECTOR:
+        return r->s->freeze_multi_modal_projector;
+    default:
+        return r->s->freeze_language_model;
+    }
+}
+
+/* Adapters are for the language model, and for the tower where it is not frozen. */
+static const char *const *without_adapters(const nc_train_run *r)
+{
+    const char **all = NC_NEW_ARRAY(r->arena, const char *, 32);
+    int n = 0;
+    for (nc_part part = NC_PART_TOWER; part <= NC_PART_PROJECTOR; part++)
+        for (const char *const *p = nc_model_part_names(r->l->model, part); p && *p && n < 31; p++)
+            if (part == NC_PART_PROJECTOR || r->s->freeze_vision_tower)
+                all[n++] = *p;
+    return all;
 }
 
 static int choose_lora(nc_train_run *r, nc_error *e)
 {
-    static const char *const frozen[] = { "vision_tower.", "vision_model.", "multi_modal_projector.", NULL }, *const thawed[] = { "multi_modal_projector.", NULL };
     const nc_recipe_stage *s = r->s;
     if (s->adapter_name_or_path)
         return nc_peft_load(r->l->model, s->adapter_name_or_path, r->weights.compute, true, &r->lora, e);
     nc_lora_config c = { .r = (int)s->lora_rank, .alpha = (double)s->lora_alpha, .dropout = s->lora_dropout, .rslora = s->use_rslora, .target = s->lora_target,
-                         .skip = s->freeze_vision_tower ? frozen : thawed };
+                         .skip = without_adapters(r) };
     nc_json *all = nc_json_new_string(r->arena, NC_STR("all-linear"));
     nc_json *list = nc_json_new(r->arena, NC_JSON_ARRAY);
     const char *text = nc_json_string(s->lora_target, NULL);
