@@ -16,6 +16,7 @@ typedef struct nc_bench_options {
     nc_dtype dtype;                  /* F32, BF16, Q8_0, Q4_0 (the last two compute in bf16) */
     int prompt, generate, batch, depth, tokens;
     int threads;
+    int steps;                       /* train: timed ones; the fastest counts */
     bool profile;                    /* train: one more step, its time by op and by scope in the table */
 } nc_bench_options;
 

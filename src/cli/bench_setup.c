@@ -104,10 +104,23 @@ static void plain_part(void *context, int64_t part, int64_t parts, int worker)
             s->master[begin + i] = (float)nc_dtype_load(s->value.dtype, out, i);
 }
 
+static void master_part(void *context, int64_t part, int64_t parts, int worker)
+{
+    const nc_site *s = ((struct fresh *)context)->s;
+    int64_t begin = part << 16, n = nc_site_count(s) - begin;
+    (void)parts, (void)worker;
+    draw(NC_F32, nc_rng_stream((uint64_t)s->index, (uint64_t)part, 1, 0), n < 1 << 16 ? n : 1 << 16, (char *)(s->master + begin));
+}
+
 static int fill_site(nc_bench *b, nc_site *s, nc_error *e)
 {
     int64_t rows = s->shape.rank ? s->shape.dim[0] : 1, columns = nc_site_count(s) / rows;
     struct fresh f = { .s = s, .columns = columns, .kernels = b->kernels };
+    if (nc_site_trains_packed(s, &b->weights)) {
+        nc_pool_run(b->pool, (nc_site_count(s) + 65535) >> 16, master_part, &f);
+        nc_site_refresh(s, b->pool, b->kernels);
+        return 0;
+    }
     if (!nc_site_is_packed(s, &b->weights)) {
         nc_pool_run(b->pool, (nc_site_count(s) + 65535) >> 16, plain_part, &f);
         return 0;

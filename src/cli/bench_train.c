@@ -51,7 +51,7 @@ static int prepare(run *r, nc_error *e)
         if (!s->trainable)
             continue;
         bool half = s->value.dtype == NC_BF16;
-        params[n++] = (nc_optim_param){ s->name, nc_site_count(s), s->master, s->grad, half ? s->value.data : NULL, 1, -1 };
+        params[n++] = (nc_optim_param){ s->name, nc_site_count(s), s->master, s->grad, half ? s->value.data : NULL, 1, -1, s->packed };
         r->optimizer_bytes += (size_t)nc_site_count(s) * 8;
     }
     nc_optim_options o = nc_optim_defaults();
@@ -104,7 +104,7 @@ int nc_bench_train(const nc_bench_options *o, nc_buf *table, nc_buf *json, nc_er
     run r = { .b = &b, .batch = nc_batch_new() };
     if (status == 0)
         status = prepare(&r, e);
-    for (int i = 0; i < 4 && status == 0; i++) {                   /* the first one touches memory */
+    for (int i = 0; i <= o->steps && status == 0; i++) {           /* the first one touches memory */
         double begin = nc_now();
         status = one_step(&r, e);
         double seconds = nc_now() - begin;

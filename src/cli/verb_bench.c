@@ -17,6 +17,7 @@ static const nc_cli_option options[] = {
     { "depth", "N", "model: rows already in the cache; 0" },
     { "tokens", "N", "train: tokens of a sequence; 256" },
     { "threads", "N", "threads, all CPUs by default" },
+    { "steps", "N", "train: timed steps, of which the fastest counts; 3" },
     { "profile", NULL, "train: time by op and by scope beside the limits" },
     { "once", NULL, "load: what the timed child does" },
     { NULL, NULL, NULL },
@@ -29,15 +30,16 @@ static int read_options(nc_cli *c, const char *kind, nc_bench_options *o, nc_err
     static const char *const names[] = { "f32", "bf16", "q8_0", "q4_0" };
     static const nc_dtype types[] = { NC_F32, NC_BF16, NC_Q8_0, NC_Q4_0 };
     const char *dtype = nc_cli_get(c, "dtype");
-    int64_t prompt, generate, batch, depth, tokens, threads;
+    int64_t prompt, generate, batch, depth, tokens, threads, steps;
     NC_TRY(nc_cli_int(c, "prompt", 1, 1 << 20, 512, &prompt, e));
     NC_TRY(nc_cli_int(c, "generate", 1, 1 << 20, 64, &generate, e));
     NC_TRY(nc_cli_int(c, "batch", 1, 4096, strcmp(kind, "train") ? 1 : 4, &batch, e));
     NC_TRY(nc_cli_int(c, "depth", 0, 1 << 20, 0, &depth, e));
     NC_TRY(nc_cli_int(c, "tokens", 1, 1 << 20, 256, &tokens, e));
     NC_TRY(nc_cli_int(c, "threads", 1, 1024, 0, &threads, e));
+    NC_TRY(nc_cli_int(c, "steps", 1, 1 << 20, 3, &steps, e));
     *o = (nc_bench_options){ .config = nc_cli_get(c, "config"), .dtype = NC_DTYPES, .prompt = (int)prompt, .generate = (int)generate, .batch = (int)batch, .depth = (int)depth,
-                             .tokens = (int)tokens, .threads = (int)threads, .profile = nc_cli_has(c, "profile") };
+                             .tokens = (int)tokens, .threads = (int)threads, .steps = (int)steps, .profile = nc_cli_has(c, "profile") };
     for (int i = 0; i < NC_COUNT(names); i++)
         if (!strcmp(names[i], dtype ? dtype : "bf16"))
             o->dtype = types[i];

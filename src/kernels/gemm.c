@@ -306,6 +306,11 @@ void nc_gemm_backward(const nc_kernels *kernels, nc_pool *pool, const nc_gemm_ca
 {
     if (call->m <= 0 || b->k <= 0)
         return;
+    if (b->turned && call->a_dtype == NC_BF16) {
+        nc_gemm_b w = { .kind = NC_GEMM_BF16, .n = b->k, .k = b->n, .data = b->turned, .bytes = (size_t)nc_gemm_panels(b->k) * nc_gemm_panel_bytes(NC_GEMM_BF16, b->n) };
+        nc_gemm(kernels, pool, call, &w, workspace);
+        return;
+    }
     nc_gemm_kind kind = turned_kind(b->kind, call->a_dtype);
     turn t = { .kernels = kernels, .from = b, .scratch = workspace, .scratch_bytes = turn_scratch(b->k), .round = call->a_dtype == NC_BF16 };
     char *packed = (char *)workspace + (size_t)nc_pool_threads(pool) * t.scratch_bytes;

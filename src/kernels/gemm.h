@@ -27,6 +27,7 @@ typedef struct nc_gemm_b {                   /* a packed weight */
     int64_t n, k;
     void *data;                              /* 64-byte aligned */
     size_t bytes;
+    void *turned;                            /* BF16, for training: the transpose [k,n] packed as well, kept beside by whoever writes; NULL: none */
     bool owned;                              /* nc_gemm_b_free gives data back (nc_pages_free) */
 } nc_gemm_b;
 
@@ -47,6 +48,8 @@ void nc_gemm_b_free(nc_gemm_b *b);
  * NC_EUNSUPPORTED for other pairs. */
 int nc_gemm_pack_panels(const nc_kernels *kernels, nc_gemm_b *b, const nc_gemm_source *s, int64_t panel0, int64_t panel1, bool stream, nc_error *e);
 int nc_gemm_pack(const nc_kernels *kernels, nc_pool *pool, nc_gemm_b *b, const nc_gemm_source *s, bool stream, nc_error *e);   /* all, in parallel */
+/* Panels [panel0, panel1), packed and turned, from their rows [row - 16*panel0][k] held plain in BF16; panel0 is even, panel1 even or the last. */
+void nc_gemm_pack_both(const nc_kernels *kernels, const nc_gemm_b *b, const uint16_t *rows, int64_t panel0, int64_t panel1);
 static inline int64_t nc_gemm_panels(int64_t n) { return (n + NC_GEMM_PANEL - 1) / NC_GEMM_PANEL; }
 
 /* Row j of W: k values to out as F32, F64 or BF16 (bf16 of quantized storage is bf16(dequantize(q))). An embedding gather reads packed weights by it. */
@@ -70,8 +73,8 @@ void nc_gemm(const nc_kernels *kernels, nc_pool *pool, const nc_gemm_call *call,
 void nc_gemm_plain(const nc_kernels *kernels, nc_pool *pool, const nc_gemm_call *call, const nc_gemm_source *w, nc_gemm_kind kind, int64_t n, int64_t k,
                    void *workspace);
 
-/* C [m,k] (+)= A [m,n] W: the gradient towards the input of a product whose weight is packed (and frozen, maybe quantized). Panels are transposed into the
- * workspace, of nc_gemm_backward_workspace bytes; kind is b's. */
+/* C [m,k] (+)= A [m,n] W: the gradient towards the input of a product whose weight is packed (maybe quantized). Panels are transposed into the workspace, of
+ * nc_gemm_backward_workspace bytes; kind is b's. Where b is turned and A is BF16 nc_gemm_workspace(kernels, BF16, m, k, n, BF16, threads, false) does. */
 size_t nc_gemm_backward_workspace(const nc_kernels *kernels, nc_gemm_kind kind, int64_t m, int64_t n, int64_t k, nc_dtype a_dtype, int threads);
 void nc_gemm_backward(const nc_kernels *kernels, nc_pool *pool, const nc_gemm_call *call, const nc_gemm_b *b, void *workspace);
 /* The most that any level of this CPU asks for: what a plan reserves before the level is known. */

@@ -185,6 +185,21 @@ int nc_gemm_pack_panels(const nc_kernels *kernels, nc_gemm_b *b, const nc_gemm_s
     return 0;
 }
 
+void nc_gemm_pack_both(const nc_kernels *kernels, const nc_gemm_b *b, const uint16_t *rows, int64_t panel0, int64_t panel1)
+{
+    int64_t row0 = panel0 * NC_GEMM_PANEL, many = (panel1 * NC_GEMM_PANEL < b->n ? panel1 * NC_GEMM_PANEL : b->n) - row0;
+    nc_gemm_source s = { .dtype = NC_BF16, .data = rows, .stride = b->k };
+    for (int64_t panel = panel0; panel < panel1; panel++) {
+        int64_t row = panel * NC_GEMM_PANEL - row0;
+        kernels->gemm->pack_bf16((uint16_t *)panel_of(b, panel), &s, row, (int)(many - row < NC_GEMM_PANEL ? many - row : NC_GEMM_PANEL), b->k, true);
+    }
+    s.transposed = true;
+    for (int64_t column = 0; column < b->k; column += NC_GEMM_PANEL) {
+        uint8_t *out = (uint8_t *)b->turned + (size_t)(column / NC_GEMM_PANEL) * nc_gemm_panel_bytes(NC_GEMM_BF16, b->n) + nc_gemm_panel_bytes(NC_GEMM_BF16, row0);
+        kernels->gemm->pack_bf16((uint16_t *)out, &s, column, (int)(b->k - column < NC_GEMM_PANEL ? b->k - column : NC_GEMM_PANEL), many, true);
+    }
+}
+
 typedef struct pack_job { const nc_kernels *kernels; nc_gemm_b *b; const nc_gemm_source *s; bool stream; nc_error error; int failed; } pack_job;
 
 static void pack_part(void *context, int64_t part, int64_t parts, int worker)

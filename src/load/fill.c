@@ -15,7 +15,7 @@
 
 enum { PIECE_BYTES = 256 << 10, BATCH_BYTES = 192 << 20 };
 
-struct piece { int site; int64_t begin, end; };          /* panels of a packed site, rows of a plain one */
+struct piece { int site; int64_t begin, end; };          /* panels of a packed site, pairs of them of a trained one, rows of a plain one */
 
 struct fill {
     const nc_weights_options *o;
@@ -130,6 +130,21 @@ static bool fill_exactly(const nc_site *s, const nc_source *source, int64_t rows
     return true;
 }
 
+/* Rows [begin, end) of a source as f32, after the staged ones; NULL when reading fails. */
+static float *rows_f32(const struct fill *f, const nc_source *source, int64_t rows, int64_t columns, int64_t begin, int64_t end, char *stage)
+{
+    float *values = (float *)(stage + f->stage_bytes);
+    if (source->transposed || (source->rotary && rows == 1)) {
+        nc_source_rows(source, rows, columns, begin, end - begin, values);
+        return values;
+    }
+    if (!stage_rows(source, columns, begin, end - begin, stage))
+        return NULL;
+    nc_source staged = { .dtype = source->dtype, .data = stage };
+    nc_source_rows(&staged, end - begin, columns, 0, end - begin, values);
+    return values;
+}
+
 static int fill_plain(const struct fill *f, const nc_site *s, const nc_source *source, int64_t begin, int64_t end, char *stage)
 {
     int64_t rows, columns;
@@ -141,20 +156,32 @@ static int fill_plain(const struct fill *f, const nc_site *s, const nc_source *s
         return read_rows(source, nc_dtype_bytes(source->dtype, columns), begin, end - begin, out) ? 0 : NC_EIO;
     if (fill_exactly(s, source, rows, columns, begin, end))
         return 0;
-    float *values = (float *)(stage + f->stage_bytes);
-    if (source->transposed || (source->rotary && rows == 1)) {
-        nc_source_rows(source, rows, columns, begin, end - begin, values);
-    } else {
-        if (!stage_rows(source, columns, begin, end - begin, stage))
-            return NC_EIO;
-        nc_source staged = { .dtype = source->dtype, .data = stage };
-        nc_source_rows(&staged, end - begin, columns, 0, end - begin, values);
-    }
+    float *values = rows_f32(f, source, rows, columns, begin, end, stage);
+    if (!values)
+        return NC_EIO;
     store(s->value.dtype, values, (end - begin) * columns, out);
     if (needs_master)
         memcpy(s->master + at, values, (size_t)((end - begin) * columns) * 4);
     return 0;
 }
+
+/* A product's weight that is trained in bf16: the master, and from it both packed forms. Units of two panels. */
+static int fill_trained(const struct fill *f, const nc_site *s, const nc_source *source, int64_t begin, int64_t end, char *stage)
+{
+    const nc_gemm_b *b = s->packed;
+    int64_t row0 = begin * 2 * NC_GEMM_PANEL, row1 = least(end * 2 * NC_GEMM_PANEL, b->n);
+    float *values = rows_f32(f, source, b->n, b->k, row0, row1, stage);
+    if (!values)
+        return NC_EIO;
+    memcpy(s->master + row0 * b->k, values, (size_t)((row1 - row0) * b->k) * 4);
+    uint16_t *half = (uint16_t *)(void *)values;         /* shorter: never ahead of what is read */
+    for (int64_t i = 0; i < (row1 - row0) * b->k; i++)
+        half[i] = nc_f32_to_bf16(s->master[row0 * b->k + i]);
+    nc_gemm_pack_both(f->o->kernels, b, half, begin * 2, least(end * 2, nc_gemm_panels(b->n)));
+    return 0;
+}
+
+static bool is_trained(const nc_site *s) { return s->packed && s->packed->turned; }
 
 static void fill_piece(void *context, int64_t part, int64_t parts, int worker)
 {
@@ -163,7 +190,7 @@ static void fill_piece(void *context, int64_t part, int64_t parts, int worker)
     nc_site *s = f->sites[p->site];
     char *stage = f->scratch + (size_t)worker * f->scratch_bytes;
     (void)parts;
-    int status = (s->packed ? fill_packed : fill_plain)(f, s, &f->sources[p->site], p->begin, p->end, stage);
+    int status = (is_trained(s) ? fill_trained : s->packed ? fill_packed : fill_plain)(f, s, &f->sources[p->site], p->begin, p->end, stage);
     if (status < 0)
         atomic_store(&f->status, status);
 }
@@ -186,9 +213,9 @@ static void cut_site(struct fill *f, int i)
     nc_site_matrix(s, &rows, &columns);
     if (s->packed)
         rows = s->packed->n, columns = s->packed->k;
-    int64_t unit = s->packed ? NC_GEMM_PANEL : 1, units = (rows + unit - 1) / unit;
+    int64_t unit = is_trained(s) ? 2 * NC_GEMM_PANEL : s->packed ? NC_GEMM_PANEL : 1, units = (rows + unit - 1) / unit;
     nc_dtype t = f->sources[i].dtype;
-    size_t source = nc_dtype_bytes(t, columns) * (size_t)unit, values = s->packed && !needs_widening(t) ? 0 : (size_t)columns * 4 * (size_t)unit;
+    size_t source = nc_dtype_bytes(t, columns) * (size_t)unit, values = s->packed && !is_trained(s) && !needs_widening(t) ? 0 : (size_t)columns * 4 * (size_t)unit;
     size_t larger = source > values ? source : values;
     int64_t step = larger ? PIECE_BYTES / (int64_t)larger : 1;
     step = step < 1 ? 1 : step;
@@ -210,7 +237,7 @@ static int give_storage(nc_model *m, nc_site *const *sites, const nc_source *sou
             return nc_fail(e, NC_ENOMEM, "%.1f GB for packed weights are not to be had", (double)total / 1e9);
         for (int i = 0; i < count; i++) {
             nc_site *s = sites[i];
-            if (!sources[i].data || !nc_site_is_packed(s, o))
+            if (!sources[i].data || is_trained(s) || !nc_site_is_packed(s, o))
                 continue;
             int64_t rows = s->shape.dim[0], columns = nc_site_count(s) / rows;
             nc_gemm_kind kind = nc_gemm_kind_for(sources[i].dtype, o->compute == NC_BF16);

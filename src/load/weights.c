@@ -58,7 +58,7 @@ void nc_model_adopt(nc_model *m, nc_gemm_b *packed)
 
 bool nc_site_is_packed(const nc_site *s, const nc_weights_options *o)
 {
-    return o->pack && (s->flags & NC_SITE_LINEAR) && o->compute != NC_F64;
+    return (o->pack && (s->flags & NC_SITE_LINEAR) && o->compute != NC_F64) || nc_site_trains_packed(s, o);
 }
 
 bool nc_site_quantizes(const nc_site *s)
@@ -72,15 +72,25 @@ static nc_dtype value_dtype(const nc_site *s, const nc_weights_options *o)
     return o->compute == NC_BF16 && (s->flags & NC_SITE_KEEP_F32) ? NC_F32 : o->compute;
 }
 
+bool nc_site_trains_packed(const nc_site *s, const nc_weights_options *o)
+{
+    return s->trainable && (s->flags & (NC_SITE_LINEAR | NC_SITE_HEAD)) == NC_SITE_LINEAR && s->shape.rank >= 2 && value_dtype(s, o) == NC_BF16;
+}
+
 static size_t rounded(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
 
-/* Bytes of one site's plain value, master and gradient in the block nc_weights_allocate cuts up. */
+static size_t packed_bytes(int64_t n, int64_t k) { return (size_t)nc_gemm_panels(n) * nc_gemm_panel_bytes(NC_GEMM_BF16, k); }
+static int64_t columns_of(const nc_site *s) { return s->shape.dim[0] ? nc_site_count(s) / s->shape.dim[0] : 0; }
+
+/* Bytes of one site's plain or trained value, master and gradient in the block nc_weights_allocate cuts up. */
 static nc_weights_plan site_bytes(const nc_site *s, const nc_weights_options *o)
 {
     int64_t n = nc_site_count(s);
     nc_weights_plan p = { 0 };
     nc_dtype t = value_dtype(s, o);
-    if (!nc_site_is_packed(s, o))
+    if (nc_site_trains_packed(s, o))
+        p.values = packed_bytes(s->shape.dim[0], columns_of(s)) + packed_bytes(columns_of(s), s->shape.dim[0]);
+    else if (!nc_site_is_packed(s, o))
         p.values = rounded(nc_dtype_bytes(t, n));
     if (s->trainable) {
         p.masters = t == NC_BF16 ? rounded((size_t)n * 4) : 0;
@@ -96,8 +106,8 @@ nc_weights_plan nc_weights_bytes(const nc_model *m, const nc_weights_options *o,
         const nc_site *s = m->sites[i];
         nc_weights_plan p = site_bytes(s, o);
         size_t packed = 0;
-        if (nc_site_is_packed(s, o)) {
-            int64_t columns = nc_site_count(s) / s->shape.dim[0];
+        if (nc_site_is_packed(s, o) && !nc_site_trains_packed(s, o)) {
+            int64_t columns = columns_of(s);
             nc_dtype stored = quantized == NC_DTYPES || (nc_dtype_get(quantized)->is_quantized && !nc_site_quantizes(s)) ? o->compute : quantized;
             nc_gemm_b_bytes(nc_gemm_kind_for(stored, o->compute == NC_BF16), s->shape.dim[0], columns, &packed, NULL);
             packed = rounded(packed);
@@ -125,7 +135,12 @@ int nc_weights_allocate(nc_model *m, const nc_weights_options *o, nc_error *e)
     for (int i = 0; i < m->site_count; i++) {
         nc_site *s = m->sites[i];
         nc_weights_plan p = site_bytes(s, o);
-        s->value = (nc_tensor){ value_dtype(s, o), s->shape, p.values ? at : NULL };
+        s->value = (nc_tensor){ value_dtype(s, o), s->shape, p.values && !nc_site_trains_packed(s, o) ? at : NULL };
+        if (nc_site_trains_packed(s, o)) {
+            s->packed = NC_NEW(m->arena, nc_gemm_b);
+            NC_TRY(nc_gemm_b_borrow(s->packed, NC_GEMM_BF16, s->shape.dim[0], columns_of(s), at, e));
+            s->packed->turned = at + packed_bytes(s->shape.dim[0], columns_of(s));
+        }
         at += p.values;
         s->master = p.masters ? (float *)at : s->trainable && s->value.dtype == NC_F32 ? s->value.data : NULL;
         at += p.masters;
@@ -222,7 +237,7 @@ int nc_site_read(const nc_site *s, nc_dtype t, void *out, nc_error *e)
     nc_dtype from = s->master ? NC_F32 : s->value.dtype;
     float *unpacked = NULL;
     int status = 0;
-    if (s->packed) {
+    if (s->packed && !s->master) {
         values = unpacked = nc_xmalloc((size_t)count * 4 + 64);
         from = NC_F32;
         status = nc_gemm_unpack(s->packed, 0, rows, unpacked, NC_F32, e);
@@ -252,12 +267,32 @@ int nc_model_train_only(nc_model *m, const char *const *patterns)
     return n;
 }
 
-void nc_weights_refresh(nc_model *m, nc_pool *pool, const nc_kernels *kernels)
+enum { REFRESH_PANELS = 4 };
+
+struct refresh { const nc_kernels *kernels; const nc_site *s; uint16_t *rows; };
+
+static void refresh_part(void *context, int64_t part, int64_t parts, int worker)
 {
-    (void)kernels;
-    for (int i = 0; i < m->site_count; i++) {
-        nc_site *s = m->sites[i];
-        if (s->master && s->master != s->value.data)
-            convert(s, NC_F32, s->master, false, s->value.dtype, s->value.data, pool);
+    const struct refresh *f = context;
+    const nc_gemm_b *b = f->s->packed;
+    int64_t panel0 = part * REFRESH_PANELS, panel1 = panel0 + REFRESH_PANELS < nc_gemm_panels(b->n) ? panel0 + REFRESH_PANELS : nc_gemm_panels(b->n);
+    int64_t row0 = panel0 * NC_GEMM_PANEL, row1 = panel1 * NC_GEMM_PANEL < b->n ? panel1 * NC_GEMM_PANEL : b->n;
+    uint16_t *rows = f->rows + worker * REFRESH_PANELS * NC_GEMM_PANEL * b->k;
+    (void)parts;
+    for (int64_t i = 0; i < (row1 - row0) * b->k; i++)
+        rows[i] = nc_f32_to_bf16(f->s->master[row0 * b->k + i]);
+    nc_gemm_pack_both(f->kernels, b, rows, panel0, panel1);
+}
+
+void nc_site_refresh(nc_site *s, nc_pool *pool, const nc_kernels *kernels)
+{
+    if (!s->master || s->master == s->value.data)
+        return;
+    if (!s->packed) {
+        convert(s, NC_F32, s->master, false, s->value.dtype, s->value.data, pool);
+        return;
     }
+    struct refresh f = { kernels, s, nc_xmalloc((size_t)nc_pool_threads(pool) * REFRESH_PANELS * NC_GEMM_PANEL * (size_t)s->packed->k * 2 + 64) };
+    nc_pool_run(pool, (nc_gemm_panels(s->packed->n) + REFRESH_PANELS - 1) / REFRESH_PANELS, refresh_part, &f);
+    free(f.rows);
 }

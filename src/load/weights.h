@@ -1,7 +1,8 @@
 /* weights.h - memory for a model's sites: planned, allocated, filled from a checkpoint or at random, and given back.
  *
- * How a site is held follows from the run: products' weights packed for inference (NC_SITE_LINEAR), everything plain row-major while anything trains.
- * In a bf16 run a trained site has an f32 master that the optimizer owns and a bf16 copy that the graph reads; a frozen one has the copy only.
+ * How a site is held follows from the run: products' weights (NC_SITE_LINEAR) packed for inference; plain row-major while anything trains, but for those that
+ * are trained in bf16. A site trained in bf16 has an f32 master that the optimizer owns and a bf16 copy that the graph reads, which for a product is its
+ * weight packed and turned, so that no step packs it again; a frozen one has the copy only.
  */
 #ifndef NC_LOAD_WEIGHTS_H
 #define NC_LOAD_WEIGHTS_H
@@ -39,12 +40,13 @@ void *nc_model_alloc(nc_model *m, size_t bytes);
 void nc_model_adopt(nc_model *m, struct nc_gemm_b *packed);
 
 bool nc_site_is_packed(const nc_site *s, const nc_weights_options *o);   /* how it will be held in such a run */
+bool nc_site_trains_packed(const nc_site *s, const nc_weights_options *o);
 bool nc_site_quantizes(const nc_site *s);    /* a product's weight whose rows are whole blocks of 32 */
 
 /* Marks sites trainable by glob patterns over canonical names (NULL-terminated list; "*" all); returns how many. */
 int nc_model_train_only(nc_model *m, const char *const *patterns);
-/* After the optimizer changed masters: bf16 copies are made anew (the optimizer does it itself where it can). */
-void nc_weights_refresh(nc_model *m, nc_pool *pool, const nc_kernels *kernels);
+/* A site's bf16 copy made anew from its master (the optimizer keeps it up itself). */
+void nc_site_refresh(nc_site *s, nc_pool *pool, const nc_kernels *kernels);
 
 /* Writes folder/model.safetensors (sharded above max_shard_bytes) under the names the folder used (file_name, else canonical), in dtype t (trained masters
  * exactly when F32), and config.json from the model's tree with the dtype set. */

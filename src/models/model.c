@@ -67,6 +67,11 @@ int nc_model_new(const nc_json *config, nc_model **out, nc_error *e)
         return status;
     }
     f->weights(m, m->self);
+    nc_head head = { 0 };
+    if (f->head)
+        f->head(m->self, &head);
+    if (head.w)
+        head.w->flags |= NC_SITE_HEAD;
     *out = m;
     return 0;
 }

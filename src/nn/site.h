@@ -20,7 +20,8 @@ enum { NC_SITE_LINEAR = 1,       /* an operand of products: may be held packed *
        NC_SITE_TRANSPOSED = 8,   /* the file holds [in, out] (GPT-2's Conv1D) */
        NC_SITE_OPTIONAL = 16,    /* a file may lack it: then it is marked missing; it keeps its initial value and is not saved unless it is trained */
        NC_SITE_MISSING = 32,
-       NC_SITE_INTEGER = 64 };   /* the file holds I64 (a counter); f32 in memory */
+       NC_SITE_INTEGER = 64,     /* the file holds I64 (a counter); f32 in memory */
+       NC_SITE_HEAD = 128 };     /* the family's head: cut into chunks of the vocabulary, and often gathered from; set by nc_model_new */
 
 struct nc_site {
     const char *name;            /* canonical; the model's arena */
@@ -30,7 +31,7 @@ struct nc_site {
     nc_init init;
     double init_std;
     double init_value;           /* added to what init gives (logit_scale) */
-    /* The value in the run's dtype: plain row-major in value.data, or packed (value.data NULL). */
+    /* The value in the run's dtype: plain row-major in value.data, or packed (value.data NULL); packed and turned where it is trained in bf16. */
     nc_tensor value;
     struct nc_gemm_b *packed;
     /* Training. */

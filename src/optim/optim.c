@@ -5,9 +5,11 @@
 #include <string.h>
 #include "base/arena.h"
 #include "base/str.h"
+#include "kernels/gemm.h"
 #include "optim/optimizer.h"
 
 enum { BLOCK = 32768 };                /* elements a part of the pool's work; 128 KiB a stream */
+enum { PANELS = 4, WIDE = 4096 };      /* least panels of a part where the copy is packed; half of them where rows are wide */
 
 struct nc_optim {
     const nc_optimizer *kind;
@@ -21,6 +23,9 @@ struct nc_optim {
     int64_t steps;
     void *memory;
     size_t bytes;
+    uint16_t *room;                    /* a worker's rows in bf16, on their way into panels */
+    int64_t room_each;
+    int room_threads;
 };
 
 static const nc_optimizer *const optimizers[] = {
@@ -57,6 +62,15 @@ int nc_optim_states_of(const char *name, const nc_optim_options *o, nc_error *e)
     return kind->states(o);
 }
 
+/* Elements of a part: whole panels where the copy is packed. */
+static int64_t part_size(const nc_optim_param *p)
+{
+    if (!p->packed)
+        return BLOCK;
+    int64_t panel = p->packed->k * NC_GEMM_PANEL, least = p->packed->k > WIDE ? PANELS / 2 : PANELS, fit = panel ? BLOCK / panel / 2 * 2 : 0;
+    return panel * (fit > least ? fit : least);
+}
+
 /* Each array of state starts on a cache line of its own. */
 static size_t padded(int64_t count) { return ((size_t)count * sizeof(float) + 63) & ~(size_t)63; }
 
@@ -67,9 +81,13 @@ static int give_state(nc_optim *o, nc_error *e)
         size_t all;
         if (p->count < 0 || (p->count > 0 && (!p->value || !p->grad)))
             return nc_fail(e, NC_EINVAL, "optimizer: parameter %s has no master or no gradient", p->name ? p->name : "");
+        if (p->packed && (p->half || !p->packed->turned || p->count != p->packed->n * p->packed->k))
+            return nc_fail(e, NC_EINVAL, "optimizer: the packed copy of %s is of another size or not turned", p->name ? p->name : "");
         if (p->count > INT64_MAX / 8 || !nc_mul_size(padded(p->count), (size_t)o->states, &all) || !nc_add_size(o->bytes, all, &o->bytes))
             return nc_fail(e, NC_ELIMIT, "optimizer: the state of %s does not fit into memory", p->name ? p->name : "");
-        o->first[i + 1] = o->first[i] + (p->count + BLOCK - 1) / BLOCK;
+        int64_t each = part_size(p);
+        o->first[i + 1] = o->first[i] + (p->count ? (p->count + each - 1) / each : 0);
+        o->room_each = p->packed && each > o->room_each ? each : o->room_each;
     }
     if (o->bytes && !(o->memory = nc_pages_alloc(o->bytes)))
         return nc_fail(e, NC_ENOMEM, "optimizer: no memory for %zu bytes of state", o->bytes);
@@ -113,6 +131,7 @@ void nc_optim_free(nc_optim *o)
         return;
     if (o->memory)
         nc_pages_free(o->memory, o->bytes);
+    free(o->room);
     nc_arena_free(o->arena);
 }
 
@@ -131,14 +150,14 @@ static int owner(const nc_optim *o, int64_t part)
     return low;
 }
 
-typedef struct job { nc_optim *o; const struct nc_optim_kernels *k; double lr, scale; } job;
+typedef struct job { nc_optim *o; const nc_kernels *kernels; const struct nc_optim_kernels *k; double lr, scale; } job;
 
 static void norm_part(void *context, int64_t part, int64_t parts, int worker)
 {
     const job *j = context;
     int i = owner(j->o, part);
     const nc_optim_param *p = &j->o->param[i];
-    int64_t at = (part - j->o->first[i]) * BLOCK, n = p->count - at < BLOCK ? p->count - at : BLOCK;
+    int64_t each = part_size(p), at = (part - j->o->first[i]) * each, n = p->count - at < each ? p->count - at : each;
 
     (void)parts, (void)worker;
     j->o->partial[part] = j->k->squares(p->grad + at, n);
@@ -168,21 +187,32 @@ static void step_part(void *context, int64_t part, int64_t parts, int worker)
     const nc_optim *o = j->o;
     int i = owner(o, part);
     const nc_optim_param *p = &o->param[i];
-    int64_t at = (part - o->first[i]) * BLOCK, n = p->count - at < BLOCK ? p->count - at : BLOCK;
+    int64_t each = part_size(p), at = (part - o->first[i]) * each, n = p->count - at < each ? p->count - at : each;
+    uint16_t *rows = p->packed ? o->room + worker * o->room_each : NULL;
     nc_optim_block b = { .o = &o->o, .k = j->k, .lr = j->lr * p->lr_scale, .weight_decay = p->weight_decay < 0 ? o->o.weight_decay : p->weight_decay,
                          .scale = o->o.maximize ? -j->scale : j->scale, .step = o->steps, .value = p->value + at, .grad = p->grad + at,
-                         .half = p->half ? p->half + at : NULL, .n = n };
+                         .half = p->half ? p->half + at : rows, .n = n };
 
-    (void)parts, (void)worker;
+    (void)parts;
     for (int s = 0; s < o->states; s++)
         b.state[s] = o->state[i * NC_OPTIM_STATES + s] + at;
     o->kind->block(&b);
+    if (rows) {
+        int64_t panel = p->packed->k * NC_GEMM_PANEL;
+        nc_gemm_pack_both(j->kernels, p->packed, rows, at / panel, (at + n + panel - 1) / panel);
+    }
 }
 
 void nc_optim_step(nc_optim *o, nc_pool *pool, const nc_kernels *kernels, double lr, double scale)
 {
-    job j = { o, kernels->optim, lr, scale };
+    job j = { o, kernels, kernels->optim, lr, scale };
+    int threads = nc_pool_threads(pool);
 
+    if (threads > o->room_threads && o->room_each) {
+        free(o->room);
+        o->room = nc_xmalloc((size_t)threads * (size_t)o->room_each * sizeof *o->room + 64);
+        o->room_threads = threads;
+    }
     o->steps++;
     nc_pool_run(pool, o->first[o->params], step_part, &j);
 }

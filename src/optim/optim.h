@@ -29,6 +29,7 @@ typedef struct nc_optim_param {
     uint16_t *half;                    /* the bf16 copy, or NULL */
     double lr_scale;                   /* factor of the learning rate; 1 usually */
     double weight_decay;               /* of this parameter; negative: the options' */
+    const struct nc_gemm_b *packed;    /* the bf16 copy of a product's weight: packed and turned (kernels/gemm.h); half is NULL then */
 } nc_optim_param;
 
 typedef struct nc_optim nc_optim;

@@ -129,9 +129,8 @@ static int read_tensors(nc_train_run *r, nc_arena *a, const char *path, nc_error
         status = take(f, s->name, s, s->master, e);
         for (int k = 0; k < nc_optim_states(r->optim) && status == 0; k++)
             status = take(f, nc_arena_printf(a, "%s//%s", s->name, nc_optim_state_name(r->optim, k)), s, nc_optim_state(r->optim, i, k), e);
-        if (status == 0 && s->value.dtype == NC_BF16)
-            for (int64_t j = 0; j < nc_site_count(s); j++)
-                ((uint16_t *)s->value.data)[j] = nc_f32_to_bf16(s->master[j]);
+        if (status == 0)
+            nc_site_refresh(s, r->pool, r->kernels);
     }
     nc_safetensors_close(f);
     return status;

@@ -148,7 +148,7 @@ static bool is_read(nc_graph *g, const nc_site *s)
     for (int i = 0; i < nc_graph_nodes(g); i++) {
         const nc_node *n = nc_graph_node(g, i);
         for (int k = 0; k < n->inputs; k++)
-            if (n->in[k] && n->in[k]->kind == NC_VALUE_STATE && n->in[k]->data == s->value.data && n->in[k]->wants_grad)
+            if (n->in[k] && n->in[k]->kind == NC_VALUE_STATE && n->in[k]->data == s->value.data && n->in[k]->packed == s->packed && n->in[k]->wants_grad)
                 return true;
     }
     return false;
@@ -186,7 +186,7 @@ static int make_optimizer(nc_train_run *r, nc_error *e)
     for (int i = 0; i < r->trained_count; i++) {
         nc_site *s = r->trained[i];
         p[i] = (nc_optim_param){ .name = s->name, .count = nc_site_count(s), .value = s->master, .grad = s->grad,
-                                 .half = s->value.dtype == NC_BF16 ? s->value.data : NULL, .lr_scale = 1, .weight_decay = decays(s) ? -1 : 0 };
+                                 .half = s->value.dtype == NC_BF16 ? s->value.data : NULL, .lr_scale = 1, .weight_decay = decays(s) ? -1 : 0, .packed = s->packed };
     }
     int status = nc_optim_new(r->s->optim, &o, p, r->trained_count, &r->optim, e);
     free(p);

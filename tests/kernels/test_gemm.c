@@ -308,10 +308,47 @@ static void refuses(void **unused)
     nc_gemm_b_free(&b);
 }
 
+/* Packed in stretches of a few panels: the panels of a whole packing; what is turned gives the backward product the bits of turning on the way. */
+static void packed_and_turned(void **unused)
+{
+    static const struct { int n, k; } sizes[] = { { 1, 1 }, { 16, 16 }, { 31, 40 }, { 33, 17 }, { 150, 95 }, { 64, 128 } };
+    enum { M = 21 };
+    (void)unused;
+    nc_pool *pool = nc_pool_new(2);
+    for (int isa = 0; isa <= (int)nc_isa_of_cpu(); isa++)
+        for (int i = 0; i < NC_COUNT(sizes); i++) {
+            const nc_kernels *kernels = nc_kernels_for((nc_isa)isa);
+            const int64_t N = sizes[i].n, K = sizes[i].k;
+            uint16_t *w = fill(NC_BF16, N * K), *a = fill(NC_BF16, M * N), *c[2];
+            nc_gemm_source source = { NC_BF16, w, K, false };
+            nc_gemm_b whole, both;
+            assert_int_equal(nc_gemm_b_new(&whole, NC_GEMM_BF16, N, K, NULL), 0);
+            assert_int_equal(nc_gemm_b_new(&both, NC_GEMM_BF16, N, K, NULL), 0);
+            assert_int_equal(nc_gemm_pack(kernels, NULL, &whole, &source, false, NULL), 0);
+            both.turned = block((size_t)nc_gemm_panels(K) * nc_gemm_panel_bytes(NC_GEMM_BF16, N));
+            for (int64_t panel = 0; panel < nc_gemm_panels(N); panel += 2)
+                nc_gemm_pack_both(kernels, &both, w + panel * NC_GEMM_PANEL * K, panel, panel + 2 < nc_gemm_panels(N) ? panel + 2 : nc_gemm_panels(N));
+            assert_memory_equal(both.data, whole.data, whole.bytes);
+            void *workspace = block(nc_gemm_backward_workspace(kernels, NC_GEMM_BF16, M, N, K, NC_BF16, 2));
+            for (int way = 0; way < 2; way++) {
+                c[way] = block((size_t)(M * K) * 2);
+                nc_gemm_call call = { .m = M, .a = a, .a_dtype = NC_BF16, .lda = N, .c = c[way], .c_dtype = NC_BF16, .ldc = K };
+                nc_gemm_backward(kernels, pool, &call, way ? &both : &whole, workspace);
+            }
+            assert_memory_equal(c[0], c[1], (size_t)(M * K) * 2);
+            free(both.turned);
+            nc_gemm_b_free(&whole);
+            nc_gemm_b_free(&both);
+            free(w), free(a), free(c[0]), free(c[1]), free(workspace);
+        }
+    nc_pool_free(pool);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(matches_definition), cmocka_unit_test(same_bits), cmocka_unit_test(same_bits_of_ranges), cmocka_unit_test(backward_of_packed),
+        cmocka_unit_test(packed_and_turned),
         cmocka_unit_test(packs_there_and_back), cmocka_unit_test(refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

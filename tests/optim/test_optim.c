@@ -8,6 +8,7 @@
 #include "base/rng.h"
 #include "golden_safetensors.h"
 #include "kernels/optim.h"
+#include "kernels/gemm.h"
 #include "optim/optim.h"
 
 static nc_optim_options options_of(const nc_json *c)
@@ -48,7 +49,7 @@ static void follow(golden_file *g, const nc_json *c, const char *name, const cha
         float *value = NC_NEW_ARRAY(g->a, float, init.count);
         grad[i] = NC_NEW_ARRAY(g->a, float, init.count);
         memcpy(value, init.f, (size_t)init.count * sizeof *value);
-        params[i] = (nc_optim_param){ parts[i], init.count, value, grad[i], NC_NEW_ARRAY(g->a, uint16_t, init.count), 1, -1 };
+        params[i] = (nc_optim_param){ parts[i], init.count, value, grad[i], NC_NEW_ARRAY(g->a, uint16_t, init.count), 1, -1, NULL };
     }
     if (nc_optim_new(optimizer, &o, params, 3, &optim, &e) < 0)
         fail_msg("%s: %s", name, e.message);
@@ -103,7 +104,7 @@ static void test_clipping(void **state)
     for (int i = 0; i < 2; i++) {
         golden_tensor grad = golden_get(&g, i ? "clip.grad.1" : "clip.grad.0");
         assert_non_null(grad.f);
-        p[i] = (nc_optim_param){ "p", grad.count, (float *)grad.f, (float *)grad.f, NULL, 1, -1 };
+        p[i] = (nc_optim_param){ "p", grad.count, (float *)grad.f, (float *)grad.f, NULL, 1, -1, NULL };
     }
     assert_int_equal(nc_optim_new("sgd", &o, p, 2, &optim, &e), 0);
     assert_int_equal(nc_optim_states(optim), 0);
@@ -201,7 +202,7 @@ static void test_threads_and_resume(void **state)
         nc_pool *pool = nc_pool_new(way % 3 + 1);
         for (int i = 0; i < NC_COUNT(sizes); i++) {
             set s = sets[way][i] = random_set(a, sizes[i], (uint64_t)i);
-            p[i] = (nc_optim_param){ "p", s.n, s.p, s.g, i % 2 ? s.half : NULL, i == 3 ? 0.5 : 1, i == 4 ? 0 : -1 };
+            p[i] = (nc_optim_param){ "p", s.n, s.p, s.g, i % 2 ? s.half : NULL, i == 3 ? 0.5 : 1, i == 4 ? 0 : -1, NULL };
         }
         assert_int_equal(nc_optim_new("adamw_torch", &o, p, NC_COUNT(sizes), &optim[way], &e), 0);
         for (int step = 0; step < 4; step++) {
@@ -231,6 +232,47 @@ static void test_threads_and_resume(void **state)
     nc_arena_free(a);
 }
 
+/* A copy that is packed holds what a plain one would, on every level; the norm is that of the same numbers. */
+static void test_packed(void **state)
+{
+    enum { N = 150, K = 1030 };
+    nc_optim_options o = nc_optim_defaults();
+
+    (void)state;
+    for (int isa = 0; isa <= (int)nc_isa_of_cpu(); isa++) {
+        const nc_kernels *kernels = nc_kernels_for((nc_isa)isa);
+        nc_arena *a = nc_arena_new();
+        nc_pool *pool = nc_pool_new(2);
+        set s[2] = { random_set(a, N * K, 1), random_set(a, N * K, 1) };
+        nc_gemm_b packed, want;
+        nc_optim *optim[2];
+        nc_error e = { 0 };
+        double norm[2];
+        assert_int_equal(nc_gemm_b_new(&packed, NC_GEMM_BF16, N, K, &e), 0);
+        assert_int_equal(nc_gemm_b_new(&want, NC_GEMM_BF16, N, K, &e), 0);
+        packed.turned = nc_arena_alloc(a, nc_gemm_panels(K) * (int64_t)nc_gemm_panel_bytes(NC_GEMM_BF16, N));
+        for (int way = 0; way < 2; way++) {
+            nc_optim_param p = { "w", N * K, s[way].p, s[way].g, way ? NULL : s[way].half, 1, -1, way ? &packed : NULL };
+            assert_int_equal(nc_optim_new("adamw_torch", &o, &p, 1, &optim[way], &e), 0);
+            norm[way] = nc_optim_norm(optim[way], pool, kernels);
+            nc_optim_step(optim[way], pool, kernels, 1e-2, 1);
+            nc_optim_free(optim[way]);
+        }
+        assert_true(fabs(norm[0] - norm[1]) <= 1e-12 * norm[0]);
+        assert_memory_equal(s[0].p, s[1].p, N * K * sizeof(float));
+        nc_gemm_source source = { NC_BF16, s[0].half, K, false };
+        assert_int_equal(nc_gemm_pack(kernels, NULL, &want, &source, false, &e), 0);
+        assert_memory_equal(packed.data, want.data, want.bytes);
+        for (int k = 0; k < K; k += 7)
+            for (int n = 0; n < N; n++)
+                assert_int_equal(((uint16_t *)packed.turned)[((k / 16 * ((N + 1) / 2) + n / 2) * 16 + k % 16) * 2 + n % 2], s[0].half[n * K + k]);
+        nc_gemm_b_free(&packed);
+        nc_gemm_b_free(&want);
+        nc_pool_free(pool);
+        nc_arena_free(a);
+    }
+}
+
 static void test_refused(void **state)
 {
     nc_optim_options o = nc_optim_defaults(), bad = o;
@@ -252,6 +294,6 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_golden), cmocka_unit_test(test_clipping), cmocka_unit_test(test_kernels),
-                                        cmocka_unit_test(test_threads_and_resume), cmocka_unit_test(test_refused) };
+                                        cmocka_unit_test(test_threads_and_resume), cmocka_unit_test(test_packed), cmocka_unit_test(test_refused) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

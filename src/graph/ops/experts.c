@@ -374,7 +374,7 @@ static void linear_grad(nc_graph *g, nc_node *n, nc_value *const *dy, nc_value *
         linear_attr a = { nc_graph_wide(g), i - 2 };
         if (!w->has_grad && !w->wants_grad)
             continue;
-        if (w->packed)
+        if (w->packed && !w->packed->turned)
             nc_graph_mistake(g, NC_EUNSUPPORTED, "expert_linear: weight %s is held packed and cannot be trained", w->name ? w->name : "");
         dx[i] = nc_emit(g, &nc_op_expert_linear_dw, &a, sizeof a, (nc_value *[]){ dy[0], x, n->in[1], NULL }, 4);
     }

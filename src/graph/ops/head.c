@@ -106,7 +106,7 @@ static void take_gradients(nc_graph *g, const nc_node *n, nc_value *node0, int f
             nc_value *v = nc_output(node0, first + i);
             dx[i] = by ? nc_scale_by(g, v, by) : v;
         }
-    if (wanted(n->in[1]) && n->in[1]->packed)
+    if (wanted(n->in[1]) && n->in[1]->packed && !n->in[1]->packed->turned)
         nc_graph_mistake(g, NC_EUNSUPPORTED, "head: weight %s is held packed and cannot be trained", n->in[1]->name ? n->in[1]->name : "");
 }
 

@@ -126,6 +126,7 @@ static nc_gemm_b packed_chunk(const job *j)
     b.data = (char *)b.data + (size_t)(j->c0 / NC_GEMM_PANEL) * nc_gemm_panel_bytes(b.kind, b.k);
     b.n = j->cn;
     b.owned = false;
+    b.turned = NULL;                             /* a chunk is some of its depth */
     return b;
 }
 

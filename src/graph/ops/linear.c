@@ -147,9 +147,9 @@ static size_t workspace_dx(const nc_node *n, int threads)
     int64_t M = w->shape.dim[0], K = w->shape.dim[1];
     if (dy->dtype == NC_F64)
         return 0;
-    if (w->packed)
+    if (w->packed && !(w->packed->turned && dy->dtype == NC_BF16))
         return nc_gemm_backward_workspace_any(w->packed->kind, capacity_rows(dy), M, K, dy->dtype, threads);
-    return nc_gemm_workspace_any(kind_of(w, dy), capacity_rows(dy), K, M, dy->dtype, threads, true);
+    return nc_gemm_workspace_any(kind_of(w, dy), capacity_rows(dy), K, M, dy->dtype, threads, !w->packed);
 }
 
 static void cost(const nc_node *n, const int64_t *counts, double *flops, double *bytes)
@@ -226,7 +226,7 @@ static void grad(nc_graph *g, nc_node *n, nc_value *const *dy, nc_value **dx)
     if (x->has_grad || x->wants_grad)
         dx[0] = linear_dx(g, dy[0], w, x->node ? x->dtype : nc_graph_wide(g));
     if (w->has_grad || w->wants_grad) {
-        if (w->packed)
+        if (w->packed && !w->packed->turned)
             nc_graph_mistake(g, NC_EUNSUPPORTED, "linear: weight %s is held packed and cannot be trained", w->name ? w->name : "");
         dx[1] = nc_matmul(g, as_rows(g, dy[0]), true, as_rows(g, x), false, nc_graph_wide(g));
     }
