@@ -39,7 +39,7 @@ int nc_media_gather(const nc_model *m, nc_batch *batch, const nc_seq *seqs, int 
     return 0;
 }
 
-int nc_media_splice(const nc_model *m, nc_batch *batch, const nc_seq *seqs, int count, nc_error *e)
+void nc_media_splice(const nc_model *m, nc_batch *batch, const nc_seq *seqs, int count)
 {
     int32_t *index = nc_batch_i32(batch, "text.media", nc_batch_count(batch, "tokens"), 1);
     int64_t base = 0;
@@ -49,14 +49,11 @@ int nc_media_splice(const nc_model *m, nc_batch *batch, const nc_seq *seqs, int 
         for (int j = 0; j < s->media_count; j++)
             have += rows_of(m, &s->media[j]);
         for (int j = 0; j < s->count; j++) {
-            bool holds = nc_is_placeholder(m, s->ids[j]);
-            if (holds && used >= have)
-                return nc_fail(e, NC_EINVAL, "more media placeholders in a text than its media have rows (%lld)", (long long)have);
+            bool holds = nc_is_placeholder(m, s->ids[j]) && used < have;
             *index++ = holds ? (int32_t)(base + used++) : -1;
         }
         base += have;
     }
-    return 0;
 }
 
 /* ---- a tower and a decoder ---- */
@@ -145,5 +142,6 @@ int nc_vision_text_prepare(const nc_model *m, const void *self, nc_batch *batch,
     NC_TRY(nc_media_gather(m, batch, seqs, count, &computed, e));
     if (!computed)
         NC_TRY(see(c, batch, seqs, count, tower, e));
-    return nc_media_splice(m, batch, seqs, count, e);
+    nc_media_splice(m, batch, seqs, count);
+    return 0;
 }
