@@ -16,5 +16,6 @@ void nc_golden_run_processor(nc_golden_tally *t, const char *path, const char *f
 void nc_golden_run_model(nc_golden_tally *t, const char *path, const char *folder);
 void nc_golden_run_metrics(nc_golden_tally *t, const char *path, const char *folder);
 void nc_golden_run_quant(nc_golden_tally *t, const char *path, const char *folder);
+void nc_golden_run_sampling(nc_golden_tally *t, const char *path, const char *folder);
 void nc_golden_run_train(nc_golden_tally *t, const char *path, const char *folder);
 #endif

@@ -10,6 +10,8 @@
     { "temperature", "T", "0 takes the best token" }, \
     { "top-p", "P", "the smallest set of best tokens with mass above P" }, \
     { "top-k", "N", "the N best tokens" }, \
+    { "beams", "N", "beam search with N beams" }, \
+    { "generation", "JSON", "keys of generation_config.json over the folder's: '{\"no_repeat_ngram_size\": 3}'" }, \
     { "seed", "N", "the same seed gives the same text" }, \
     { "frames", "N", "taken of a video; what the folder says" }, \
     { "template", "NAME", "a built-in chat template instead of the folder's" }, \

@@ -41,6 +41,7 @@ static const struct kind { const char *name; case_fn *run; bool whole; } kinds[]
     { "metrics", nc_golden_run_metrics, true },
     { "quant", nc_golden_run_quant, false },
     { "train", nc_golden_run_train, false },
+    { "sampling", nc_golden_run_sampling, true },
 };
 
 static const struct kind *kind_of(const char *name)

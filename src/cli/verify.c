@@ -179,12 +179,6 @@ int nc_verify_build(nc_verify *v, nc_loaded *l, nc_dtype compute, bool train, co
     return 0;
 }
 
-/* Decoding beyond greedy text. */
-static bool is_later(const char *name)
-{
-    return !strcmp(name, "generate.beam4_ids") || !strcmp(name, "generate.rep_ids") || !strcmp(name, "generate.ngram_ids");
-}
-
 /* train.* holds what a training run reads, and, of families with batch norm, what it gives. */
 static bool is_training_input(const char *name)
 {
@@ -201,10 +195,6 @@ static void count_unchecked(nc_verify *v)
         const char *name = nc_safetensors_at(v->tensors, i)->name;
         if (v->used[i] || nc_starts_with(name, "in.") || is_training_input(name))
             continue;
-        if (is_later(name)) {
-            nc_verify_add(v, name, 0, 0, 0, "skipped: beams and penalties come with a later release");
-            continue;
-        }
         v->unchecked++;
         nc_verify_add(v, name, 0, 0, 0, "unchecked");
     }

@@ -74,5 +74,8 @@ int nc_verify_aux(nc_verify *v, const nc_seq *seq, nc_error *e);
 int nc_verify_generate(nc_verify *v, const int32_t *ids, int count, const nc_media *media, int media_count, nc_error *e);
 int nc_verify_generate_from(nc_verify *v, const nc_seq *from, nc_error *e);      /* the same from a prompt with its source */
 int nc_verify_greedy(nc_verify *v, const nc_seq *from, int steps, int32_t *ids, nc_error *e);   /* the tokens alone, nothing compared */
+/* golden.json's generate_cases and beam.<case>.*, from the prompt's ids or (encoder-decoder models) its source or this picture (else NULL). */
+struct nc_pictures;
+int nc_verify_cases(nc_verify *v, const nc_seq *from, struct nc_pictures *picture, nc_error *e);
 int nc_verify_generate_batch(nc_verify *v, nc_error *e);  /* batch.*, where it is there */
 #endif

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "cli/verify.h"
+#include "infer/engine.h"
 
 enum { MAX_ROWS = 64 };
 struct rows { nc_seq seq[MAX_ROWS]; int count, width, steps, pictures; bool *padded; };     /* of the source: width columns; of the decoder: steps */
@@ -63,7 +64,7 @@ static int gather_picture(nc_verify *v, struct rows *r, nc_error *e)
 static int check_pixels(nc_verify *v, nc_error *e)
 {
     const char *path = nc_json_string(nc_json_get(v->golden, "image_file"), NULL);
-    const nc_stored *want = nc_verify_tensor(v, "in.pixel_values");
+    const nc_stored *want = nc_verify_tensor(v, "in.pixel_values"), *pillow = nc_verify_tensor(v, "pil.pixel_values");
     nc_image image = { 0 };
     nc_features f = { 0 };
     if (!path || !v->f32->image)
@@ -78,10 +79,16 @@ static int check_pixels(nc_verify *v, nc_error *e)
         ours *= pixels->shape[i];
     if (ours != n)
         return nc_fail(e, NC_EFORMAT, "%s: the processor makes %lld values of %s, in.pixel_values has %lld", v->folder, (long long)ours, path, (long long)n);
-    double worst = 0;
-    for (int64_t i = 0; i < n; i++)
+    double worst = 0, exact = 0;
+    if (pillow && (pillow->dtype != NC_F32 || nc_shape_count(&pillow->shape) != n))
+        return nc_fail(e, NC_EFORMAT, "%s: pil.pixel_values has another shape than in.pixel_values", v->folder);
+    for (int64_t i = 0; i < n; i++) {
         worst = fmax(worst, fabs((double)((const float *)want->data)[i] - (double)pixels->f32[i]));
+        exact = pillow ? fmax(exact, fabs((double)((const float *)pillow->data)[i] - (double)pixels->f32[i])) : 0;
+    }
     nc_verify_add(v, "in.pixel_values", worst, worst, 0.03, "absolute, from the picture");
+    if (pillow)
+        nc_verify_add(v, "pil.pixel_values", exact, exact, 1e-6, "absolute, from the picture");
     return 0;
 }
 
@@ -142,6 +149,18 @@ static int check_training(nc_verify *v, const struct rows *r, nc_error *e)
     return status;
 }
 
+static int check_cases(nc_verify *v, const struct rows *r, const nc_seq *from, nc_error *e)
+{
+    nc_pictures *picture = NULL;
+    if (r->pictures) {
+        const nc_pixels *p = &from->media[0].frames[0];
+        picture = nc_pictures_new(&(nc_visual){ .frames = 1, .channels = p->channels, .height = p->height, .width = p->width, .pixels = (float *)(uintptr_t)p->data });
+    }
+    int status = nc_verify_cases(v, from, picture, e);
+    nc_pictures_free(picture);
+    return status;
+}
+
 /* Greedy text begins with what golden.json states: one id or a few. */
 static int decoder_prompt(nc_verify *v, int32_t *ids, int room, int *count, nc_error *e)
 {
@@ -167,6 +186,7 @@ static int check_text(nc_verify *v, const struct rows *r, nc_error *e)
     from.ids = start;
     from.targets = NULL;
     NC_TRY(nc_verify_generate_from(v, &from, e));
+    NC_TRY(check_cases(v, r, &from, e));
     if (!batch)
         return 0;
     int steps = (int)nc_shape_last(&batch->shape), rows = (int)batch->shape.dim[0];

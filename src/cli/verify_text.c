@@ -104,7 +104,9 @@ static int run_all(nc_verify *v, nc_error *e)
     }
     if (nc_verify_has(v, "generate.new_ids")) {
         const nc_stored *in = nc_verify_tensor(v, "in.input_ids.1");
-        NC_TRY(nc_verify_generate(v, nc_verify_ints(v->arena, in), (int)nc_shape_count(&in->shape), NULL, 0, e));
+        nc_seq from = { .ids = nc_verify_ints(v->arena, in), .count = (int)nc_shape_count(&in->shape), .slot = -1 };
+        NC_TRY(nc_verify_generate_from(v, &from, e));
+        NC_TRY(nc_verify_cases(v, &from, NULL, e));
     }
     NC_TRY(nc_verify_generate_batch(v, e));
     return nc_verify_has(v, "loss") ? check_training(v, 2, e) : 0;

@@ -18,12 +18,14 @@ static void *copied(const void *from, size_t bytes)
 
 static void free_job(job *j)
 {
-    for (int i = 0; i < j->ask.choices; i++) {
+    for (int i = 0; i < j->texts; i++) {
         nc_sampler_free(j->sequence[i].sampler);
         free(j->sequence[i].ids);
     }
     for (int i = 0; i < j->ask.picture_count; i++)
         nc_pictures_free(j->media[i].pictures);
+    nc_beams_free(j->beams);
+    nc_arena_free(j->arena);
     free(j->sequence);
     free(j->media);
     free(j->positions.table);
@@ -65,17 +67,31 @@ static int find_positions(const nc_engine *g, const nc_job *ask, nc_positions *o
 }
 
 /* Choices share the prompt's pages, unless it may have to be read again for each (nc_family.regime). */
-static int64_t pages_needed(const nc_model *m, const nc_job *ask)
+static int64_t pages_needed(const nc_model *m, const nc_job *ask, int cross_rows)
 {
-    int64_t one = nc_kv_pages_for((int64_t)ask->prompt_count + ask->max_tokens), shared = ask->prompt_count / NC_KEY_BLOCK;
+    int64_t one = nc_kv_pages_for((int64_t)ask->prompt_count + ask->max_tokens), shared = ask->prompt_count / NC_KEY_BLOCK, texts = ask->beams > 1 ? ask->beams : ask->choices;
     if (m->family->regime && m->family->regime(m->self, ask->prompt_count) != m->family->regime(m->self, ask->prompt_count + ask->max_tokens))
         shared = 0;
-    return one + (ask->choices - 1) * (one - shared);
+    return one + (texts - 1) * (one - shared) + nc_kv_pages_for(cross_rows);
 }
 
-static int check_job(const nc_engine *g, nc_job *ask, nc_error *e)
+static int check_beams(const nc_engine *g, const nc_job *ask, nc_error *e)
+{
+    if (ask->beams <= 1)
+        return 0;
+    if (ask->beams > g->o.sequences)
+        return nc_fail(e, NC_EINVAL, "num_beams is %d; it must lie between 1 and %d", ask->beams, g->o.sequences);
+    if (ask->choices > ask->beams)
+        return nc_fail(e, NC_EINVAL, "num_return_sequences is %d, more than the %d of num_beams", ask->choices, ask->beams);
+    if (ask->sample.temperature > 0)
+        return nc_fail(e, NC_EUNSUPPORTED, "do_sample with num_beams %d: beams take the best continuations; set temperature 0 or num_beams 1", ask->beams);
+    return 0;
+}
+
+static int check_job(const nc_engine *g, nc_job *ask, int *cross_rows, nc_error *e)
 {
     NC_TRY(nc_sample_check(&ask->sample, e));
+    NC_TRY(check_beams(g, ask, e));
     if (ask->prompt_count < 1)
         return nc_fail(e, NC_EINVAL, "the prompt is empty");
     if (ask->prompt_count >= g->max_length)
@@ -89,10 +105,35 @@ static int check_job(const nc_engine *g, nc_job *ask, nc_error *e)
             return nc_fail(e, NC_EINVAL, "token %d of the prompt is %d, the vocabulary has %d", i, ask->prompt[i], g->model->vocab_size);
     if (ask->max_tokens > g->max_length - ask->prompt_count)
         ask->max_tokens = g->max_length - ask->prompt_count;
-    if (pages_needed(g->model, ask) > g->stats.pages)
-        return nc_fail(e, NC_EINVAL, "%d texts of up to %d tokens after a prompt of %d take %lld pages of the cache, it has %lld; ask for fewer", ask->choices,
-                       ask->max_tokens, ask->prompt_count, (long long)pages_needed(g->model, ask), (long long)g->stats.pages);
+    if (g->model->family->encoder)
+        NC_TRY(nc_engine_check_source(g, ask, cross_rows, e));
+    if (pages_needed(g->model, ask, *cross_rows) > g->stats.pages)
+        return nc_fail(e, NC_EINVAL, "%d texts of up to %d tokens after a prompt of %d take %lld pages of the cache, it has %lld; ask for fewer",
+                       ask->beams > 1 ? ask->beams : ask->choices, ask->max_tokens, ask->prompt_count, (long long)pages_needed(g->model, ask, *cross_rows), (long long)g->stats.pages);
     return 0;
+}
+
+/* Processors and the source, copied. */
+static void copy_settings(job *j)
+{
+    j->arena = nc_arena_new();
+    if (j->ask.sample.process)
+        j->ask.sample.process = nc_processors_copy(j->arena, j->ask.sample.process);
+    if (j->ask.source_count)
+        j->ask.source = nc_arena_copy(j->arena, j->ask.source, sizeof *j->ask.source * (size_t)j->ask.source_count);
+}
+
+static void begin_text(const nc_engine *g, job *j, int choice)
+{
+    const nc_job *ask = &j->ask;
+    nc_sample_options sample = ask->sample;
+    sequence *s = &j->sequence[choice];
+    sample.choice = choice;
+    *s = (sequence){ .of = j, .choice = choice, .slot = -1, .count = ask->prompt_count, .running = choice == 0 };
+    s->ids = nc_xmalloc(sizeof *s->ids * ((size_t)ask->prompt_count + (size_t)ask->max_tokens));
+    memcpy(s->ids, j->prompt, sizeof *s->ids * (size_t)ask->prompt_count);
+    s->sampler = nc_sampler_new(&sample, g->kernels, (int)g->head.w->shape.dim[0], j->prompt, ask->prompt_count);
+    nc_sampler_knows(s->sampler, ask->source, ask->source_count, ask->prompt_count + ask->max_tokens);
 }
 
 static int make_job(const nc_engine *g, const nc_job *ask, job **out, nc_error *e)
@@ -100,8 +141,8 @@ static int make_job(const nc_engine *g, const nc_job *ask, job **out, nc_error *
     job_media *media = nc_xcalloc((size_t)ask->picture_count + 1, sizeof *media);
     nc_job checked = *ask;
     nc_positions positions = { 0 };
-    int status = check_job(g, &checked, e);
-    if (status == 0)
+    int cross_rows = 0, status = check_job(g, &checked, &cross_rows, e);
+    if (status == 0 && !g->model->family->encoder)
         status = check_media(g, ask, media, e);
     if (status == 0)
         status = find_positions(g, ask, &positions, e);
@@ -118,18 +159,16 @@ static int make_job(const nc_engine *g, const nc_job *ask, job **out, nc_error *
     for (int i = 0; i < ask->picture_count; i++)
         media[i].pictures = nc_pictures_keep(ask->pictures[i]);
     j->ask.pictures = NULL;
-    j->live = checked.choices;
+    j->cross_slot = -1;
+    j->cross_rows = cross_rows;
+    copy_settings(j);
+    j->texts = checked.beams > 1 ? checked.beams : checked.choices;
+    j->beams = checked.beams > 1 ? nc_beams_new(&j->ask) : NULL;
+    j->live = j->texts;
     atomic_init(&j->cancelled, false);
-    j->sequence = nc_xcalloc((size_t)checked.choices, sizeof *j->sequence);
-    for (int i = 0; i < checked.choices; i++) {
-        nc_sample_options sample = checked.sample;
-        sample.choice = i;
-        sequence *s = &j->sequence[i];
-        *s = (sequence){ .of = j, .choice = i, .slot = -1, .count = checked.prompt_count };
-        s->ids = nc_xmalloc(sizeof *s->ids * ((size_t)checked.prompt_count + (size_t)checked.max_tokens));
-        memcpy(s->ids, j->prompt, sizeof *s->ids * (size_t)checked.prompt_count);
-        s->sampler = nc_sampler_new(&sample, g->kernels, (int)g->head.w->shape.dim[0], j->prompt, checked.prompt_count);
-    }
+    j->sequence = nc_xcalloc((size_t)j->texts, sizeof *j->sequence);
+    for (int i = 0; i < j->texts; i++)
+        begin_text(g, j, i);
     *out = j;
     return 0;
 }
@@ -203,7 +242,8 @@ void nc_engine_end(nc_engine *g, sequence *s, nc_finish finish, const nc_error *
     s->slot = -1;
     if (j->admitted)
         g->slots_promised--;
-    j->ask.done(j->ask.context, s->choice, finish, finish == NC_FINISH_ERROR ? e : NULL);
+    if (s->choice < j->ask.choices)
+        j->ask.done(j->ask.context, s->choice, finish, finish == NC_FINISH_ERROR ? e : NULL);
 }
 
 void nc_engine_release(nc_engine *g, job *j)
@@ -211,6 +251,8 @@ void nc_engine_release(nc_engine *g, job *j)
     if (j->live)
         return;
     nc_engine_features_done(g, j);
+    if (j->cross_slot >= 0)
+        nc_kv_close(g->kv, j->cross_slot);
     g->promised -= j->pages;
     pthread_mutex_lock(&g->lock);
     for (int i = 0; i < g->active_count; i++)
@@ -220,10 +262,15 @@ void nc_engine_release(nc_engine *g, job *j)
     free_job(j);
 }
 
+void nc_engine_end_all(nc_engine *g, job *j, nc_finish finish, const nc_error *e)
+{
+    for (int i = 0; i < j->texts; i++)
+        nc_engine_end(g, &j->sequence[i], finish, e);
+}
+
 void nc_engine_end_job(nc_engine *g, job *j, nc_finish finish, const nc_error *e)
 {
-    for (int i = 0; i < j->ask.choices; i++)
-        nc_engine_end(g, &j->sequence[i], finish, e);
+    nc_engine_end_all(g, j, finish, e);
     nc_engine_release(g, j);
 }
 
@@ -263,7 +310,7 @@ static job *next_admissible(nc_engine *g)
 {
     pthread_mutex_lock(&g->lock);
     job *j = g->first;
-    if (j && (g->slots_promised + j->ask.choices > g->o.sequences || pages_needed(g->model, &j->ask) > nc_kv_pages_free(g->kv) - g->promised))
+    if (j && (g->slots_promised + j->texts > g->o.sequences || pages_needed(g->model, &j->ask, j->cross_rows) > nc_kv_pages_free(g->kv) - g->promised))
         j = NULL;
     if (j)
         unqueue(g, j);
@@ -285,12 +332,12 @@ static void admit(nc_engine *g)
     for (job *j; (j = next_admissible(g));) {
         nc_error e = { 0 };
         j->admitted = true;
-        g->slots_promised += j->ask.choices;
-        j->pages = pages_needed(g->model, &j->ask) - nc_kv_pages_for((int64_t)j->ask.prompt_count + j->ask.max_tokens);
+        g->slots_promised += j->texts;
+        j->pages = pages_needed(g->model, &j->ask, 0) - nc_kv_pages_for((int64_t)j->ask.prompt_count + j->ask.max_tokens);
         g->promised += j->pages;
         int status = open_leader(g, j, &e);
         if (status == 0)
-            status = nc_engine_features(g, j, &e);
+            status = g->model->family->encoder ? nc_engine_encode(g, j, &e) : nc_engine_features(g, j, &e);
         if (status < 0) {
             nc_engine_end_job(g, j, NC_FINISH_ERROR, &e);
             continue;

@@ -47,8 +47,17 @@ typedef struct nc_job {
     int choices;                     /* texts, at least 1 */
     int max_tokens;                  /* of each */
     nc_sample_options sample;        /* its `choice` is filled in */
-    const int32_t *stop_ids;         /* tokens that end a text (not handed out) */
+    const int32_t *stop_ids;         /* tokens that end a text (not handed out unless keep_stop) */
     int stop_id_count;
+    bool keep_stop;
+    /* Encoder-decoder models: what the encoder reads where that is text; pictures have no placeholders then. The prompt is the decoder's. */
+    const int32_t *source;
+    int source_count;
+    /* Beam search: beams 0 or 1: none. The choices best texts come when all has ended, best first; temperature must be 0. */
+    int beams;
+    enum { NC_EARLY_FALSE, NC_EARLY_TRUE, NC_EARLY_NEVER } early_stopping;
+    double length_penalty;
+    void (*score)(void *context, int choice, double score);   /* of a text found by beams, before its end; may be NULL */
     /* A token of one of the texts; false ends that text (NC_FINISH_STOP). */
     bool (*token)(void *context, int choice, const nc_token *t);
     /* The end of one of the texts; e is NULL unless finish is NC_FINISH_ERROR. Called once for each choice; nothing of the job comes after the last. */

@@ -48,15 +48,17 @@ static int build_cache(nc_engine *g, nc_error *e)
     nc_kv_shape shape = { need, g->compute == NC_BF16 };
     size_t page, limit = g->o.cache_bytes ? g->o.cache_bytes : (size_t)1 << 30;
     NC_TRY(nc_kv_page_bytes(&shape, &page, e));
-    int64_t wanted = nc_kv_pages_for(g->max_length) * g->o.sequences, pages = page ? (int64_t)(limit / page) : wanted;
+    bool encodes = g->model->family->encoder != NULL;
+    int slots = (encodes ? 2 : 1) * g->o.sequences;
+    int64_t wanted = (nc_kv_pages_for(g->max_length) + (encodes ? nc_kv_pages_for(nc_engine_source_rows(g->model)) : 0)) * g->o.sequences, pages = page ? (int64_t)(limit / page) : wanted;
     pages = pages < wanted ? pages : wanted;
     if (pages < 1)
         return nc_fail(e, NC_ELIMIT, "the cache may take %zu bytes, one page of %d rows of this model takes %zu; allow more", limit, NC_KEY_BLOCK, page);
     if (pages * NC_KEY_BLOCK < g->max_length)
         g->max_length = (int)(pages * NC_KEY_BLOCK);
     g->stats.pages = pages;
-    NC_TRY(nc_kv_bytes(&shape, pages, g->o.sequences, &g->stats.cache_bytes, e));
-    return nc_kv_new(&shape, pages, g->o.sequences, &g->kv, e);
+    NC_TRY(nc_kv_bytes(&shape, pages, slots, &g->stats.cache_bytes, e));
+    return nc_kv_new(&shape, pages, slots, &g->kv, e);
 }
 
 static void add_capacity(nc_engine *g, int capacity)
@@ -133,6 +135,7 @@ void nc_engine_unbuild(nc_engine *g)
     for (int i = 0; i < g->programs; i++)
         nc_program_free(g->program[i]);
     nc_program_free(g->tower);
+    nc_program_free(g->encoder);
     nc_kv_free(g->kv);
     if (g->memory)
         nc_pages_free(g->memory, g->memory_bytes);

@@ -1,6 +1,6 @@
 /* engine_internal.h - what the files of the engine share: sequences, features of media, programs. Inside src/infer only.
  *
- * engine.c: jobs, the thread, admission. engine_step.c: choosing rows, running, sampling. engine_build.c: programs and memory. features.c: media.
+ * beams.c: beam search. engine_encoder.c: encoders of encoder-decoder models. engine.c: jobs, the thread, admission. engine_step.c: choosing rows, running, sampling. engine_build.c: programs and memory. features.c: media.
  */
 #ifndef NC_INFER_ENGINE_INTERNAL_H
 #define NC_INFER_ENGINE_INTERNAL_H
@@ -30,6 +30,7 @@ typedef struct features {
 } features;
 
 typedef struct job job;
+typedef struct beam_search beam_search;
 
 /* One text being written. Its ids are the prompt and what was drawn; `done` of them are in the cache. */
 typedef struct sequence {
@@ -46,6 +47,7 @@ typedef struct sequence {
     int status;                      /* of the draw at hand */
     nc_error error;
     bool ended;
+    bool running;                    /* of a beam: among the running */
 } sequence;
 
 /* Media of a job: where its placeholders lie and, once computed, its rows. */
@@ -62,7 +64,11 @@ struct job {
     int32_t *stop_ids;
     job_media *media;
     nc_positions positions;          /* table NULL: the indices */
-    sequence *sequence;              /* ask.choices of them */
+    sequence *sequence;              /* texts of them */
+    int texts;                       /* beams, else ask.choices */
+    beam_search *beams;              /* NULL: none */
+    nc_arena *arena;                 /* of the processors and the source */
+    int cross_slot, cross_rows;      /* the encoder's rows; slot -1: none yet */
     int live;                        /* sequences not ended yet */
     bool admitted;
     int64_t pages;                   /* promised to forks that are still to come */
@@ -83,6 +89,9 @@ struct nc_engine {
     nc_kv *kv;
     nc_program *program[NC_ENGINE_PROGRAMS];
     int capacity[NC_ENGINE_PROGRAMS], programs;
+    nc_program *encoder;             /* NULL: none yet */
+    struct { char name[48]; int64_t n; } encoder_count[48];      /* what it has room for */
+    int encoder_counts;
     nc_program *tower;
     int64_t tower_units;             /* pictures or patches it has room for */
     void *tower_memory;              /* its own where pictures come as patches, whose number shows late; NULL: the programs' */
@@ -125,11 +134,21 @@ void nc_engine_features_free(nc_engine *g);
 int nc_engine_placeholders(const nc_model *m, const int32_t *ids, int count);   /* how many of the ids stand for media rows */
 /* The media that rows [from, from + count) of the job's prompt splice, into out (room for all of the job's); *media_row: rows of the first one spliced before. */
 int nc_engine_stretch_media(const nc_engine *g, const job *j, int from, int count, nc_media *out, int *media_row);
+/* engine_encoder.c */
+int nc_engine_source_rows(const nc_model *m);                    /* of one job, for the cache's size */
+int nc_engine_check_source(const nc_engine *g, const nc_job *ask, int *rows, nc_error *e);
+int nc_engine_encode(nc_engine *g, job *j, nc_error *e);
+/* beams.c */
+beam_search *nc_beams_new(const nc_job *ask);
+void nc_beams_free(beam_search *b);
+void nc_beams_look(const nc_engine *g, sequence *s, float *logits, int vocabulary);      /* a beam's continuations; logits are overwritten. Any thread. */
+void nc_beams_advance(nc_engine *g, job *j);                     /* after all beams of the job have looked; may end it */
 /* engine_step.c: one step over the running sequences; false when none had rows. */
 bool nc_engine_step(nc_engine *g);
 /* engine.c */
 void nc_engine_run(nc_engine *g, sequence *s);                   /* joins those that run */
 void nc_engine_end(nc_engine *g, sequence *s, nc_finish finish, const nc_error *e);      /* one text */
 void nc_engine_release(nc_engine *g, job *j);                    /* frees the job when all its texts have ended */
+void nc_engine_end_all(nc_engine *g, job *j, nc_finish finish, const nc_error *e);       /* its texts; the job is not released */
 void nc_engine_end_job(nc_engine *g, job *j, nc_finish finish, const nc_error *e);
 #endif

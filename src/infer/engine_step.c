@@ -94,7 +94,9 @@ static int lay_out(nc_engine *g, int *scored)
         *q = (nc_seq){ .ids = s->ids + s->done, .count = s->take, .start = s->done, .length = s->count, .slot = s->slot, .feature_dtype = g->compute,
                        .want_logits = s->done + s->take == s->count };
         q->positions = s->of->positions.table ? &s->of->positions : NULL;
-        if (s->done < s->of->ask.prompt_count && s->of->ask.picture_count) {
+        q->cross_slot = s->of->cross_slot;
+        q->cross_rows = s->of->cross_rows;
+        if (s->done < s->of->ask.prompt_count && s->of->ask.picture_count && !g->model->family->encoder) {
             q->media = g->stretch_media + media;
             q->media_count = nc_engine_stretch_media(g, s->of, s->done, s->take, g->stretch_media + media, &q->media_row);
             media += q->media_count;
@@ -127,6 +129,10 @@ static void draw_row(void *context, int64_t part, int64_t parts, int worker)
         if (id >= 0 && id < d->vocabulary)
             row[id] = -INFINITY;                 /* a placeholder is nothing a text can say */
     }
+    if (s->of->beams) {
+        nc_beams_look(d->g, s, row, d->vocabulary);
+        return;
+    }
     for (int i = 1; i < s->of->ask.choices && s->count == s->of->ask.prompt_count && s->choice == 0; i++) {
         copy = copy ? copy : nc_xmalloc(sizeof *copy * (size_t)d->vocabulary);
         memcpy(copy, row, sizeof *copy * (size_t)d->vocabulary);
@@ -152,6 +158,8 @@ static void accept(nc_engine *g, sequence *s)
         return;
     }
     if (is_stop(j, s->token.id)) {
+        if (j->ask.keep_stop)
+            j->ask.token(j->ask.context, s->choice, &s->token);
         nc_engine_end(g, s, NC_FINISH_STOP, NULL);
         return;
     }
@@ -185,14 +193,23 @@ static void prompt_read(nc_engine *g, sequence *leader)
     pthread_mutex_unlock(&g->lock);
     g->promised -= j->pages;
     j->pages = 0;
-    for (int i = 1; i < j->ask.choices; i++) {
+    for (int i = 1; i < j->ask.choices && !j->beams; i++) {
         sequence *s = &j->sequence[i];
         s->status = s->status < 0 ? s->status : fork_choice(g, leader, s, &s->error);
         if (s->status == 0)
             nc_engine_run(g, s);
     }
-    for (int i = 1; i < j->ask.choices; i++)
+    for (int i = 1; i < j->ask.choices && !j->beams; i++)
         accept(g, &j->sequence[i]);
+}
+
+/* Beams of a job are scored in one step, each a row of its own: does the job have no row after this one? */
+static bool is_last_beam(const nc_engine *g, int row, int scored)
+{
+    for (int i = row + 1; i < scored; i++)
+        if (g->row_of[i]->of == g->row_of[row]->of)
+            return false;
+    return true;
 }
 
 static void follow(nc_engine *g, int scored)
@@ -202,7 +219,12 @@ static void follow(nc_engine *g, int scored)
         job *j = s->of;
         if (s->choice == 0 && s->count == j->ask.prompt_count)
             prompt_read(g, s);
-        accept(g, s);
+        if (!j->beams)
+            accept(g, s);
+        else if (is_last_beam(g, i, scored))
+            nc_beams_advance(g, j);
+        else
+            continue;
         nc_engine_release(g, j);
     }
 }

@@ -217,6 +217,21 @@ static void release(nc_generation *x)
     free(x);
 }
 
+void nc_generation_by(const nc_decoding *d, nc_generation_options *out)
+{
+    nc_job job = { 0 };
+    nc_decoding_apply(d, &job);
+    *out = (nc_generation_options){ .choices = 1, .sample = job.sample, .max_tokens = d->max_new_tokens, .max_length = d->max_length, .beams = job.beams,
+                                    .early_stopping = job.early_stopping, .length_penalty = job.length_penalty };
+}
+
+static int tokens_of(const nc_generation_options *o, int prompt)
+{
+    if (o->max_tokens || !o->max_length)
+        return o->max_tokens ? o->max_tokens : DEFAULT_TOKENS;
+    return o->max_length > prompt ? o->max_length - prompt : 1;
+}
+
 int nc_generation_start(nc_engine *g, const nc_prompt *prompt, const nc_generation_options *o, nc_generation **out, nc_error *e)
 {
     nc_loaded *l = nc_engine_loaded(g);
@@ -241,9 +256,16 @@ int nc_generation_start(nc_engine *g, const nc_prompt *prompt, const nc_generati
     }
     if (!o->ignore_end)
         nc_end_ids(l, &end);
-    nc_job job = { .prompt = prompt->ids, .prompt_count = prompt->count, .pictures = prompt->pictures, .picture_count = prompt->picture_count,
-                   .choices = x->choices, .max_tokens = o->max_tokens ? o->max_tokens : DEFAULT_TOKENS, .sample = o->sample, .stop_ids = end.p,
-                   .stop_id_count = (int)end.n, .token = on_token, .done = on_done, .context = x };
+    nc_processors process;
+    nc_job job = { .prompt = prompt->ids, .prompt_count = prompt->count, .pictures = prompt->pictures, .picture_count = prompt->picture_count, .source = prompt->source,
+                   .source_count = prompt->source_count, .choices = x->choices, .max_tokens = tokens_of(o, prompt->count), .sample = o->sample, .beams = o->beams,
+                   .early_stopping = o->early_stopping, .length_penalty = o->length_penalty, .stop_ids = end.p, .stop_id_count = (int)end.n, .token = on_token, .done = on_done,
+                   .context = x };
+    if (o->sample.process) {
+        process = *o->sample.process;
+        process.eos = (nc_id_list){ end.p, (int)end.n };
+        job.sample.process = &process;
+    }
     int status = nc_engine_submit(g, &job, &x->id, e);
     nc_ids_free(&end);
     if (status < 0) {

@@ -5,7 +5,7 @@
  */
 #ifndef NC_INFER_GENERATION_H
 #define NC_INFER_GENERATION_H
-#include "infer/engine.h"
+#include "infer/decoding.h"
 
 /* Looks for stop strings in a text that comes in pieces. */
 typedef struct nc_stops { nc_str *at; int count; nc_buf held; } nc_stops;
@@ -17,16 +17,19 @@ void nc_stops_flush(nc_stops *s, nc_buf *out);      /* the text has ended: what 
 
 typedef struct nc_generation_options {
     nc_sample_options sample;
-    int max_tokens;                  /* 0: as many as fit, at most 1024 */
+    int max_tokens;                  /* 0: as many as fit, at most 1024; or max_length's */
+    int max_length;                  /* of prompt and text; 0: not given */
     int choices;                     /* 0: 1 */
+    int beams, early_stopping;       /* 0 or 1: no beams; nc_job's */
+    double length_penalty;
     const nc_str *stop;              /* stop strings, borrowed during start */
     int stop_count;
     bool keep_special;               /* special tokens appear in the text */
     bool ignore_end;                 /* end tokens do not end (benchmarks) */
 } nc_generation_options;
 
-/* What the model reads. */
-typedef struct nc_prompt { const int32_t *ids; int count; nc_pictures *const *pictures; int picture_count; } nc_prompt;
+/* What the model reads; source: what an encoder reads that stands before the decoder. */
+typedef struct nc_prompt { const int32_t *ids; int count; nc_pictures *const *pictures; int picture_count; const int32_t *source; int source_count; } nc_prompt;
 
 /* Some text of one choice, with the tokens it came with. */
 typedef struct nc_piece {
@@ -41,6 +44,8 @@ typedef struct nc_piece {
 void nc_piece_free(nc_piece *p);
 
 typedef struct nc_generation nc_generation;
+/* One text as a set of decoding options says; what out points to lies in d. */
+void nc_generation_by(const nc_decoding *d, nc_generation_options *out);
 /* End tokens are those of generation_config.json and config.json, and the tokenizer's eos token. The tokenizer may be NULL: pieces have tokens only. */
 int nc_generation_start(nc_engine *g, const nc_prompt *prompt, const nc_generation_options *o, nc_generation **out, nc_error *e);
 /* The next piece, the caller's to free; NULL after `seconds` (negative: for ever) or when every choice has ended. */

@@ -21,6 +21,11 @@ struct nc_sampler {
     int32_t *count;                  /* times in the text so far, + SEEN when in prompt or text; NULL without penalties */
     struct candidate *heap;
     double *mass;                    /* exp(logit - best) by id, scratch of a draw */
+    nc_processors process;           /* idle ones where none were asked for */
+    bool processes;
+    nc_text_state text;              /* its ids are own */
+    int32_t *ids;
+    int ids_capacity;
 };
 
 enum { SEEN = 1 << 30 };
@@ -66,6 +71,16 @@ nc_sampler *nc_sampler_new(const nc_sample_options *o, const nc_kernels *kernels
             if (prompt[i] >= 0 && prompt[i] < vocabulary)
                 s->count[prompt[i]] = SEEN;
     }
+    nc_processors_init(&s->process);
+    s->process = o->process ? *o->process : s->process;
+    if (!nc_processors_idle(&s->process)) {
+        s->processes = true;
+        s->ids_capacity = count + 64;
+        s->ids = nc_xmalloc(sizeof *s->ids * (size_t)s->ids_capacity);
+        if (count)
+            memcpy(s->ids, prompt, sizeof *s->ids * (size_t)count);
+        s->text = (nc_text_state){ .ids = s->ids, .count = count, .prompt_count = count };
+    }
     if (o->temperature > 0) {
         s->heap = nc_xmalloc(sizeof *s->heap * (size_t)vocabulary);
         s->mass = nc_xmalloc(sizeof *s->mass * (size_t)vocabulary);
@@ -73,11 +88,32 @@ nc_sampler *nc_sampler_new(const nc_sample_options *o, const nc_kernels *kernels
     return s;
 }
 
+void nc_sampler_knows(nc_sampler *s, const int32_t *source, int source_count, int max_length)
+{
+    s->text.source = source;
+    s->text.source_count = source_count;
+    s->text.max_length = max_length;
+}
+
+void nc_sampler_saw(nc_sampler *s, int32_t id)
+{
+    if (s->count)
+        s->count[id] = SEEN | ((s->count[id] & ~SEEN) + 1);
+    if (!s->processes)
+        return;
+    if (s->text.count == s->ids_capacity) {
+        s->ids_capacity *= 2;
+        s->text.ids = s->ids = nc_xrealloc(s->ids, sizeof *s->ids * (size_t)s->ids_capacity);
+    }
+    s->ids[s->text.count++] = id;
+}
+
 void nc_sampler_free(nc_sampler *s)
 {
     if (!s)
         return;
     free(s->count);
+    free(s->ids);
     free(s->heap);
     free(s->mass);
     free(s);
@@ -169,7 +205,7 @@ static float kth(nc_sampler *s, const float *logits, int k)
 
 static void keep_top_k(nc_sampler *s, float *logits)
 {
-    float least = kth(s, logits, s->o.top_k);
+    float least = kth(s, logits, s->o.top_k > s->process.min_tokens_to_keep ? s->o.top_k : s->process.min_tokens_to_keep);
     for (int i = 0; i < s->vocabulary; i++)
         if (logits[i] < least)
             logits[i] = -INFINITY;
@@ -198,38 +234,56 @@ static float largest(const float *logits, int n)
 static void keep_top_p(nc_sampler *s, float *logits)
 {
     double total = total_mass(s, logits, largest(logits, s->vocabulary)), taken = 0;
-    int n = heap_of(s, logits);
+    int n = heap_of(s, logits), kept = 0;
     do {
+        kept++;
         taken += s->mass[s->heap[0].id];
         s->heap[0] = s->heap[--n];
         sift(s->heap, n, 0);
-    } while (n > 0 && taken < s->o.top_p * total);
+    } while (n > 0 && (taken < s->o.top_p * total || kept < s->process.min_tokens_to_keep));
     for (int i = 0; i < n; i++)
         logits[s->heap[i].id] = -INFINITY;
 }
 
-static void keep_min_p(const nc_sampler *s, float *logits)
+static void keep_min_p(nc_sampler *s, float *logits)
 {
     float least = largest(logits, s->vocabulary) + (float)log(s->o.min_p);
+    if (s->process.min_tokens_to_keep > 1) {
+        float keep = kth(s, logits, s->process.min_tokens_to_keep);
+        least = least < keep ? least : keep;
+    }
     for (int i = 0; i < s->vocabulary; i++)
         if (logits[i] < least)
             logits[i] = -INFINITY;
 }
 
-void nc_sampler_process(nc_sampler *s, float *logits)
+/* What is done when sampling only. */
+static void warp(nc_sampler *s, float *logits)
 {
     const nc_sample_options *o = &s->o;
-    penalize(s, logits);
-    if (o->temperature <= 0)
-        return;
     for (int i = 0; i < s->vocabulary; i++)
         logits[i] = (float)(logits[i] / o->temperature);
+    nc_process_top_h(&s->process, logits, s->vocabulary);
     if (o->top_k > 0 && o->top_k < s->vocabulary)
         keep_top_k(s, logits);
     if (o->top_p < 1)
         keep_top_p(s, logits);
     if (o->min_p > 0)
         keep_min_p(s, logits);
+    nc_process_truncate(&s->process, logits, s->vocabulary);
+}
+
+void nc_sampler_process(nc_sampler *s, float *logits)
+{
+    if (s->processes)
+        nc_process_first(&s->process, &s->text, logits, s->vocabulary);
+    penalize(s, logits);
+    if (s->processes)
+        nc_process_rest(&s->process, &s->text, logits, s->vocabulary);
+    if (s->o.temperature > 0)
+        warp(s, logits);
+    if (s->process.renormalize)
+        nc_process_renormalize(logits, s->vocabulary);
 }
 
 static void report_top(const nc_sampler *s, const float *logits, double lse, nc_token *out)
@@ -293,13 +347,15 @@ int nc_sampler_draw(nc_sampler *s, float *logits, int position, nc_token *out, n
         raw = nc_xmalloc(sizeof *raw * (size_t)s->vocabulary);
         memcpy(raw, logits, sizeof *raw * (size_t)s->vocabulary);
     }
-    if (s->o.temperature > 0 || s->count)
+    bool processed = s->o.temperature > 0 || s->count || s->processes;
+    if (processed)
         nc_sampler_process(s, logits);
-    out->id = s->o.temperature > 0 ? drawn(s, logits, position) : s->count ? best_of(logits, s->vocabulary) : best;
-    if (raw)
+    out->id = !processed ? best : s->o.temperature > 0 ? drawn(s, logits, position) : best_of(logits, s->vocabulary);
+    if (out->id >= 0 && raw)
         out->logprob = (float)(raw[out->id] - lse);
     free(raw);
-    if (s->count)
-        s->count[out->id] = SEEN | ((s->count[out->id] & ~SEEN) + 1);
+    if (out->id < 0)
+        return nc_fail(e, NC_EINVAL, "the options forbid every token at position %d", position);
+    nc_sampler_saw(s, out->id);
     return 0;
 }

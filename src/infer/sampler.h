@@ -5,10 +5,12 @@
  * top-k (ties of the k-th stay), top-p (Holtzman et al. 2020: the smallest set of best tokens with mass above p), min-p (Nguyen et al. 2024: at least p
  * times the best one's probability). Reported log-probabilities are the model's own, log softmax of the logits before any of this,
  * summed in the vocabulary chunks of training (kernels/head.h).
+ * The reference's other processors stand among these steps at their places (infer/processors.h).
  * The draw is Philox(seed; choice, position): the same seed gives the same text whatever else is in the batch.
  */
 #ifndef NC_INFER_SAMPLER_H
 #define NC_INFER_SAMPLER_H
+#include "infer/processors.h"
 #include "kernels/kernels.h"
 
 enum { NC_TOP_LOGPROBS = 20 };
@@ -24,6 +26,7 @@ typedef struct nc_sample_options {
     int choice;                      /* which of n texts of one request; part of the draw's key */
     bool logprobs;                   /* report log-probabilities */
     int top_logprobs;                /* and of so many best tokens, 0 .. NC_TOP_LOGPROBS */
+    const nc_processors *process;    /* NULL: none; must outlive the sampler */
 } nc_sample_options;
 void nc_sample_defaults(nc_sample_options *o);      /* greedy, nothing reported */
 /* Ranges; the message names the field and the range. */
@@ -41,9 +44,13 @@ typedef struct nc_token {
 typedef struct nc_sampler nc_sampler;
 /* prompt counts for the repetition penalty; NULL with 0 is fine. Owned by the caller. */
 nc_sampler *nc_sampler_new(const nc_sample_options *o, const nc_kernels *kernels, int vocabulary, const int32_t *prompt, int count);
+/* For the processors: what the encoder read, and the most ids prompt and text may have (0: unknown). source is the caller's and stays. */
+void nc_sampler_knows(nc_sampler *s, const int32_t *source, int source_count, int max_length);
 void nc_sampler_free(nc_sampler *s);                /* NULL is allowed */
 /* Draws the token for `position` from logits [vocabulary], which are overwritten. NC_EFORMAT when no logit is a number. Remembers the token. */
 int nc_sampler_draw(nc_sampler *s, float *logits, int position, nc_token *out, nc_error *e);
-/* The steps up to min-p: removed tokens become -infinity. */
+/* A token that came from elsewhere, after the prompt. */
+void nc_sampler_saw(nc_sampler *s, int32_t id);
+/* All steps but the draw: removed tokens become -infinity. */
 void nc_sampler_process(nc_sampler *s, float *logits);
 #endif

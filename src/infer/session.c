@@ -12,7 +12,8 @@ struct nc_session {
     nc_pool *pool;
     nc_loaded *loaded;
     nc_engine *engine;
-    nc_conversation *conversation;   /* NULL without a tokenizer */
+    nc_conversation *conversation;   /* NULL without a tokenizer, and for encoder-decoder models */
+    nc_decoding decoding;            /* the folder's */
 };
 
 static int choose_dtype(const char *folder, const char *wanted, nc_dtype *out, nc_error *e)
@@ -42,7 +43,9 @@ static int open_parts(nc_session *s, const char *folder, nc_error *e)
     nc_load_options load = { .weights = { compute, true, s->pool, nc_kernels_best() }, .ignore_keys = s->o.ignore_keys };
     NC_TRY(nc_load(folder, &load, &s->loaded, e));
     nc_loaded *l = s->loaded;
-    if (l->tokenizer) {
+    nc_decoding_init(&s->decoding);
+    NC_TRY(nc_decoding_read(&s->decoding, s->arena, l->generation ? l->generation : l->config, l->generation ? "generation_config.json" : "config.json", e));
+    if (l->tokenizer && !l->model->family->encoder) {
         nc_conversation_options c = { .tokenizer = l->tokenizer, .template_name = s->o.template_name, .image_token_id = l->model->image_token_id,
                                       .video_token_id = l->model->video_token_id, .processor = l->processor };
         NC_TRY(nc_conversation_new(&c, &s->conversation, e));
@@ -51,6 +54,7 @@ static int open_parts(nc_session *s, const char *folder, nc_error *e)
         s->o.visual.frames = nc_visual_frames(s->arena, l->folder);
     nc_engine_options engine = s->o.engine;
     engine.pool = s->pool;
+    engine.sequences = engine.sequences > 0 && engine.sequences < s->decoding.beams ? s->decoding.beams : engine.sequences;
     return nc_engine_new(l, &engine, &s->engine, e);
 }
 
@@ -83,19 +87,8 @@ void nc_session_close(nc_session *s)
 nc_engine *nc_session_engine(const nc_session *s) { return s->engine; }
 nc_loaded *nc_session_loaded(const nc_session *s) { return s->loaded; }
 
-void nc_session_defaults(const nc_session *s, nc_generation_options *out)
-{
-    const nc_json *g = s->loaded->generation;
-    *out = (nc_generation_options){ .choices = 1, .max_tokens = (int)nc_json_int(nc_json_get(g, "max_new_tokens"), 0) };
-    nc_sample_defaults(&out->sample);
-    out->sample.repetition_penalty = nc_json_double(nc_json_get(g, "repetition_penalty"), 1);
-    if (!nc_json_bool(nc_json_get(g, "do_sample"), false))
-        return;
-    out->sample.temperature = nc_json_double(nc_json_get(g, "temperature"), 1);
-    out->sample.top_k = (int)nc_json_int(nc_json_get(g, "top_k"), 50);
-    out->sample.top_p = nc_json_double(nc_json_get(g, "top_p"), 1);
-    out->sample.min_p = nc_json_double(nc_json_get(g, "min_p"), 0);
-}
+const nc_decoding *nc_session_decoding(const nc_session *s) { return &s->decoding; }
+void nc_session_defaults(const nc_session *s, nc_generation_options *out) { nc_generation_by(&s->decoding, out); }
 
 /* ---- reading ---- */
 void nc_reading_free(nc_reading *r)
@@ -112,14 +105,14 @@ static int see(nc_session *s, const nc_attachment *at, nc_arena *keep, nc_visual
     const nc_loaded *l = s->loaded;
     const nc_model *m = l->model;
     nc_visual v;
-    if (!m->family->media_rows)
+    if (!m->family->media_rows && !m->family->encoder_rows)
         return nc_fail(e, NC_EINVAL, "%s: this model reads text only", at->name);
     nc_arena *a = nc_arena_new();
     int status = at->bytes ? nc_visual_decode(l->image, l->video, a, at->is_video, at->bytes, at->n, at->name, &s->o.visual, &v, e)
                            : nc_visual_load(l->image, l->video, a, at->is_video, at->name, &s->o.visual, &v, e);
     if (status == 0) {
         *out = nc_pictures_new(&v);
-        *rows = m->family->media_rows(m, m->self, nc_pictures_media(*out));
+        *rows = m->family->media_rows ? m->family->media_rows(m, m->self, nc_pictures_media(*out)) : 0;
         *shape = v;
         shape->pixels = NULL;
         shape->u8 = NULL;
@@ -153,13 +146,104 @@ static int read_messages(nc_session *s, nc_conversation_request *r, const nc_att
 
 static int needs_tokenizer(const nc_session *s, nc_error *e)
 {
-    return s->conversation ? 0 : nc_fail(e, NC_EUNSUPPORTED, "%s has no tokenizer; it cannot read text", s->loaded->folder);
+    return s->loaded->tokenizer ? 0 : nc_fail(e, NC_EUNSUPPORTED, "%s has no tokenizer; it cannot read text", s->loaded->folder);
+}
+
+/* ---- encoder-decoder models ---- */
+static int first_id(const nc_json *v)
+{
+    return (int)nc_json_int(nc_json_is(v, NC_JSON_ARRAY) ? nc_json_at(v, 0) : v, -1);
+}
+
+static int decoder_start(const nc_session *s, int32_t *out, nc_error *e)
+{
+    static const char *const places[] = { "decoder_start_token_id", "decoder.decoder_start_token_id", "text_config.decoder_start_token_id", "decoder.bos_token_id", "bos_token_id" };
+    *out = s->decoding.decoder_start;
+    for (int i = 0; i < NC_COUNT(places) && *out < 0; i++)
+        *out = first_id(nc_json_path(s->loaded->config, places[i]));
+    return *out >= 0 ? 0 : nc_fail(e, NC_EINVAL, "%s: neither generation_config.json nor config.json says decoder_start_token_id", s->loaded->folder);
+}
+
+/* A text that begins with an added token is a task's prompt and stands alone; others come after the start token. */
+static int decoder_prompt(nc_session *s, nc_str text, nc_reading *out, nc_error *e)
+{
+    nc_ids ids = { 0 };
+    int32_t start;
+    NC_TRY(decoder_start(s, &start, e));
+    int status = text.n ? nc_tokenizer_encode(s->loaded->tokenizer, text, 0, &ids, e) : 0;
+    bool alone = ids.n && nc_tokenizer_is_added(s->loaded->tokenizer, ids.p[0]);
+    int32_t *all = NC_NEW_ARRAY(out->arena, int32_t, ids.n + 1);
+    all[0] = start;
+    if (ids.n)
+        memcpy(all + !alone, ids.p, sizeof *all * ids.n);
+    out->prompt.ids = all;
+    out->prompt.count = (int)ids.n + !alone;
+    nc_ids_free(&ids);
+    return status;
+}
+
+static int read_source(nc_session *s, nc_str text, const nc_attachment *at, int count, nc_reading *out, nc_error *e)
+{
+    bool sees = s->loaded->model->family->encoder_rows != NULL;
+    out->pictures = NC_NEW_ARRAY(out->arena, nc_pictures *, count + 1);
+    for (int i = 0; i < count; i++) {
+        nc_visual shape;
+        int rows;
+        if (!sees)
+            return nc_fail(e, NC_EINVAL, "%s: this model reads text only", at[i].name);
+        NC_TRY(see(s, &at[i], out->arena, &shape, &out->pictures[i], &rows, e));
+        out->prompt.picture_count = i + 1;
+    }
+    out->prompt.pictures = out->pictures;
+    if (!sees) {
+        nc_ids ids = { 0 };
+        int status = nc_tokenizer_encode(s->loaded->tokenizer, text, NC_ENCODE_SPECIAL, &ids, e);
+        out->prompt.source = ids.n ? nc_arena_copy(out->arena, ids.p, sizeof *ids.p * ids.n) : NULL;
+        out->prompt.source_count = (int)ids.n;
+        nc_ids_free(&ids);
+        NC_TRY(status);
+    }
+    return decoder_prompt(s, sees ? text : (nc_str){ 0 }, out, e);
+}
+
+int nc_session_read_source(nc_session *s, nc_str text, const nc_attachment *at, int count, nc_reading *out, nc_error *e)
+{
+    NC_TRY(needs_tokenizer(s, e));
+    *out = (nc_reading){ .arena = nc_arena_new() };
+    int status = read_source(s, text, at, count, out, e);
+    if (status < 0)
+        nc_reading_free(out);
+    return status;
+}
+
+/* The texts of the last message. */
+static nc_str last_text(nc_arena *a, const nc_json *messages)
+{
+    const nc_json *content = messages && messages->count ? nc_json_get(nc_json_at(messages, messages->count - 1), "content") : NULL;
+    nc_buf b = { 0 };
+    if (nc_json_is(content, NC_JSON_STRING))
+        nc_buf_add(&b, content->text.p, content->text.n);
+    if (nc_json_is(content, NC_JSON_ARRAY))
+        NC_JSON_EACH(part, content) {
+            const nc_json *text = nc_json_get(part, "text");
+            if (text)
+                nc_buf_add(&b, text->text.p, text->text.n);
+        }
+    nc_str out = { nc_arena_strndup(a, b.n ? b.p : "", b.n), b.n };
+    nc_buf_free(&b);
+    return out;
 }
 
 int nc_session_read(nc_session *s, const nc_json *messages, const nc_json *tools, const nc_json *extra, const nc_attachment *at, int count, nc_reading *out, nc_error *e)
 {
     NC_TRY(needs_tokenizer(s, e));
     *out = (nc_reading){ .arena = nc_arena_new() };
+    if (s->loaded->model->family->encoder) {
+        int read = read_source(s, last_text(out->arena, messages), at, count, out, e);
+        if (read < 0)
+            nc_reading_free(out);
+        return read;
+    }
     nc_conversation_request r = { .messages = messages, .tools = tools, .extra = extra, .generate = true };
     int status = read_messages(s, &r, at, count, out, e);
     if (status < 0)
@@ -171,6 +255,8 @@ int nc_session_read_text(nc_session *s, nc_str text, nc_reading *out, nc_error *
 {
     nc_conversation_ids ids = { 0 };
     NC_TRY(needs_tokenizer(s, e));
+    if (s->loaded->model->family->encoder)
+        return nc_session_read_source(s, text, NULL, 0, out, e);
     *out = (nc_reading){ .arena = nc_arena_new() };
     int status = nc_conversation_text(s->conversation, out->arena, text, &ids, e);
     if (status < 0) {

@@ -21,8 +21,9 @@ int nc_session_open(const char *folder_or_id, const nc_session_options *o, nc_se
 void nc_session_close(nc_session *s);                          /* NULL is allowed */
 nc_engine *nc_session_engine(const nc_session *s);
 nc_loaded *nc_session_loaded(const nc_session *s);
-/* Sampling as generation_config.json wants it where do_sample is true, else greedy; max_tokens by max_new_tokens. */
+/* As generation_config.json (or, without one, config.json) wants it: sampling where do_sample is true, beams, penalties, lengths. What it points to is the session's. */
 void nc_session_defaults(const nc_session *s, nc_generation_options *out);
+const nc_decoding *nc_session_decoding(const nc_session *s);
 
 /* A picture or video beside a message: a file's bytes, or its path when bytes is NULL. name is for errors. */
 typedef struct nc_attachment { bool is_video; const char *name; const void *bytes; size_t n; } nc_attachment;
@@ -42,6 +43,9 @@ void nc_reading_free(nc_reading *r);
 /* Reads, writes one answer and waits for its end; each piece of text goes to `piece` too when given (false there ends the text). */
 typedef struct nc_answer { nc_buf text; int prompt_tokens, new_tokens; nc_finish finish; double first_seconds, seconds; } nc_answer;   /* first_seconds: until the first piece */
 typedef bool nc_answer_fn(void *context, nc_str piece);
+/* Encoder-decoder models: a text for the encoder, or pictures for it and a beginning of the decoder's text (a task's token, or words after the start token; may be empty).
+ * nc_session_read and nc_session_read_text come here by themselves. */
+int nc_session_read_source(nc_session *s, nc_str text, const nc_attachment *at, int count, nc_reading *out, nc_error *e);
 int nc_session_ask(nc_session *s, const nc_json *messages, const nc_attachment *at, int count, const nc_generation_options *o, nc_answer_fn *piece, void *context,
                    nc_answer *out, nc_error *e);
 /* One user message: the attachments, then the text. */

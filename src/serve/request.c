@@ -269,6 +269,44 @@ static int read_logprobs(struct reader *x)
     return 0;
 }
 
+/* num_beams, no_repeat_ngram_size, bad_words_ids ...: what generation_config.json may say, of this request. Those that OpenAI has under the same name were read. */
+static int read_decoding(struct reader *x)
+{
+    static const char *const own[] = { "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "eos_token_id", "pad_token_id", "decoder_start_token_id", "num_return_sequences",
+                                       "do_sample" };
+    nc_request *r = x->r;
+    nc_decoding *d = &r->decoding;
+    nc_generation_options *o = &r->options;
+    nc_decoding_init(d);
+    if (o->sample.process)
+        d->process = *o->sample.process;
+    d->beams = o->beams;
+    d->early_stopping = o->early_stopping;
+    d->length_penalty = o->length_penalty;
+    d->max_length = o->max_length;
+    bool asked = false;
+    NC_JSON_EACH(item, x->body) {
+        bool is_own = !nc_decoding_knows(item->key);
+        for (int i = 0; i < NC_COUNT(own); i++)
+            is_own = is_own || nc_str_eqz(item->key, own[i]);
+        if (is_own || item->type == NC_JSON_NULL)
+            continue;
+        take(x, item->key.p);
+        int status = nc_decoding_take(d, r->arena, item, "request body", x->e);
+        if (status < 0)
+            snprintf(r->param, sizeof r->param, "%.60s", item->key.p);
+        NC_TRY(status);
+        asked = asked || nc_str_eqz(item->key, "num_beams");
+    }
+    o->beams = o->sample.temperature > 0 && !asked ? 0 : d->beams;
+    o->early_stopping = d->early_stopping;
+    o->length_penalty = d->length_penalty;
+    o->max_length = d->max_length;
+    o->max_tokens = d->max_new_tokens ? d->max_new_tokens : o->max_tokens;
+    o->sample.process = &d->process;
+    return 0;
+}
+
 static int read_sampling(struct reader *x)
 {
     nc_request *r = x->r;
@@ -294,7 +332,7 @@ static int read_sampling(struct reader *x)
     int status = nc_sample_check(s, x->e);
     if (status < 0)
         snprintf(r->param, sizeof r->param, "%.*s", (int)strcspn(x->e->message, " "), x->e->message);
-    return status;
+    return status < 0 ? status : read_decoding(x);
 }
 
 static int read_bounds(struct reader *x)

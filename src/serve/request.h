@@ -27,7 +27,8 @@ typedef struct nc_request {
     nc_str prompt;                   /* completions: a text, or */
     int32_t *ids;                    /* ids (prompt.p is NULL then) */
     int id_count;
-    nc_generation_options options;   /* what the request leaves out comes from the defaults */
+    nc_generation_options options;   /* what the request leaves out comes from the defaults; may point into this request: it stays where it is */
+    nc_decoding decoding;            /* generation_config.json's keys, which a request may have too */
     bool has_seed, stream, include_usage, echo;
     char param[64];                  /* after a failure: the key at fault, "" when it is the body */
 } nc_request;

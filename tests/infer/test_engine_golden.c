@@ -76,7 +76,7 @@ static nc_generation *begin(nc_engine *g, const int32_t *ids, int count, int max
     o.sample.temperature = temperature;
     o.sample.seed = 5;
     o.sample.logprobs = true;
-    check(nc_generation_start(g, &(nc_prompt){ ids, count, NULL, 0 }, &o, &x, &e), &e);
+    check(nc_generation_start(g, &(nc_prompt){ .ids = ids, .count = count, .pictures = NULL, .picture_count = 0 }, &o, &x, &e), &e);
     return x;
 }
 
@@ -203,16 +203,16 @@ static void test_admission(void **state)
     assert_int_equal(s.pages, 2);
     nc_generation_options o = { .max_tokens = 90, .choices = 3 };
     nc_sample_defaults(&o.sample);
-    assert_int_equal(nc_generation_start(en, &(nc_prompt){ g.prompt[1], g.count[1], NULL, 0 }, &o, &refused, &e), NC_EINVAL);
+    assert_int_equal(nc_generation_start(en, &(nc_prompt){ .ids = g.prompt[1], .count = g.count[1], .pictures = NULL, .picture_count = 0 }, &o, &refused, &e), NC_EINVAL);
     o.choices = 1;
     int32_t bad[] = { 3, 100000 };
-    assert_int_equal(nc_generation_start(en, &(nc_prompt){ bad, 2, NULL, 0 }, &o, &refused, &e), NC_EINVAL);
-    assert_int_equal(nc_generation_start(en, &(nc_prompt){ bad, 0, NULL, 0 }, &o, &refused, &e), NC_EINVAL);
+    assert_int_equal(nc_generation_start(en, &(nc_prompt){ .ids = bad, .count = 2, .pictures = NULL, .picture_count = 0 }, &o, &refused, &e), NC_EINVAL);
+    assert_int_equal(nc_generation_start(en, &(nc_prompt){ .ids = bad, .count = 0, .pictures = NULL, .picture_count = 0 }, &o, &refused, &e), NC_EINVAL);
     o.sample.temperature = -1;
-    assert_int_equal(nc_generation_start(en, &(nc_prompt){ bad, 1, NULL, 0 }, &o, &refused, &e), NC_EINVAL);
+    assert_int_equal(nc_generation_start(en, &(nc_prompt){ .ids = bad, .count = 1, .pictures = NULL, .picture_count = 0 }, &o, &refused, &e), NC_EINVAL);
     nc_engine_close(en);
     o.sample.temperature = 0;
-    assert_int_equal(nc_generation_start(en, &(nc_prompt){ bad, 1, NULL, 0 }, &o, &refused, &e), NC_ECANCELLED);
+    assert_int_equal(nc_generation_start(en, &(nc_prompt){ .ids = bad, .count = 1, .pictures = NULL, .picture_count = 0 }, &o, &refused, &e), NC_ECANCELLED);
     nc_engine_free(en);
     close_golden(&g);
 }
@@ -355,7 +355,7 @@ static void test_media(void **state)
             go.sample.logprobs = true;
             nc_generation *x[3];
             for (int i = 0; i < 3; i++)
-                check(nc_generation_start(en, &(nc_prompt){ ids, count, p, pictures }, &go, &x[i], &e), &e);
+                check(nc_generation_start(en, &(nc_prompt){ .ids = ids, .count = count, .pictures = p, .picture_count = pictures }, &go, &x[i], &e), &e);
             for (int i = 0; i < 3; i++) {
                 collect(x[i], &t);
                 assert_int_equal(t.count[0], wanted);

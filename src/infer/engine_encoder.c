@@ -1,0 +1,101 @@
+/* engine_encoder.c - encoder-decoder models: the encoder runs once for a job; what the decoder's layers make of its rows lies in a slot of the cache until the job ends.
+ *
+ * One program is kept and made anew when a job's tables are larger than any before.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "infer/engine_internal.h"
+
+enum { LEAST_SOURCE = 256, MOST_ROWS = 8192 };
+
+int nc_engine_source_rows(const nc_model *m) { return m->max_source > 0 ? m->max_source : MOST_ROWS; }
+
+static nc_seq sequence_of(const nc_job *ask, const nc_media *media, int cross_slot)
+{
+    return (nc_seq){ .slot = -1, .source = ask->source, .source_count = ask->source_count, .media = media, .media_count = ask->picture_count, .cross_slot = cross_slot };
+}
+
+static nc_media *media_of(nc_pictures *const *pictures, int count)
+{
+    nc_media *media = nc_xcalloc((size_t)count + 1, sizeof *media);
+    for (int i = 0; i < count; i++)
+        media[i] = *nc_pictures_media(pictures[i]);
+    return media;
+}
+
+int nc_engine_check_source(const nc_engine *g, const nc_job *ask, int *rows, nc_error *e)
+{
+    const nc_model *m = g->model;
+    for (int i = 0; i < ask->source_count; i++)
+        if (ask->source[i] < 0 || ask->source[i] >= m->vocab_size)
+            return nc_fail(e, NC_EINVAL, "token %d of the source is %d, the vocabulary has %d", i, ask->source[i], m->vocab_size);
+    nc_media *media = media_of(ask->pictures, ask->picture_count);
+    nc_seq s = sequence_of(ask, media, -1);
+    *rows = nc_model_encoder_rows(m, &s);
+    free(media);
+    if (*rows < 1)
+        return nc_fail(e, NC_EINVAL, "this model's encoder reads %s, the request has none", m->family->encoder_rows ? "a picture" : "a source text");
+    if (m->max_source > 0 && ask->source_count > m->max_source)
+        return nc_fail(e, NC_EINVAL, "the source has %d tokens, the encoder reads at most %d", ask->source_count, m->max_source);
+    return 0;
+}
+
+/* Is the program at hand large enough for the batch? */
+static bool fits(const nc_engine *g)
+{
+    const char *name;
+    for (int i = 0; g->encoder && (name = nc_batch_count_name(g->batch, i)); i++)
+        for (int k = 0; k < g->encoder_counts; k++)
+            if (!strcmp(g->encoder_count[k].name, name) && nc_batch_count(g->batch, name) > g->encoder_count[k].n)
+                return false;
+    return g->encoder != NULL;
+}
+
+static int build(nc_engine *g, nc_error *e)
+{
+    const nc_model *m = g->model;
+    const char *name;
+    nc_program_free(g->encoder);
+    g->encoder = nc_program_new(&(nc_program_options){ .compute = g->compute, .cache = nc_kv_cache(g->kv), .any_size = true });
+    nc_build *b = nc_program_build(g->encoder);
+    g->encoder_counts = 0;
+    for (int i = 0; (name = nc_batch_count_name(g->batch, i)) && i < NC_COUNT(g->encoder_count); i++) {
+        int64_t n = nc_batch_count(g->batch, name), room = LEAST_SOURCE;
+        while (!strcmp(name, "source") && room < n)
+            room *= 2;
+        n = !strcmp(name, "source") ? room : n;
+        snprintf(g->encoder_count[i].name, sizeof g->encoder_count[i].name, "%s", name);
+        g->encoder_count[i].n = n;
+        g->encoder_counts = i + 1;
+        nc_build_capacity(b, name, n);
+    }
+    m->family->cross(m, m->self, b, nc_model_encoder(m, b));
+    int status = nc_program_finish(g->encoder, NULL, nc_pool_threads(g->pool), e);
+    if (status == 0)
+        status = nc_program_allocate(g->encoder, NULL, e);
+    if (status < 0) {
+        nc_program_free(g->encoder);
+        g->encoder = NULL;
+    }
+    return status;
+}
+
+int nc_engine_encode(nc_engine *g, job *j, nc_error *e)
+{
+    j->cross_slot = nc_kv_open(g->kv, e);
+    NC_TRY(j->cross_slot);
+    NC_TRY(nc_kv_reserve(g->kv, j->cross_slot, j->cross_rows, e));
+    nc_media *media = nc_xcalloc((size_t)j->ask.picture_count + 1, sizeof *media);
+    for (int i = 0; i < j->ask.picture_count; i++)
+        media[i] = *nc_pictures_media(j->media[i].pictures);
+    nc_seq s = sequence_of(&j->ask, media, j->cross_slot);
+    int status = nc_model_prepare(g->model, g->batch, &s, 1, e);
+    if (status == 0 && !fits(g))
+        status = build(g, e);
+    if (status == 0)
+        status = nc_program_run(g->encoder, g->batch, &(nc_run_options){ .pool = g->pool, .kernels = g->kernels }, e);
+    free(media);
+    return status;
+}
