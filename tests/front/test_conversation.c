@@ -105,6 +105,58 @@ static nc_json *messages_with_media(nc_arena *a)
     return j;
 }
 
+/* Processor classes that write about their media: the words are there, each placeholder stands for its run, and the mask still holds what the assistant said. */
+static void words_of_processors(void **state)
+{
+    static const double times[] = { 0.26, 1.75 };
+    const nc_visual picture = { .frames = 2 }, video = { .is_video = true, .frames = 2, .times = times };
+    const nc_visual *const media[] = { &picture, &video };
+    const int rows[] = { 6, 4 };
+    const struct { const char *processor, *template_name, *want; } cases[] = {
+        { "Qwen3VLProcessor", "qwen3_vl", "<|vision_start|>IIIIII<|vision_end|>x<|vision_start|><0.3 seconds><|vision_start|>VV<|vision_end|><1.8 seconds><|vision_start|>VV"
+                                          "<|vision_end|><|vision_end|><|im_end|>\n<|im_start|>assistant\n[y<|im_end|>]" },
+        { "InternVLProcessor", "intern_vl", "<img>IIIIII</img>\nxFrame1: <img>II</img>\nFrame2: <img>II</img>\n<|im_end|>\n<|im_start|>assistant\n[y<|im_end|>]" },
+    };
+    (void)state;
+    for (int k = 0; k < 2; k++) {
+        struct world w = open_world(NULL, "chatml");
+        nc_error e = { 0 };
+        const int32_t image = nc_tokenizer_id(w.t, NC_STR("<image>")), film = nc_tokenizer_id(w.t, NC_STR("<video>"));
+        nc_buf source = { 0 }, text = { 0 };
+        nc_conversation_free(w.c);
+        for (const char *p = nc_builtin_template(cases[k].template_name); *p;) {         /* the tests' tokenizer has placeholders of its own */
+            static const char *const from[] = { "<|image_pad|>", "<|video_pad|>", "<IMG_CONTEXT>" }, *const to[] = { "<image>", "<video>", "<image>" };
+            int i = 0;
+            while (i < 3 && !nc_starts_with(p, from[i]))
+                i++;
+            nc_buf_add(&source, i < 3 ? to[i] : p, i < 3 ? strlen(to[i]) : 1);
+            p += i < 3 ? strlen(from[i]) : 1;
+        }
+        nc_conversation_options o = { .tokenizer = w.t, .template_source = source.p, .image_token_id = image, .video_token_id = film, .processor = cases[k].processor };
+        assert_int_equal(nc_conversation_new(&o, &w.c, &e), 0);
+        nc_conversation_request r = { .messages = messages_with_media(w.a), .media_rows = rows, .media = media, .media_count = 2, .train = true };
+        nc_conversation_ids x;
+        if (nc_conversation_encode(w.c, w.a, &r, &x, &e) < 0)
+            fail_msg("%s", e.message);
+        for (int i = 0; i < x.count; i++) {
+            if (x.mask[i] && (i == 0 || !x.mask[i - 1]))
+                nc_buf_adds(&text, "[");
+            if (x.ids[i] == image || x.ids[i] == film)
+                nc_buf_adds(&text, x.ids[i] == image ? "I" : "V");
+            else
+                nc_tokenizer_decode(w.t, &x.ids[i], 1, false, &text);
+            if (x.mask[i] && (i + 1 == x.count || !x.mask[i + 1]))
+                nc_buf_adds(&text, "]");
+        }
+        if (!strstr(text.p, cases[k].want))
+            fail_msg("%s wrote %s", cases[k].processor, text.p);
+        assert_true(x.media_end > 10 && x.media_end < x.count);
+        nc_buf_free(&text);
+        nc_buf_free(&source);
+        close_world(&w);
+    }
+}
+
 static void repeats_placeholders(void **state)
 {
     struct world w = open_world(NULL, "chatml");
@@ -166,7 +218,7 @@ static void builtin_templates_mark_answers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(masks_by_generation_blocks), cmocka_unit_test(masks_by_difference), cmocka_unit_test(repeats_placeholders), cmocka_unit_test(builtin_templates_mark_answers),
+        cmocka_unit_test(masks_by_generation_blocks), cmocka_unit_test(masks_by_difference), cmocka_unit_test(repeats_placeholders), cmocka_unit_test(words_of_processors), cmocka_unit_test(builtin_templates_mark_answers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

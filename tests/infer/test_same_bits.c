@@ -10,7 +10,7 @@
 #include "infer/kv_pages.h"
 #include "load/load.h"
 
-static const char *const folders[] = { "gpt2", "llama", "llama3", "mistral", "qwen3", "llava", "gpt_neox", "bloom", "mamba", "mamba2", "rwkv", "qwen3_next", "qwen2", "olmo2", "glm4", "gemma3", "mixtral", "deepseek_v2" };
+static const char *const folders[] = { "gpt2", "llama", "llama3", "mistral", "qwen3", "llava", "gpt_neox", "bloom", "mamba", "mamba2", "rwkv", "qwen3_next", "qwen2", "olmo2", "glm4", "gemma3", "mixtral", "deepseek_v2", "qwen2_5_vl", "got_ocr2" };
 enum { LONGEST = 100, OTHERS = 2 };
 
 static nc_loaded *load(const char *name, nc_dtype compute, bool pack, nc_pool *pool)
@@ -32,7 +32,7 @@ static void hidden(nc_loaded *l, nc_pool *pool, nc_cache *cache, const nc_seq *s
     nc_batch *batch = nc_batch_new();
     nc_program *p = nc_program_new(&(nc_program_options){ .compute = l->options.weights.compute, .cache = cache });
     nc_build *b = nc_program_build(p);
-    if (nc_prepare_text(batch, seq, count, &e) < 0)
+    if (nc_model_prepare(l->model, batch, seq, count, &e) < 0)
         fail_msg("%s", e.message);
     nc_build_capacity(b, "tokens", nc_batch_count(batch, "tokens") + 13);       /* a plan for more than is live */
     nc_value *x = nc_model_decoder(l->model, b, NULL);
