@@ -98,7 +98,7 @@ static double largest_gradient(const nc_verify *v, const char *prefix)
     return largest;
 }
 
-static const char *file_name(const nc_site *s) { return s->file_name ? s->file_name : s->name; }
+static const char *file_name(const nc_site *s) { return s->file_name && !s->stacked.parts ? s->file_name : s->name; }
 
 /* Gradients, and what the run left in the sites, under "<prefix>grad." and "<values>". */
 static void take_sites(nc_verify *v, nc_arena *a, const nc_program *p, const char *prefix, const char *values, bool gradients)

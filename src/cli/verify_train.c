@@ -5,7 +5,7 @@
 
 #include "cli/verify.h"
 
-static const char *file_name(const nc_site *s) { return s->file_name ? s->file_name : s->name; }
+static const char *file_name(const nc_site *s) { return s->file_name && !s->stacked.parts ? s->file_name : s->name; }
 
 static bool is_listed(const nc_verify *v, const char *path, const char *name)
 {

@@ -76,6 +76,8 @@ void nc_checkpoint_close(nc_checkpoint *c)
     free(c);
 }
 
+const char *nc_checkpoint_folder(const nc_checkpoint *c) { return c->folder; }
+
 bool nc_checkpoint_is_gguf(const nc_checkpoint *c) { return c->gguf[0] != NULL; }
 
 static int check_shape(const char *name, const nc_shape *want, const nc_shape *have, nc_error *e)
@@ -117,16 +119,52 @@ static void fill_source(nc_source *out, const nc_stored *t, bool transposed)
     *out = (nc_source){ .dtype = t->dtype, .data = t->data, .bytes = t->bytes, .transposed = transposed, .name = t->name, .fd = -1 };
 }
 
+static int in_file(const nc_checkpoint *c, int status, nc_error *e)
+{
+    if (status < 0)
+        nc_fail_in(e, "%s", c->folder ? c->folder : nc_safetensors_file(c->tensors, 0));
+    return status;
+}
+
+/* A site within a tensor that holds many: *found false when there is no such tensor. */
+static int find_stacked(nc_checkpoint *c, const nc_model *m, const nc_site *s, nc_source *out, bool *found, nc_error *e)
+{
+    nc_buf name = { 0 };
+    nc_stacked at;
+    const nc_stored *t = nc_stack_of(m, s->name, &name, &at) ? find_tensor(m, name.p, c->tensors, 2) : NULL;
+    nc_buf_free(&name);
+    *found = t != NULL;
+    if (!t)
+        return 0;
+    at.count = t->shape.rank == 3 && t->shape.dim[0] < INT32_MAX ? (int)t->shape.dim[0] : at.index + 1;
+    if (at.index == 0 && (nc_stack_reaches(m, s->name, at.count) || !nc_stack_reaches(m, s->name, at.count - 1)))
+        return nc_fail(e, NC_ESHAPE, "tensor %s has %d entries, config.json makes it another number; is this the right config?", t->name, at.count);
+    nc_shape want = NC_SHAPE(at.count, s->file_shape.dim[0] * at.parts, s->file_shape.dim[1]);
+    NC_TRY(check_shape(t->name, &want, &t->shape, e));
+    if (at.index >= at.count)
+        return nc_fail(e, NC_ESHAPE, "tensor %s has %d entries, %s would be beyond them", t->name, at.count, s->name);
+    size_t each = t->bytes / (size_t)at.count / (size_t)at.parts;
+    c->read[0][t - nc_safetensors_at(c->tensors, 0)] = true;
+    *out = (nc_source){ .dtype = t->dtype, .data = (const char *)t->data + each * (size_t)(at.index * at.parts + at.part), .bytes = each, .name = t->name, .fd = -1, .stacked = at };
+    return 0;
+}
+
 static int find_safetensors(nc_checkpoint *c, const nc_model *m, const nc_site *s, nc_source *out, nc_error *e)
 {
     const nc_stored *t = find_tensor(m, s->name, c->tensors, 2);
+    bool stacked = false;
+    if (!t && m->family->stacks && s->file_shape.rank == 2)
+        NC_TRY(in_file(c, find_stacked(c, m, s, out, &stacked, e), e));
+    if (stacked) {
+        if (!nc_safetensors_place(c->tensors, out->data, out->bytes, &out->fd, &out->offset))
+            out->fd = -1;
+        return 0;
+    }
     if (!t && (s->flags & NC_SITE_OPTIONAL))
         return 0;
     if (!t)
         return nc_fail(e, NC_ENOTFOUND, "%s: tensor %s is missing", nc_safetensors_file(c->tensors, 0), s->name);
-    int status = check_shape(t->name, &s->file_shape, &t->shape, e);
-    if (status < 0)
-        return nc_fail_in(e, "%s", c->folder ? c->folder : nc_safetensors_file(c->tensors, 0)), status;
+    NC_TRY(in_file(c, check_shape(t->name, &s->file_shape, &t->shape, e), e));
     c->read[0][t - nc_safetensors_at(c->tensors, 0)] = true;
     fill_source(out, t, s->flags & NC_SITE_TRANSPOSED);
     if (!nc_safetensors_place(c->tensors, t->data, t->bytes, &out->fd, &out->offset))
@@ -192,6 +230,9 @@ nc_dtype nc_checkpoint_storage(nc_checkpoint *c, const nc_model *m)
 
 static bool is_ignored(const nc_model *m, const char *name)
 {
+    for (const char *const *p = m->kept; p && *p; p++)
+        if (nc_glob(*p, name))
+            return true;
     for (const char *const *p = m->family->ignored; p && *p; p++)
         if (nc_glob(*p, name))
             return true;

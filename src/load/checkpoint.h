@@ -19,6 +19,7 @@ typedef struct nc_source {
     const char *name;            /* in the file; NULL: values in memory */
     int fd;                      /* of the file, -1: none; data is at `offset` of it */
     uint64_t offset;
+    nc_stacked stacked;
 } nc_source;
 
 typedef struct nc_checkpoint nc_checkpoint;
@@ -28,6 +29,11 @@ void nc_checkpoint_close(nc_checkpoint *c);              /* NULL is allowed */
 bool nc_checkpoint_is_gguf(const nc_checkpoint *c);
 /* A site's source. data is NULL when the files lack an optional one; NC_ENOTFOUND when they lack another, NC_ESHAPE when shapes differ. */
 int nc_checkpoint_find(nc_checkpoint *c, const nc_model *m, const nc_site *s, nc_source *out, nc_error *e);
+const char *nc_checkpoint_folder(const nc_checkpoint *c);   /* NULL when borrowed */
+/* Which stacked tensor may hold a site (nc_family.stacks): its name and the site's place; count is not set. False: none. */
+bool nc_stack_of(const nc_model *m, const char *site_name, nc_buf *file, nc_stacked *out);
+/* The same kind's site at another index: whether the model has it. */
+bool nc_stack_reaches(const nc_model *m, const char *site_name, int index);
 /* Gives back the pages of a source that was read through the mapping. */
 void nc_checkpoint_drop(const nc_checkpoint *c, const nc_source *source);
 /* The dtype that holds most values of the products' weights: how nc_weights_bytes is told of quantized storage. NC_DTYPES: the files do not say. */

@@ -329,7 +329,9 @@ int nc_weights_read(nc_model *m, nc_checkpoint *c, const nc_weights_options *o, 
             m->sites[i]->flags |= NC_SITE_MISSING;
         if (status == 0 && sources[i].name && !nc_checkpoint_is_gguf(c))
             m->sites[i]->file_name = nc_arena_strdup(m->arena, sources[i].name);
+        m->sites[i]->stacked = sources[i].stacked;
     }
+    m->source = nc_checkpoint_folder(c) ? nc_arena_strdup(m->arena, nc_checkpoint_folder(c)) : NULL;
     if (status == 0)
         status = nc_checkpoint_unread(c, m, warn, e);
     if (status == 0)

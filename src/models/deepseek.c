@@ -66,9 +66,19 @@ static nc_value *mla(const nc_llama *base, nc_build *b, int layer, nc_value *x, 
     return nc_linear(b, y, l->o, NULL);
 }
 
+/* Layers after the last predict further tokens (multi-token prediction): not run here, kept with the checkpoint. */
+static void keep_predictors(nc_model *m, const nc_llama *base, nc_config *r)
+{
+    const int extra = nc_config_layers(r, "num_nextn_predict_layers", 0);
+    const char **kept = NC_NEW_ARRAY(m->arena, const char *, extra + 1);
+    for (int i = 0; i < extra; i++)
+        kept[i] = nc_arena_printf(m->arena, "model.layers.%d.*", base->layers + i);
+    m->kept = kept;
+}
+
 static void common_config(nc_model *m, deepseek *c, nc_config *r)
 {
-    static const char *const ignored[] = { "aux_loss_alpha", "seq_aux", "ep_size", "num_nextn_predict_layers", "qk_head_dim", NULL };
+    static const char *const ignored[] = { "aux_loss_alpha", "seq_aux", "ep_size", "qk_head_dim", NULL };
     nc_llama *base = &c->moe.base;
     c->nope = (int)nc_config_int(r, "qk_nope_head_dim", 128);
     c->rope = (int)nc_config_int(r, "qk_rope_head_dim", 64);
@@ -104,6 +114,8 @@ static void common_config(nc_model *m, deepseek *c, nc_config *r)
     c->moe.moe.groups = (int)nc_config_int(r, "n_group", 1);
     c->moe.moe.top_groups = (int)nc_config_int(r, "topk_group", 1);
     c->moe.moe.scale = nc_config_float(r, "routed_scaling_factor", 1);
+    keep_predictors(m, base, r);
+    nc_config_expect_bool(r, "mlp_bias", false);
     nc_config_ignore(r, ignored);
 }
 
@@ -149,9 +161,9 @@ static const char *const ignored[] = { "*rotary_emb.inv_freq", NULL };
 
 const nc_family nc_family_deepseek_v2 = {
     .name = "deepseek_v2", .architectures = "DeepseekV2ForCausalLM DeepseekV2Model", .size = sizeof(deepseek), .config = v2_config, .weights = nc_llama_weights,
-    .ignored = ignored, .prepare = nc_llama_prepare, .decoder = nc_llama_decoder, .head = nc_llama_head, .cache = cache, .regime = nc_llama_regime,
+    .ignored = ignored, .stacks = nc_moe_stacks, .prepare = nc_llama_prepare, .decoder = nc_llama_decoder, .head = nc_llama_head, .cache = cache, .regime = nc_llama_regime,
 };
 const nc_family nc_family_deepseek_v3 = {
     .name = "deepseek_v3", .architectures = "DeepseekV3ForCausalLM DeepseekV3Model", .size = sizeof(deepseek), .config = v3_config, .weights = nc_llama_weights,
-    .ignored = ignored, .prepare = nc_llama_prepare, .decoder = nc_llama_decoder, .head = nc_llama_head, .cache = cache, .regime = nc_llama_regime,
+    .ignored = ignored, .stacks = nc_moe_stacks, .prepare = nc_llama_prepare, .decoder = nc_llama_decoder, .head = nc_llama_head, .cache = cache, .regime = nc_llama_regime,
 };

@@ -87,6 +87,16 @@ nc_value *nc_moe_layer_mlp(const nc_llama *base, nc_build *b, int layer, nc_valu
 
 static const char *const ignored[] = { "*rotary_emb.inv_freq", NULL };
 
+const nc_stack nc_moe_stacks[] = {
+    { "*.mlp.experts.gate_up_proj", "*.mlp.experts.#.gate_proj.weight", 0, 2 }, { "*.mlp.experts.gate_up_proj", "*.mlp.experts.#.up_proj.weight", 1, 2 },
+    { "*.mlp.experts.down_proj", "*.mlp.experts.#.down_proj.weight", 0, 1 }, { 0 },
+};
+static const nc_stack mixtral_stacks[] = {
+    { "*.mlp.experts.gate_up_proj", "*.block_sparse_moe.experts.#.w1.weight", 0, 2 }, { "*.mlp.experts.gate_up_proj", "*.block_sparse_moe.experts.#.w3.weight", 1, 2 },
+    { "*.mlp.experts.down_proj", "*.block_sparse_moe.experts.#.w2.weight", 0, 1 }, { 0 },
+};
+static const char *const mixtral_renames[] = { "*.mlp.gate.weight", "*.block_sparse_moe.gate.weight", NULL };
+
 static void qwen_names(nc_moe_llama *c)
 {
     c->block = "mlp.";
@@ -140,11 +150,12 @@ static void qwen3_config(nc_model *m, void *self, nc_config *r)
 }
 
 const nc_family nc_family_mixtral = {
-    .name = "mixtral", .architectures = "MixtralForCausalLM MixtralModel", .config = mixtral_config, .ignored = ignored, NC_LLAMA_KIN(nc_moe_llama),
+    .name = "mixtral", .architectures = "MixtralForCausalLM MixtralModel", .config = mixtral_config, .ignored = ignored, .renames = mixtral_renames, .stacks = mixtral_stacks,
+     NC_LLAMA_KIN(nc_moe_llama),
 };
 const nc_family nc_family_qwen2_moe = {
-    .name = "qwen2_moe", .architectures = "Qwen2MoeForCausalLM Qwen2MoeModel", .config = qwen2_config, .ignored = ignored, NC_LLAMA_KIN(nc_moe_llama),
+    .name = "qwen2_moe", .architectures = "Qwen2MoeForCausalLM Qwen2MoeModel", .config = qwen2_config, .ignored = ignored, .stacks = nc_moe_stacks, NC_LLAMA_KIN(nc_moe_llama),
 };
 const nc_family nc_family_qwen3_moe = {
-    .name = "qwen3_moe", .architectures = "Qwen3MoeForCausalLM Qwen3MoeModel", .config = qwen3_config, .ignored = ignored, NC_LLAMA_KIN(nc_moe_llama),
+    .name = "qwen3_moe", .architectures = "Qwen3MoeForCausalLM Qwen3MoeModel", .config = qwen3_config, .ignored = ignored, .stacks = nc_moe_stacks, NC_LLAMA_KIN(nc_moe_llama),
 };

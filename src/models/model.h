@@ -30,6 +30,10 @@ typedef struct nc_vision_info {
 typedef struct nc_encoded { nc_value *rows, *pooled, *logits; } nc_encoded;
 typedef enum nc_modality { NC_PICTURES, NC_TEXTS } nc_modality;
 
+/* A tensor that holds the weights of many sites (transformers 5's experts). file and canonical share one '*' that stands for the same text; '#' in canonical is the index
+ * on the file's first axis; of its second axis the site has the rows of part `part` of `parts`. */
+typedef struct nc_stack { const char *file, *canonical; int part, parts; } nc_stack;
+
 struct nc_family {
     const char *name;                        /* Hugging Face model_type */
     const char *architectures;               /* space-separated classes it answers for; the first is what a new folder says */
@@ -41,6 +45,7 @@ struct nc_family {
     const char *const *tower_parts, *const *projector_parts;
     const char *const *ignored;              /* glob patterns of tensors that carry nothing (masks, inv_freq); NULL-terminated; may be NULL */
     const char *const *renames;              /* pairs file's, canonical: prefixes, or patterns with one '*' ("*LayerNorm.gamma"); tried in order; NULL-terminated; may be NULL */
+    const nc_stack *stacks;                  /* where one tensor of a file may hold many sites; ends with file NULL; may be NULL */
     /* Fills the batch from sequences: ids, positions, spans, index tables, patches. */
     int (*prepare)(const nc_model *m, const void *self, nc_batch *batch, const nc_seq *seqs, int count, nc_error *e);
     /* Pictures to rows of the decoder's width (after the projector); NULL: no media. Reads tables that prepare made. */
@@ -94,6 +99,9 @@ struct nc_model {
     nc_labels labels;                        /* of classifiers; set by nc_config_labels */
     int media_width;                         /* of the tower's rows; 0: hidden_size */
     int max_source;                          /* of an encoder that reads text: its positions; 0: no bound */
+    const char *const *kept;                 /* glob patterns of tensors that belong to the checkpoint but not to this model (heads for further tokens): they are silent and
+                                              * saved as they came. NULL-terminated; NULL: none. Set by config(). */
+    const char *source;                      /* the folder its weights came from; NULL: none */
 };
 
 /* An instance from a config tree: the family by model_type; sites listed, no memory for weights yet. */

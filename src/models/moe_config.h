@@ -21,5 +21,7 @@ typedef struct nc_moe_llama {
 void nc_moe_config(nc_moe_llama *c, nc_config *r, const char *experts_key, const char *other_key);
 void nc_moe_dense(nc_model *m, nc_moe_llama *c, nc_config *r);                   /* decoder_sparse_step, mlp_only_layers */
 void nc_moe_weights(nc_model *m, nc_llama *c, int layer);
+/* Transformers 5 writes the experts of a layer as two tensors; for families whose experts are mlp.experts.N.{gate,up,down}_proj. */
+extern const nc_stack nc_moe_stacks[];
 nc_value *nc_moe_layer_mlp(const nc_llama *c, nc_build *b, int layer, nc_value *x);
 #endif

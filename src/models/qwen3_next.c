@@ -7,7 +7,8 @@
  *   attention   [q | gate] of each head = q_proj h;  y = o_proj(attention(rope rms q, rope rms k, v) * sigmoid(gate))
  *
  * Easy to get wrong: norms multiply by 1 + w, but the delta net's own by w; eps lies inside the l2 norm's root, 1e-6 always; a quarter of head_dim is rotated; layers
- * whose number (from 1) is a multiple of full_attention_interval attend. A file's mtp.* (heads that predict further tokens) is not part of the model.
+ * whose number (from 1) is a multiple of full_attention_interval attend. A file's mtp.* (a head that predicts further tokens) is
+ * kept with the checkpoint but not run.
  */
 #include <math.h>
 
@@ -42,6 +43,8 @@ static void read_layer_types(nc_model *m, qwen3_next *c, nc_config *r)
 static nc_value *mixer(const nc_llama *base, nc_build *b, int layer, nc_value *x, nc_rope_rows rope);
 static void mixer_weights(nc_model *m, nc_llama *base, int layer);
 
+static const char *const kept[] = { "mtp.*", NULL };
+
 static void config(nc_model *m, void *self, nc_config *r)
 {
     qwen3_next *c = self;
@@ -73,6 +76,7 @@ static void config(nc_model *m, void *self, nc_config *r)
     c->moe.names[0] = "gate_proj";
     c->moe.names[1] = "up_proj";
     c->moe.names[2] = "down_proj";
+    m->kept = kept;
 }
 
 /* ---- weights ---- */
@@ -174,5 +178,5 @@ static const char *const ignored[] = { "*rotary_emb.inv_freq", NULL };
 
 const nc_family nc_family_qwen3_next = {
     .name = "qwen3_next", .architectures = "Qwen3NextForCausalLM Qwen3NextModel", .size = sizeof(qwen3_next), .config = config, .weights = nc_llama_weights, .ignored = ignored,
-    .prepare = nc_llama_prepare, .decoder = nc_llama_decoder, .head = nc_llama_head, .cache = cache, .regime = nc_llama_regime,
+    .stacks = nc_moe_stacks,    .prepare = nc_llama_prepare, .decoder = nc_llama_decoder, .head = nc_llama_head, .cache = cache, .regime = nc_llama_regime,
 };

@@ -23,6 +23,9 @@ enum { NC_SITE_LINEAR = 1,       /* an operand of products: may be held packed *
        NC_SITE_INTEGER = 64,     /* the file holds I64 (a counter); f32 in memory */
        NC_SITE_HEAD = 128 };     /* the family's head: cut into chunks of the vocabulary, and often gathered from; set by nc_model_new */
 
+/* Where a site lies in a tensor that holds many [count, parts * its rows, columns]: rows of part `part` of entry `index`. parts 0: it has a tensor of its own. */
+typedef struct nc_stacked { int index, part, parts, count; } nc_stacked;
+
 struct nc_site {
     const char *name;            /* canonical; the model's arena */
     nc_shape shape;              /* as used: [out, in] for products, a convolution's patches flattened */
@@ -40,6 +43,7 @@ struct nc_site {
     float *master;               /* f32 value the optimizer owns; equals value.data in an f32 run */
     nc_adapter *adapters;        /* what is added to this site's uses; list, may be NULL */
     const char *file_name;       /* the tensor's name in the folder it came from; NULL when the folder had none */
+    nc_stacked stacked;          /* in the tensor file_name */
     int index;                   /* in the model's list */
 };
 
