@@ -29,9 +29,25 @@ static int keep_patches(const nc_features *f, const nc_feature *p, bool is_video
     return 0;
 }
 
+/* Pix2Struct's patches with their row and column: one channel; those the mask leaves out only fill up. */
+static int keep_flattened(const nc_features *f, const nc_feature *p, nc_visual *out)
+{
+    const nc_feature *mask = nc_features_get(f, "attention_mask");
+    int rows = (int)p->shape[1];
+    while (mask && mask->f32 && rows > 1 && mask->f32[rows - 1] == 0)
+        rows--;
+    out->pixels = p->f32;
+    out->frames = out->channels = 1;
+    out->height = rows;
+    out->width = (int)p->shape[2];
+    return 0;
+}
+
 static int keep(const nc_features *f, const char *name, bool is_video, nc_visual *out, const char *file, nc_error *e)
 {
-    const nc_feature *p = nc_features_get(f, name);
+    const nc_feature *p = nc_features_get(f, name), *flat = is_video ? NULL : nc_features_get(f, "flattened_patches");
+    if (flat && flat->f32 && flat->rank == 3)
+        return keep_flattened(f, flat, out);
     if (p && p->f32 && p->rank == 2)
         return keep_patches(f, p, is_video, out, file, e);
     if (!p || !p->f32 || p->rank < 4)
