@@ -29,6 +29,8 @@ enum { LARGEST_POOL = 1024, SPIN_NS = 50000 };
 struct nc_pool {
     int threads;
     bool spin;                                  /* there is a CPU for every thread */
+    bool pinned;                                /* worker i >= 1 stays on cpu[i]; the caller keeps off these */
+    int *cpu;                                   /* [threads] */
     pthread_t *thread;                          /* [threads - 1] */
     pthread_mutex_t callers;
 
@@ -206,11 +208,14 @@ nc_pool *nc_pool_new(int threads)
     /* The caller is not pinned: threads it makes later would inherit that. NUNCHI_PIN=0 leaves the workers free as well. */
     int cpus[LARGEST_POOL], n = allowed_cpus(cpus, LARGEST_POOL);
     const char *pin = getenv("NUNCHI_PIN");
-    const bool pinned = p->threads <= n && !(pin && !strcmp(pin, "0"));
+    p->pinned = p->threads <= n && !(pin && !strcmp(pin, "0"));
     p->spin = p->threads <= n;
+    p->cpu = nc_xcalloc((size_t)p->threads, sizeof *p->cpu);
+    for (int i = 0; i < p->threads && p->pinned; i++)
+        p->cpu[i] = cpus[i];
     for (int i = 1; i < p->threads; i++) {
         struct start *s = nc_xmalloc(sizeof *s);
-        *s = (struct start){ p, i, pinned ? cpus[i] : -1 };
+        *s = (struct start){ p, i, p->pinned ? cpus[i] : -1 };
         if (pthread_create(&p->thread[i - 1], NULL, worker_main, s) != 0) {
             free(s);
             p->threads = i;         /* the system refuses more threads: the same results come from fewer */
@@ -230,6 +235,7 @@ void nc_pool_free(nc_pool *p)
         pthread_join(p->thread[i - 1], NULL);
     pthread_mutex_destroy(&p->callers);
     free(p->thread);
+    free(p->cpu);
     free(p);
 }
 
@@ -256,6 +262,22 @@ static void wait_for_parts(nc_pool *p)
     }
 }
 
+/* A caller that runs where a worker is pinned would take turns with it (and under real-time scheduling starve it): it moves to the CPU kept for it and may
+ * wander again. */
+static void step_aside(const nc_pool *p)
+{
+    const int here = sched_getcpu();
+    cpu_set_t all, own;
+    for (int i = 1; i < p->threads; i++)
+        if (p->cpu[i] == here && sched_getaffinity(0, sizeof all, &all) == 0) {
+            CPU_ZERO(&own);
+            CPU_SET(p->cpu[0], &own);
+            if (sched_setaffinity(0, sizeof own, &own) == 0)
+                sched_setaffinity(0, sizeof all, &all);
+            return;
+        }
+}
+
 void nc_pool_run(nc_pool *p, int64_t parts, nc_pool_fn *fn, void *context)
 {
     if (parts <= 0)
@@ -272,6 +294,8 @@ void nc_pool_run(nc_pool *p, int64_t parts, nc_pool_fn *fn, void *context)
     if (parts == 1 || p->threads == 1) {
         run_inline(parts, fn, context, 0);
     } else {
+        if (p->pinned)
+            step_aside(p);
         p->fn = fn;
         p->context = context;
         p->parts = parts;
