@@ -106,6 +106,7 @@ typedef struct nc_gemm_slab {
     nc_gemm_out o;                           /* of the slab's first row */
     const uint16_t *a, *w;                   /* packed blocks of 32 rows; panels end to end */
     int64_t rows, k;
+    nc_gemm_kind kind;                       /* of w: BF16, or with up to 32 rows Q8_0 and Q4_0 */
     int panels;
     bool stream;                             /* C (f32, whole lines) is written past the cache */
     float *sums;                             /* NC_GEMM_SLAB_SUMS(rows) floats of the worker's own, kept from slab to slab */

@@ -1,18 +1,18 @@
 /* gemm_slabs.c - how a product is cut into slabs and shared among threads, for the level whose matrix unit outruns memory (AMX).
  *
- * With many rows every thread has a range of rows of its own: its packed A, half of L2 or less, is packed by the thread that reads it and no line of it
- * crosses to another core, and L2 has room for the panels of W that pass by. With few rows the threads share W's columns instead, so that W is read once.
- * A range is cut into blocks of rows and these into claims: a run of column tiles. Threads take claims from their own range until it is empty, then from
+ * Every thread has a lane. With many rows it is a range of rows: its packed A, half of L2 or less, is packed by the thread that reads it and no line of it
+ * crosses to another core, and L2 has room for the panels of W that pass by. With few rows it is a run of columns, so that W is read once, in one stream.
+ * A lane is cut into blocks of rows and these into claims, runs of column tiles. Threads take claims from their own lane until it is empty, then from
  * the others' (packing the block anew), so a core that others slow down does not hold up the rest. A claim's sums depend on its place alone.
- * Panels of quantized storage are widened into the worker's scratch, once for all rows of a block.
+ * With more than 32 rows panels of quantized storage are widened into the worker's scratch, once for all rows of a block.
  */
 #include <stdatomic.h>
 #include "kernels/gemm.h"
 
 enum {
     A_BLOCK_BYTES = 640 << 10, A_MOST_BYTES = 1 << 20,   /* packed A of a block: wanted; at most, to have at least LEAST_ROWS */
-    LEAST_ROWS = 128, RANGE_ROWS = 192,                  /* rows of a block below which W passes by too often; rows a thread needs to have a range */
-    CLAIMS = 24,                                         /* wanted in a range */
+    LEAST_ROWS = 128, LANE_ROWS = 192,                   /* rows of a block below which W passes by too often; rows of a lane, else lanes are columns */
+    CLAIMS = 24,                                         /* wanted in a lane */
     STREAM_BYTES = 2 << 20,                              /* C of more than this in f32 is written past the cache */
 };
 
@@ -20,12 +20,12 @@ typedef struct job {
     const struct nc_gemm_kernels *t;
     const nc_gemm_call *call;
     const nc_gemm_b *b;
-    int64_t ka, ranges, range, block, blocks;            /* k filled up; ranges and rows of one; rows of a block; blocks of a range */
-    int64_t tiles, groups;                               /* column tiles of two panels; runs they are cut into */
-    bool widen, stream;
+    int64_t ka, lanes, lane_rows, block, blocks;         /* k filled up; rows of a lane, of a block; blocks of a lane */
+    int64_t tiles, groups;                               /* column tiles of two panels; runs that a lane's are cut into */
+    bool by_rows, widen, stream;
     size_t a_bytes, worker_bytes;
     char *workers;
-    _Atomic int64_t *next;                               /* of each range, NEXT apart: the first claim nobody has taken */
+    _Atomic int64_t *next;                               /* of each lane, NEXT apart: the first claim nobody has taken */
 } job;
 enum { NEXT = 8 };
 
@@ -50,11 +50,12 @@ static size_t worker_bytes(nc_gemm_kind kind, int64_t block, int64_t k)
 static void job_shape(job *j, nc_gemm_kind kind, int64_t m, int64_t k, int threads)
 {
     j->ka = up(k, 32);
-    j->ranges = m >= RANGE_ROWS * threads ? threads : 1;
-    j->range = up((m + j->ranges - 1) / j->ranges, 32);
-    j->blocks = (j->range + block_limit(j->ka) - 1) / block_limit(j->ka);
-    j->block = up((j->range + j->blocks - 1) / j->blocks, 32);
-    j->widen = kind != NC_GEMM_BF16;
+    j->lanes = threads;
+    j->by_rows = m >= LANE_ROWS * threads;
+    j->lane_rows = j->by_rows ? up((m + threads - 1) / threads, 32) : m;
+    j->blocks = (j->lane_rows + block_limit(j->ka) - 1) / block_limit(j->ka);
+    j->block = up((j->lane_rows + j->blocks - 1) / j->blocks, 32);
+    j->widen = kind != NC_GEMM_BF16 && m > 32;
     j->a_bytes = (size_t)(j->block * j->ka) * 2;
     j->worker_bytes = worker_bytes(kind, j->block, k);
 }
@@ -90,6 +91,7 @@ static void column_tile(const job *j, hand *w, int64_t tile, int64_t row0)
     const char *from = (const char *)b->data + (size_t)panel * bytes;
     s->panels = (int)least(2, panels - panel);
     s->w = (const uint16_t *)from;
+    s->kind = j->widen ? NC_GEMM_BF16 : b->kind;
     if (j->widen) {
         for (int i = 0; i < s->panels; i++)
             j->t->panel_bf16((uint16_t *)(w->panels + (size_t)i * wide), b->kind, from + (size_t)i * bytes, b->k);
@@ -104,18 +106,19 @@ static void column_tile(const job *j, hand *w, int64_t tile, int64_t row0)
     j->t->slab_bf16(s, &w->rest);
 }
 
-static void do_claim(const job *j, hand *w, int64_t range, int64_t claim)
+static void do_claim(const job *j, hand *w, int64_t lane, int64_t claim)
 {
-    int64_t block = claim / j->groups, group = claim % j->groups, row0 = range * j->range + block * j->block;
-    int64_t rows = least(j->block, least(j->call->m, (range + 1) * j->range) - row0);
+    int64_t group = claim % j->groups, row0 = (j->by_rows ? lane * j->lane_rows : 0) + claim / j->groups * j->block;
+    int64_t rows = least(j->block, least(j->call->m, j->by_rows ? (lane + 1) * j->lane_rows : j->call->m) - row0);
+    int64_t tile0 = j->by_rows ? 0 : j->tiles * lane / j->lanes, tiles = j->by_rows ? j->tiles : j->tiles * (lane + 1) / j->lanes - tile0;
     if (rows <= 0)
         return;
-    if (w->packed != range * j->blocks + block)
+    if (w->packed != row0)
         pack(j, w, row0, rows);
-    w->packed = range * j->blocks + block;
+    w->packed = row0;
     w->slab.rows = rows;
-    for (int64_t tile = j->tiles * group / j->groups; tile < j->tiles * (group + 1) / j->groups; tile++)
-        column_tile(j, w, tile, row0);
+    for (int64_t tile = tiles * group / j->groups; tile < tiles * (group + 1) / j->groups; tile++)
+        column_tile(j, w, tile0 + tile, row0);
 }
 
 static void work(void *context, int64_t part, int64_t parts, int worker)
@@ -128,10 +131,10 @@ static void work(void *context, int64_t part, int64_t parts, int worker)
                .slab = { .o = { .ldc = c->ldc, .c_dtype = c->c_dtype, .bias_dtype = c->bias_dtype, .accumulate = c->accumulate },
                          .k = j->b->k, .stream = j->stream, .a = (uint16_t *)room, .sums = (float *)(room + j->a_bytes) } };
     j->t->slab_begin();
-    for (int64_t i = 0; i < j->ranges; i++) {
-        int64_t range = (part + i) % j->ranges, claim;
-        while ((claim = atomic_fetch_add_explicit(&j->next[range * NEXT], 1, memory_order_relaxed)) < j->blocks * j->groups)
-            do_claim(j, &w, range, claim);
+    for (int64_t i = 0; i < j->lanes; i++) {
+        int64_t lane = (part + i) % j->lanes, claim;
+        while ((claim = atomic_fetch_add_explicit(&j->next[lane * NEXT], 1, memory_order_relaxed)) < j->blocks * j->groups)
+            do_claim(j, &w, lane, claim);
     }
     j->t->slab_end(&w.rest);
 }
@@ -142,12 +145,10 @@ void nc_gemm_slabs(const struct nc_gemm_kernels *t, nc_pool *pool, const nc_gemm
     job j = { .t = t, .call = call, .b = b, .next = workspace, .workers = (char *)workspace + (size_t)threads * NEXT * sizeof(int64_t) };
     job_shape(&j, b->kind, call->m, b->k, threads);
     j.tiles = (nc_gemm_panels(b->n) + 1) / 2;
-    /* Few rows read W once at memory's speed: long runs, so that what is fetched ahead is used by the same thread. */
-    int64_t wanted = call->m <= 32 ? 8 * threads : j.ranges > 1 ? CLAIMS : CLAIMS * threads;
-    j.groups = least(j.tiles, most(1, wanted / j.blocks));
+    j.groups = most(1, least(j.by_rows ? j.tiles : (j.tiles + threads - 1) / threads, CLAIMS / j.blocks));
     j.stream = call->c_dtype == NC_F32 && !call->accumulate && (size_t)(call->m * b->n) * 4 > STREAM_BYTES && b->n % 16 == 0 && call->ldc % 16 == 0 &&
                (uintptr_t)call->c % 64 == 0;
-    for (int64_t i = 0; i < j.ranges; i++)
+    for (int64_t i = 0; i < j.lanes; i++)
         atomic_init(&j.next[i * NEXT], 0);
-    nc_pool_run(pool, least(threads, j.ranges * j.blocks * j.groups), work, &j);
+    nc_pool_run(pool, j.by_rows ? threads : least(threads, j.tiles), work, &j);
 }

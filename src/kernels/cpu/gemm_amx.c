@@ -13,7 +13,7 @@
  * nothing: a sum that waits in memory is the same f32. Source: Intel SDM vol. 2, LDTILECFG, TILELOADDT1 and TDPBF16PS.
  */
 #include "kernels/cpu/amx_tiles.h"
-#include "kernels/cpu/gemm_avx512.h"
+#include "kernels/cpu/gemm_quant.h"
 
 enum { STEP = 512, PIECE_STEPS = 20 };       /* values of a tile of A or W; most steps of a piece of W */
 
@@ -63,20 +63,27 @@ static void begin(void)
 /* Sums lie as four tiles of [16][16]: rows 0-15 of the first and second panel, rows 16-31. */
 static const float *sums_of(const float *sums, int row, int panel) { return sums + (row / 16 * 2 + panel) * 256 + row % 16 * 16; }
 
-/* One row of finished sums, in C's type. */
+/* One row of finished sums, in C's type. VCVTNE2PS2BF16 takes denormals as zero; so did the tiles. */
 static void finish_row(const nc_gemm_rest *d, int row)
 {
     const nc_gemm_out *o = &d->o;
-    for (int p = 0; p * 16 < o->columns; p++) {
-        __mmask16 mask = nc_mask16(o->columns - p * 16);
-        __m512 v = _mm512_add_ps(_mm512_load_ps(sums_of(d->sums, row, p)), nc_tile_bias(o, p));
-        int64_t at = row * o->ldc + p * 16;
-        if (o->c_dtype == NC_BF16)
-            _mm256_mask_storeu_epi16((uint16_t *)o->c + at, mask, _mm512_cvtepi32_epi16(nc_round_bf16(v)));
-        else if (d->stream)
-            _mm512_stream_ps((float *)o->c + at, v);
-        else
-            _mm512_mask_storeu_ps((float *)o->c + at, mask, v);
+    __m512 low = _mm512_load_ps(sums_of(d->sums, row, 0)), high = _mm512_load_ps(sums_of(d->sums, row, 1));
+    if (o->bias) {
+        low = _mm512_add_ps(low, nc_tile_bias(o, 0));
+        high = _mm512_add_ps(high, nc_tile_bias(o, 1));
+    }
+    if (o->c_dtype == NC_BF16) {
+        _mm512_mask_storeu_epi16((uint16_t *)o->c + row * o->ldc, nc_mask32(o->columns), (__m512i)_mm512_cvtne2ps_pbh(high, low));
+        return;
+    }
+    float *c = (float *)o->c + row * o->ldc;
+    if (d->stream) {
+        _mm512_stream_ps(c, low);
+        if (o->columns > 16)
+            _mm512_stream_ps(c + 16, high);
+    } else {
+        _mm512_mask_storeu_ps(c, nc_mask16(o->columns), low);
+        _mm512_mask_storeu_ps(c + 16, nc_mask16(o->columns - 16), high);
     }
 }
 
@@ -157,6 +164,42 @@ NC_INLINE void steps(block *k, const bool both, const bool two)
     }
 }
 
+/* Few rows read quantized panels themselves: a step's two tiles of W are widened beside the products of the steps before, and stay in L1. */
+typedef struct quant { const uint16_t *scale[2]; const uint8_t *q[2]; } quant;
+
+NC_INLINE void quant_steps(block *k, quant w, const bool four, const bool both, const bool two)
+{
+    enum { SLOTS = 2, EARLY = 1 };           /* widened so many steps early: a tile's load waits until its lines' stores have left for L1 */
+    _Alignas(64) uint16_t room[SLOTS][2][STEP];
+    const uint16_t *a = k->a;
+    for (int64_t i = 0; i < k->steps + EARLY; i++) {
+        for (int p = 0; p < (two ? 2 : 1) && i < k->steps; p++)
+            if (four)
+                widen_q4_block(room[i % SLOTS][p], w.q[p] + 256 * i, w.scale[p] + 16 * i);
+            else
+                widen_q8_block(room[i % SLOTS][p], w.q[p] + 512 * i, w.scale[p] + 16 * i);
+        if (i < EARLY)
+            continue;
+        beside(k);
+        step(a, room[(i - EARLY) % SLOTS][0], room[(i - EARLY) % SLOTS][1], both, two);
+        a += both ? 2 * STEP : STEP;
+    }
+}
+
+static void run_quant(block *k, const nc_gemm_slab *s)
+{
+    size_t panel = nc_gemm_panel_bytes(s->kind, s->k), scales = nc_gemm_scale_bytes(s->k);
+    const bool both = s->rows > 16, two = s->panels > 1, four = s->kind == NC_GEMM_Q4_0;
+    const uint8_t *w = (const uint8_t *)s->w;
+    const quant q = { { s->w, (const uint16_t *)(w + panel) }, { w + scales, w + panel + scales } };
+    k->steps = s->k / 32;
+    switch (four * 4 + both * 2 + two) {
+#define X(F, B, T) case F * 4 + B * 2 + T: quant_steps(k, q, F, B, T); break;
+    X(0, 0, 0) X(0, 0, 1) X(0, 1, 0) X(0, 1, 1) X(1, 0, 0) X(1, 0, 1) X(1, 1, 0) X(1, 1, 1)
+#undef X
+    }
+}
+
 static void run_steps(block *k, bool both)
 {
     if (both && k->b1)
@@ -210,7 +253,7 @@ static void cut(pieces *p, const nc_gemm_slab *s)
 {
     p->pairs = (s->k + 1) / 2;
     p->whole = p->pairs / 16;
-    p->tail = p->pairs % 16 != 0;
+    p->tail = p->pairs % 16 != 0;            /* never of quantized k */
     p->count = s->rows <= 32 ? 1 : (p->whole + PIECE_STEPS - 1) / PIECE_STEPS;
     p->count = p->count < 1 ? 1 : p->count;
     p->each = (p->whole + p->count - 1) / p->count;
@@ -248,7 +291,10 @@ static void one_block(const nc_gemm_slab *s, const pieces *p, int64_t i, int64_t
         load_sums(sums, both, two);
     } else
         zero_sums();
-    run_steps(&k, both);
+    if (s->kind == NC_GEMM_BF16)
+        run_steps(&k, both);
+    else
+        run_quant(&k, s);
     *ahead = k.ahead;
     if (!final) {
         store_sums(sums, both, two);
@@ -285,6 +331,6 @@ void nc_gemm_amx_table(struct nc_gemm_kernels *t)
     t->slab_end = end;
     t->slab_bf16 = slab_bf16;
     t->tile_bf16 = NULL;
-    t->tile_q8_0 = t->tile_q4_0 = NULL;      /* VDPBF16PS adds in another order than the tiles: quantized panels are widened */
+    t->tile_q8_0 = t->tile_q4_0 = NULL;
     t->quant_rows[0] = t->quant_rows[1] = 0;
 }
