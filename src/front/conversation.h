@@ -34,6 +34,10 @@ typedef struct nc_visual_options {
     nc_sampling sampling;
     int64_t max_pixels;              /* of a picture or frame; 0: the decoders' own bounds */
     int max_frames;                  /* of a whole video file; 0: the decoder's own bound */
+    /* LLaMA-Factory's image_min_pixels ... video_fps, 0: none. Pictures and frames are scaled into [least, most] pixels before the processor sees them; a video gives so many frames a
+     * second, `frames` at most. */
+    struct { int64_t least, most; } picture_area, frame_area;
+    double rate;
 } nc_visual_options;
 
 /* file: the bytes of a picture or a video in any known format; name is for errors. Scratch pictures are freed before return. */

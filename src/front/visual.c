@@ -2,10 +2,12 @@
 #include "front/conversation.h"
 
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
+#include "media/resize.h"
 
 enum { default_frames = 8 };
 
@@ -95,12 +97,39 @@ int nc_visual_of_frames(const nc_processor *image, const nc_processor *video, nc
 
 struct choice { const nc_processor *video; const nc_visual_options *o; nc_video_info info; };
 
-/* By a number that was asked for, else by the rule of the processor's class, else default_frames evenly. */
+static int bounded(const struct choice *c, int count, nc_error *e)
+{
+    if (count > 0 && (double)count * c->info.width * c->info.height * 3 > most_frame_bytes)
+        return nc_fail(e, NC_ELIMIT, "%d frames of %d x %d are more than is held at once; ask for fewer frames", count, c->info.width, c->info.height);
+    return count;
+}
+
+/* Into [least, most] pixels, as LLaMA-Factory scales: Pillow's bicubic, sides truncated. */
+static int scale_area(nc_image *im, int64_t least, int64_t most, nc_error *e)
+{
+    double area = (double)im->width * im->height, factor = most > 0 && area > (double)most ? sqrt((double)most / area) : least > 0 && area < (double)least ? sqrt((double)least / area) : 1;
+    nc_image scaled;
+    if (factor == 1)
+        return 0;
+    int width = (int)(im->width * factor), height = (int)(im->height * factor);
+    NC_TRY(nc_resize(im, width < 1 ? 1 : width, height < 1 ? 1 : height, NC_BICUBIC, NULL, NC_RESIZE_PILLOW, &scaled, e));
+    nc_image_free(im);
+    *im = scaled;
+    return 0;
+}
+
+/* By a rate or a number that was asked for, else by the rule of the processor's class, else default_frames evenly. */
 static int choose_frames(void *context, int n, const double *times, int *index, nc_error *e)
 {
     const struct choice *c = context;
     int want = c->o ? c->o->frames : 0;
     nc_sampling rule = c->o ? c->o->sampling : NC_SAMPLE_DEFAULT;
+    if (c->o && c->o->rate > 0 && c->info.fps > 0) {
+        double count = floor(n / c->info.fps * c->o->rate), most = want && want < n ? want : n;
+        count = count > most ? most : count < 1 ? 1 : count;
+        NC_TRY(nc_sample_frames(NC_SAMPLE_LINSPACE, n, (int)count, times, index, e));
+        return bounded(c, (int)count, e);
+    }
     int count = c->video && rule == NC_SAMPLE_DEFAULT ? nc_processor_sample(c->video, n, c->info.fps, want, index, e) : 0;
     if (count == 0) {
         count = want ? want : default_frames;
@@ -108,9 +137,7 @@ static int choose_frames(void *context, int n, const double *times, int *index, 
             rule = NC_SAMPLE_LINSPACE;
         NC_TRY(nc_sample_frames(rule, n, count, times, index, e));
     }
-    if (count > 0 && (double)count * c->info.width * c->info.height * 3 > most_frame_bytes)
-        return nc_fail(e, NC_ELIMIT, "%d frames of %d x %d are more than is held at once; ask for fewer frames", count, c->info.width, c->info.height);
-    return count;
+    return bounded(c, count, e);
 }
 
 struct taken { nc_image *frames; double *seconds, rate; int count; };
@@ -141,6 +168,8 @@ static int video_frames(const nc_processor *image, const nc_processor *video, nc
     int status = nc_video_open_memory(file, n, &limits, &v, e);
     if (status == 0)
         status = take_frames(v, video, o, &t, e);
+    for (int i = 0; o && i < t.count && status == 0; i++)
+        status = scale_area(&t.frames[i], o->frame_area.least, o->frame_area.most, e);
     if (status == 0)
         status = nc_visual_of_frames(image, video, a, t.frames, t.count, &(nc_visual_times){ t.rate > 0 ? t.seconds : NULL, t.rate }, name, out, e);
     for (int i = 0; i < t.count; i++)
@@ -163,7 +192,9 @@ static int picture(const nc_processor *image, nc_arena *a, const void *file, siz
 {
     nc_image im = { 0 };
     NC_TRY(nc_image_decode(file, n, &(nc_image_options){ .rgb = true, .max_pixels = o ? o->max_pixels : 0 }, &im, e));
-    int status = nc_visual_of_image(image, a, &im, name, out, e);
+    int status = o ? scale_area(&im, o->picture_area.least, o->picture_area.most, e) : 0;
+    if (status == 0)
+        status = nc_visual_of_image(image, a, &im, name, out, e);
     nc_image_free(&im);
     return status;
 }

@@ -123,7 +123,8 @@ void nc_media_shelf_clear(nc_media_shelf *s)
 static int shelf_key(const nc_train_run *r, int frames, uint64_t *key, nc_error *e)
 {
     static const char *const names[] = { "preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json" };
-    double facts[2] = { frames, r->s->media_memory_gb };
+    const nc_recipe_stage *s = r->s;
+    double facts[] = { frames, s->media_memory_gb, (double)s->image_max_pixels, (double)s->image_min_pixels, (double)s->video_max_pixels, (double)s->video_min_pixels, s->video_fps };
     *key = nc_hash64(facts, sizeof facts, 0);
     for (int i = 0; i < NC_COUNT(names); i++) {
         nc_buf text = { 0 };
@@ -153,7 +154,9 @@ static int open_shelf(nc_train_run *r, nc_error *e)
     if (!r->shelf->store || r->shelf->key != key) {
         nc_media_shelf_clear(r->shelf);
         r->shelf->arena = nc_arena_new();
-        nc_media_store_options m = { .visual = { .frames = frames }, .memory = (size_t)(r->s->media_memory_gb * 1e9) };
+        nc_media_store_options m = { .memory = (size_t)(r->s->media_memory_gb * 1e9) };
+        m.visual = (nc_visual_options){ .frames = frames, .rate = r->s->video_fps, .picture_area = { r->s->image_min_pixels, r->s->image_max_pixels },
+                                        .frame_area = { r->s->video_min_pixels, r->s->video_max_pixels } };
         nc_processor *image = NULL, *video = NULL;
         NC_TRY(optional(nc_processor_open(r->shelf->arena, r->front, NC_PROCESS_IMAGE, &image, e), e));
         NC_TRY(optional(nc_processor_open(r->shelf->arena, r->front, NC_PROCESS_VIDEO, &video, e), e));

@@ -97,6 +97,14 @@ int nc_train_memory(nc_train_run *r, nc_error *e)
     return have && r->planned > have + held ? refuse(r, have, e) : 0;
 }
 
+static bool has_patches(const nc_train_run *r)
+{
+    for (int i = 0; i < nc_media_store_count(r->store); i++)
+        if (nc_media_store_shape(r->store, i)->grid_height)
+            return true;
+    return false;
+}
+
 void nc_train_table(const nc_train_run *r, nc_buf *out)
 {
     char a[32], b[32], c[32];
@@ -108,8 +116,9 @@ void nc_train_table(const nc_train_run *r, nc_buf *out)
     for (int i = 0; i < r->row_count; i++)
         nc_buf_printf(out, "  %-28s %12s\n", r->rows[i].what, nc_human_bytes((double)r->rows[i].bytes, a));
     nc_buf_printf(out, "  %-28s %12s\n", "planned", nc_human_bytes((double)r->planned, a));
-    nc_buf_printf(out, "  %lld samples, %lld steps of %lld x %lld micro-batches, at most %lld tokens and %lld pictures in one\n", (long long)r->train->count, (long long)r->total_steps,
-                  (long long)r->s->gradient_accumulation_steps, (long long)r->s->per_device_train_batch_size, (long long)r->most_tokens, (long long)r->most_pictures);
+    nc_buf_printf(out, "  %lld samples, %lld steps of %lld x %lld micro-batches, at most %lld tokens and %lld %s in one\n", (long long)r->train->count, (long long)r->total_steps,
+                  (long long)r->s->gradient_accumulation_steps, (long long)r->s->per_device_train_batch_size, (long long)r->most_tokens, (long long)r->most_pictures,
+                  has_patches(r) ? "patches" : "pictures");
     nc_buf_printf(out, "  %sFLOP a micro-batch, %sFLOP in all\n", nc_human_count(r->flops, b),
                   nc_human_count(r->flops * (double)r->total_steps * (double)r->s->gradient_accumulation_steps, c));
 }

@@ -20,7 +20,8 @@ static const struct key keys[] = {
     K(freeze_language_model, KEY_BOOL), K(model_config, KEY_TREE), K(image_processor, KEY_TREE), K(compose, KEY_TREE), K(tokenizer_vocab_size, KEY_INT),
     K(lora_rank, KEY_COUNT), K(lora_alpha, KEY_INT), K(lora_dropout, KEY_FLOAT), K(lora_target, KEY_TREE), K(use_rslora, KEY_BOOL), K(merge_adapter, KEY_BOOL),
     K(dataset, KEY_STRING), K(eval_dataset, KEY_STRING), K(dataset_dir, KEY_STRING), K(media_dir, KEY_STRING), K(template, KEY_STRING), K(cutoff_len, KEY_COUNT),
-    K(max_samples, KEY_INT), K(video_maxlen, KEY_COUNT), K(val_size, KEY_FLOAT), L(media_memory_gb, KEY_FLOAT), K(packing, KEY_BOOL), K(train_on_prompt, KEY_BOOL),
+    K(max_samples, KEY_INT), K(video_maxlen, KEY_COUNT), K(video_fps, KEY_FLOAT), K(image_max_pixels, KEY_COUNT), K(image_min_pixels, KEY_COUNT),
+    K(video_max_pixels, KEY_COUNT), K(video_min_pixels, KEY_COUNT), K(val_size, KEY_FLOAT), L(media_memory_gb, KEY_FLOAT), K(packing, KEY_BOOL), K(train_on_prompt, KEY_BOOL),
     K(mask_history, KEY_BOOL), L(output_dir, KEY_STRING), L(save_strategy, KEY_STRING), K(eval_strategy, KEY_STRING), L(overwrite_output_dir, KEY_BOOL),
     L(logging_steps, KEY_COUNT), L(save_steps, KEY_COUNT), L(save_total_limit, KEY_INT), L(eval_steps, KEY_COUNT), K(per_device_train_batch_size, KEY_COUNT),
     L(per_device_eval_batch_size, KEY_COUNT), K(gradient_accumulation_steps, KEY_COUNT), K(max_steps, KEY_INT), K(warmup_steps, KEY_INT), K(seed, KEY_INT),
@@ -32,8 +33,8 @@ static const struct key keys[] = {
 /* Keys of LLaMA-Factory's examples and arguments that say nothing to a CPU program with one process. */
 static const char *const meaningless[] = {
     "plot_loss", "preprocessing_num_workers", "dataloader_num_workers", "overwrite_cache", "ddp_timeout", "report_to", "resume_from_checkpoint", "trust_remote_code", "flash_attn",
-    "deepspeed", "fsdp", "fsdp_config", "save_only_model", "include_num_input_tokens_seen", "use_fast_tokenizer", "low_cpu_mem_usage", "image_max_pixels", "video_max_pixels",
-    "image_min_pixels", "video_min_pixels", "video_fps", "disable_gradient_checkpointing", "use_reentrant_gc", "enable_liger_kernel", "use_unsloth", "cache_dir", "hf_hub_token",
+    "deepspeed", "fsdp", "fsdp_config", "save_only_model", "include_num_input_tokens_seen", "use_fast_tokenizer", "low_cpu_mem_usage",
+    "disable_gradient_checkpointing", "use_reentrant_gc", "enable_liger_kernel", "use_unsloth", "cache_dir", "hf_hub_token",
     "ms_hub_token", "om_hub_token", "push_to_hub", "run_name", "tokenized_path", "streaming", "buffer_size", "preprocessing_batch_size", "data_shared_file_system",
     "print_param_status", "logging_first_step", "log_level", "disable_tqdm", "neat_packing", "ignore_pad_token_for_loss", "upcast_layernorm", "upcast_lmhead_output", "pure_bf16",
     "include_effective_tokens_per_second", "max_new_tokens", "predict_with_generate", "export_dir", "infer_backend", "do_eval", "do_predict", "dataloader_pin_memory", "local_rank",

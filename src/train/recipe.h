@@ -25,8 +25,8 @@ typedef struct nc_recipe_stage {
     bool use_rslora, merge_adapter;
     /* data */
     const char *dataset, *eval_dataset, *dataset_dir, *media_dir, *template;
-    int64_t cutoff_len, max_samples, video_maxlen;
-    double val_size, media_memory_gb;
+    int64_t cutoff_len, max_samples, video_maxlen, image_max_pixels, image_min_pixels, video_max_pixels, video_min_pixels;   /* pixels: 0: as the processor makes them */
+    double video_fps, val_size, media_memory_gb;
     bool packing, packing_given, train_on_prompt, mask_history;
     /* the run */
     const char *output_dir, *save_strategy, *eval_strategy;
