@@ -52,6 +52,8 @@ typedef struct nc_verify_kind {
     int (*run)(nc_verify *v, nc_error *e);
 } nc_verify_kind;
 
+/* What the folder's processor makes of the pictures that golden.json names ("images"), against in.pixel_values and in.pixel_mask (verify_pixels.c). */
+int nc_verify_pixels(nc_verify *v, nc_error *e);
 /* Loss, gradients and ten AdamW steps of program over batch, whose loss is probed as "loss". */
 int nc_verify_train(nc_verify *v, nc_program *p, nc_batch *batch, nc_error *e);
 /* Its two halves: one training run against "<prefix>loss", "<prefix>grad.*" and, after it, "<prefix>buffer.*"; and ten steps from there. */

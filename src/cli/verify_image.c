@@ -216,6 +216,8 @@ static int run_all(nc_verify *v, nc_error *e)
     struct pictures s;
     nc_batch *batch = nc_batch_new();
     int status = pictures_of(v, "in.pixel_values", &s, e);
+    if (status == 0)
+        status = nc_verify_pixels(v, e);
     if (status == 0 && nc_verify_has(v, "train.loss") && !nc_json_path(v->golden, "reference_spread.grad_float64"))
         status = run_exact(v, &s, batch, e);
     if (status == 0)

@@ -130,6 +130,12 @@ nc_value *nc_scale_by(nc_graph *g, nc_value *x, nc_value *s);                   
 /* -sum(weight * logprob): weight f32 [N] (1/number of targets for a mean). f32 scalar. */
 nc_value *nc_nll(nc_graph *g, nc_value *logprob, nc_value *weight);
 
+/* ---- objects in pictures (ops/match.c) ---- */
+typedef struct nc_match_attr { int queries; double class, box, giou; } nc_match_attr;     /* queries of a picture; weights of the costs */
+/* Rows of logits [N,K] and boxes [N,4] are pictures' queries; objects [T,4] with labels and pictures I32 [T,1]. -> I32 [N]: the object each query is given, or -1: the
+ * assignment of least cost in each picture. No gradient. */
+nc_value *nc_match(nc_graph *g, nc_value *logits, nc_value *boxes, nc_value *labels, nc_value *objects, nc_value *picture, const nc_match_attr *attr);
+
 /* ---- convolution and pooling (ops/conv.c, ops/pool.c): x [B,C,(D,)H,W], w [O,C/groups,(D,)H,W] ---- */
 typedef struct nc_conv_attr { int dims; int stride[3], pad[3], dilation[3]; int groups; } nc_conv_attr;
 nc_value *nc_conv(nc_graph *g, nc_value *x, nc_value *w, nc_value *b, const nc_conv_attr *attr);

@@ -136,6 +136,21 @@ nc_grid nc_resnet_features(const nc_model *m, nc_build *b, nc_grid pictures, int
 
 int nc_resnet_stages(const nc_model *m) { return ((const resnet *)m->self)->stages; }
 
+void nc_resnet_map_size(const nc_model *m, int stages, int64_t height, int64_t width, int64_t *down, int64_t *across)
+{
+    const resnet *c = m->self;
+    const nc_grid_window pool = nc_window(3, 2, 1);
+    const nc_grid_window steps[] = { c->stem.window, pool };
+    *down = height;
+    *across = width;
+    for (int i = 0; i < 2; i++)
+        nc_grid_out(&steps[i], *down, *across, down, across);
+    for (int i = 0; i < (stages ? stages : c->stages); i++)
+        for (int j = 0; j < c->stage[i].layers; j++)
+            for (int k = 0; k < c->stage[i].layer[j].units; k++)
+                nc_grid_out(&c->stage[i].layer[j].unit[k].window, *down, *across, down, across);
+}
+
 int nc_resnet_width(const nc_model *m, int stages)
 {
     const resnet *c = m->self;

@@ -11,6 +11,9 @@
 /* One picture or frame after the processor: float32 pixels [channels, height, width], normalized. */
 typedef struct nc_pixels { const float *data; int channels, height, width; } nc_pixels;
 
+/* What stands in a picture: boxes [count, 4] as centre x, y, width, height in shares of the picture, and a label each. */
+typedef struct nc_objects { const float *boxes; const int32_t *labels; int count; } nc_objects;
+
 /* A group of pictures behind one placeholder: an image (with its tiles) or a video's frames. */
 typedef struct nc_media {
     enum { NC_MEDIA_IMAGE, NC_MEDIA_VIDEO } kind;
@@ -44,6 +47,7 @@ typedef struct nc_seq {
     float weight;                /* training: weight of each counted row in the loss */
     const nc_media *media;       /* in order of their placeholders, of this stretch */
     int media_count;
+    const nc_objects *objects;   /* training a detector: those of its picture; NULL: none are known */
     nc_dtype feature_dtype;      /* of media features computed earlier */
     int media_row;               /* rows of media[0] already spliced before this stretch */
     const nc_positions *positions;   /* of the whole sequence; NULL: the family makes them for a stretch from index 0 that has all its media, else they are the indices */

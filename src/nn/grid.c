@@ -164,20 +164,36 @@ nc_grid nc_grid_probe(nc_build *b, nc_grid x, const char *format, ...)
 
 /* ---- host ---- */
 
-int nc_prepare_grid(nc_batch *batch, int channels, const nc_seq *seqs, int count, nc_error *e)
+int nc_prepare_grid_padded(nc_batch *batch, int channels, const nc_seq *seqs, int count, int64_t *height, int64_t *width, nc_error *e)
 {
-    const nc_pixels *first = count && seqs[0].media_count == 1 && seqs[0].media[0].count == 1 ? seqs[0].media[0].frames : NULL;
-    const int64_t size = first ? (int64_t)channels * first->height * first->width : 0;
-    float *to = nc_batch_f32(batch, "grid.pixels", count, size);
-    nc_batch_set_count(batch, "pictures", count);
+    *height = *width = 1;
     for (int i = 0; i < count; i++) {
         const nc_pixels *p = seqs[i].media_count == 1 && seqs[i].media[0].count == 1 ? seqs[i].media[0].frames : NULL;
         if (!p)
             return nc_fail(e, NC_EINVAL, "sample %d has no picture or several", i);
-        if (p->channels != channels || p->height != first->height || p->width != first->width)
-            return nc_fail(e, NC_ESHAPE, "picture %d is %d x %d x %d, the first one %d x %d x %d (channels, height, width)", i, p->channels, p->height, p->width, channels, first->height,
-                           first->width);
-        memcpy(to + i * size, p->data, sizeof *to * (size_t)size);
+        if (p->channels != channels || p->height < 1 || p->width < 1)
+            return nc_fail(e, NC_ESHAPE, "picture %d is %d x %d x %d (channels, height, width); %d channels are needed", i, p->channels, p->height, p->width, channels);
+        *height = p->height > *height ? p->height : *height;
+        *width = p->width > *width ? p->width : *width;
+    }
+    float *to = nc_batch_f32(batch, "grid.pixels", count, channels * *height * *width);
+    nc_batch_set_count(batch, "pictures", count);
+    memset(to, 0, sizeof *to * (size_t)(count * channels * *height * *width));
+    for (int i = 0; i < count; i++) {
+        const nc_pixels *p = seqs[i].media[0].frames;
+        for (int64_t k = 0; k < (int64_t)channels * p->height; k++)
+            memcpy(to + ((i * channels + k / p->height) * *height + k % p->height) * *width, p->data + k * p->width, sizeof *to * (size_t)p->width);
     }
     return 0;
+}
+
+int nc_prepare_grid(nc_batch *batch, int channels, const nc_seq *seqs, int count, nc_error *e)
+{
+    int64_t height, width;
+    for (int i = 1; i < count; i++) {
+        const nc_pixels *first = seqs[0].media_count == 1 ? seqs[0].media[0].frames : NULL, *p = seqs[i].media_count == 1 ? seqs[i].media[0].frames : NULL;
+        if (first && p && (p->height != first->height || p->width != first->width))
+            return nc_fail(e, NC_ESHAPE, "picture %d is %d x %d, the first one %d x %d; a step takes one size", i, p->width, p->height, first->width, first->height);
+    }
+    return nc_prepare_grid_padded(batch, channels, seqs, count, &height, &width, e);
 }

@@ -412,7 +412,7 @@ static void op_check_level(const op_case *c, const op_session *truth, nc_dtype t
     op_session_free(s);
 }
 
-static void op_check(const op_case *c)
+static void __attribute__((unused)) op_check(const op_case *c)
 {
     nc_dtype types[] = { NC_F32, NC_BF16 };
 
