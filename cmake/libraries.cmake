@@ -14,6 +14,8 @@ pkg_check_modules(FFMPEG REQUIRED IMPORTED_TARGET libavformat libavcodec libavut
 pkg_check_modules(PANGO REQUIRED IMPORTED_TARGET pangocairo cairo)
 pkg_check_modules(MHD REQUIRED IMPORTED_TARGET libmicrohttpd)
 pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
+# PDF pages (nunchi ocr): optional, else they are refused in one line.
+pkg_check_modules(POPPLER IMPORTED_TARGET poppler-glib)
 find_library(STEMMER_LIBRARY stemmer REQUIRED)
 pkg_check_modules(DNNL IMPORTED_TARGET dnnl)
 find_library(DNNL_LIBRARY dnnl)
