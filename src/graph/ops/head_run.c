@@ -6,6 +6,7 @@
  */
 #include <math.h>
 #include "graph/ops/head.h"
+#include "kernels/element.h"
 #include "kernels/reduce.h"
 
 enum { MOST_ROWS = 1024, KEPT_BYTES = 112 << 20, DB_COLUMNS = 128 };
@@ -21,7 +22,7 @@ typedef struct job {
     bool keep, adds;                         /* dl of all chunks is kept; dw holds a sum to add to */
     const float *weight, *lse, *dlogprob, *dlse;
     nc_value *dh, *dw, *db;                  /* their data NULL: not wanted */
-    char *gemm, *dl;                         /* scratch */
+    char *gemm, *dl, *turned;                /* scratch; turned: the block's h, transposed and packed */
     float *logits, *max, *at_target, *dh32;
     nc_head_state *state;
     int64_t row0, rows, c0, cn;              /* the block and chunk at hand */
@@ -59,13 +60,14 @@ static size_t carve(job *j, int64_t rows, int threads, bool gradients, char *at)
     if (gradients) {
         size_t dh = j->w->packed ? nc_gemm_backward_workspace_any(j->w->packed->kind, rows, cn, j->D, j->t, threads)
                                  : nc_gemm_workspace_any(kind_of(j->w, j->h), rows, j->D, cn, j->t, threads, true);
-        size_t dw = nc_gemm_workspace_any(plain_kind(j->t), cn, j->D, rows, j->t, threads, true);
+        size_t dw = nc_gemm_workspace_any(plain_kind(j->t), cn, j->D, rows, j->t, threads, false);
         gemm = dh > gemm ? dh : gemm;
         gemm = dw > gemm ? dw : gemm;
     }
     size_t sizes[] = {
         gemm, (size_t)(rows * cn) * 4, (size_t)(rows * j->chunks) * 4, (size_t)rows * 4, (size_t)rows * sizeof(nc_head_state),
         gradients ? (size_t)(rows * (j->keep ? j->V : cn)) * size_of(j->t) : 0, gradients && hd == NC_BF16 ? (size_t)(rows * j->D) * 4 : 0,
+        gradients ? (size_t)nc_gemm_panels(j->D) * nc_gemm_panel_bytes(plain_kind(j->t), rows) : 0,
     };
     char *part[NC_COUNT(sizes)];
 
@@ -80,6 +82,7 @@ static size_t carve(job *j, int64_t rows, int threads, bool gradients, char *at)
     j->state = (nc_head_state *)part[4];
     j->dl = part[5];
     j->dh32 = (float *)part[6];
+    j->turned = part[7];
     return used;
 }
 
@@ -220,6 +223,17 @@ static void add_db(void *context, int64_t begin, int64_t end, int worker)
         db[i] = sums[i - begin] + (j->row0 ? db[i] : 0);
 }
 
+/* h of the block as the second operand of dw, packed at its first chunk. */
+static nc_gemm_b rows_turned(const job *j)
+{
+    nc_gemm_kind kind = plain_kind(j->t);
+    nc_gemm_b b = { .kind = kind, .n = j->D, .k = j->rows, .data = j->turned, .bytes = (size_t)nc_gemm_panels(j->D) * nc_gemm_panel_bytes(kind, j->rows) };
+    nc_gemm_source s = { j->h->dtype, nc_at(j->h, j->row0 * j->D), j->D, true };
+    if (j->c0 == 0)
+        nc_gemm_pack(j->r->kernels, j->r->pool, &b, &s, false, NULL);
+    return b;
+}
+
 static void chunk_gradients(const job *j)
 {
     const nc_kernels *k = j->r->kernels;
@@ -239,8 +253,8 @@ static void chunk_gradients(const job *j)
     if (asked(j->dw)) {
         nc_gemm_call c = { .m = j->cn, .a = dl_row(j, 0), .a_dtype = j->t, .lda = j->cn, .a_transposed = true, .c = nc_at(j->dw, j->c0 * j->D),
                            .c_dtype = NC_F32, .ldc = j->D, .accumulate = j->adds || j->row0 > 0 };
-        nc_gemm_source s = { j->h->dtype, nc_at(j->h, j->row0 * j->D), j->D, true };
-        nc_gemm_plain(k, j->r->pool, &c, &s, plain_kind(j->t), j->D, j->rows, j->gemm);
+        nc_gemm_b h = rows_turned(j);
+        nc_gemm(k, j->r->pool, &c, &h, j->gemm);
     }
     if (asked(j->db))
         nc_parallel_rows(j->r, j->cn, DB_COLUMNS, add_db, (void *)j);
@@ -249,11 +263,9 @@ static void chunk_gradients(const job *j)
 static void narrow_dh(void *context, int64_t begin, int64_t end, int worker)
 {
     const job *j = context;
-    uint16_t *to = (uint16_t *)j->dh->data + j->row0 * j->D;
 
     (void)worker;
-    for (int64_t i = begin * j->D; i < end * j->D; i++)
-        to[i] = nc_f32_to_bf16(j->dh32[i]);
+    j->r->kernels->element->cast(NC_BF16, (uint16_t *)j->dh->data + (j->row0 + begin) * j->D, NC_F32, j->dh32 + begin * j->D, (end - begin) * j->D);
 }
 
 enum { ROWS_A_PIECE = 8 };
