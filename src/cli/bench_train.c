@@ -9,7 +9,7 @@
 #include "cli/bench_models.h"
 #include "optim/optim.h"
 
-typedef struct run { double update; /* seconds of the last norm and update */ nc_bench *b; nc_program *p; nc_batch *batch; nc_optim *optim; nc_seq *seq; size_t optimizer_bytes; } run;
+typedef struct run { double update; /* seconds of the last norm and update */ nc_bench *b; nc_program *p; nc_batch *batch; nc_optim *optim; nc_seq *seq; double trained; } run;
 
 static int build(run *r, nc_error *e)
 {
@@ -52,7 +52,7 @@ static int prepare(run *r, nc_error *e)
             continue;
         bool half = s->value.dtype == NC_BF16;
         params[n++] = (nc_optim_param){ s->name, nc_site_count(s), s->master, s->grad, half ? s->value.data : NULL, 1, -1, s->packed };
-        r->optimizer_bytes += (size_t)nc_site_count(s) * 8;
+        r->trained += (double)nc_site_count(s);
     }
     nc_optim_options o = nc_optim_defaults();
     o.weight_decay = 0.1;
@@ -78,7 +78,7 @@ static int profile(run *r, nc_buf *table, nc_error *e)
     nc_plan_profile(nc_program_plan(r->p), true);
     NC_TRY(one_step(r, e));
     nc_plan_profile_table(nc_program_plan(r->p), nc_bench_peak(b) / 1e9, b->limits.dram_read_gbps, table);
-    double bytes = (double)(r->optimizer_bytes / 8) * (4 + 16 + 12 + (b->weights.compute == NC_BF16 ? 2 : 0));
+    double bytes = r->trained * (4 + 16 + 12 + (b->weights.compute == NC_BF16 ? 2 : 0));
     nc_buf_printf(table, "\nnorm and AdamW %8.3f ms  %6.1f GB/s of %.1f\n", r->update * 1e3, bytes / r->update / 1e9, b->limits.dram_read_gbps);
     return 0;
 }
@@ -88,7 +88,7 @@ static void report(run *r, double seconds, nc_buf *table, nc_buf *json)
     const nc_bench *b = r->b;
     double tokens = (double)b->o.batch * b->o.tokens, keys = (double)b->o.batch * b->o.tokens * (b->o.tokens + 1) / 2;
     double flops = 3 * (2 * (b->linear + b->head) * tokens + 4.0 * b->heads * b->head_dim * b->layers * keys), share = flops / seconds / nc_bench_peak(b);
-    size_t planned = b->weight_bytes + r->optimizer_bytes + nc_program_bytes(r->p) + NC_BENCH_RESERVE, peak = nc_bench_peak_bytes();
+    size_t planned = b->weight_bytes + nc_optim_bytes(r->optim, nc_pool_threads(b->pool)) + nc_program_bytes(r->p) + NC_BENCH_RESERVE, peak = nc_bench_peak_bytes();
     char p[32], q[32];
     nc_buf_printf(json, "{\"config\": \"%s\", \"dtype\": \"%s\", \"batch\": %d, \"tokens\": %d, \"threads\": %d, \"tokens_per_second\": %.2f, \"share\": %.4f, \"peak_bytes\": %zu, \"planned_bytes\": %zu}\n",
                   b->o.config, nc_dtype_name(b->o.dtype), b->o.batch, b->o.tokens, b->limits.threads, tokens / seconds, share, peak, planned);

@@ -135,6 +135,9 @@ void nc_optim_free(nc_optim *o)
     nc_arena_free(o->arena);
 }
 
+static size_t room_bytes(const nc_optim *o, int threads) { return o->room_each ? (size_t)threads * (size_t)o->room_each * sizeof *o->room + 64 : 0; }
+size_t nc_optim_bytes(const nc_optim *o, int threads) { return o->bytes + room_bytes(o, threads); }
+
 /* The parameter that block `part` belongs to: the last with first[i] <= part. Parameters without elements have no block. */
 static int owner(const nc_optim *o, int64_t part)
 {
@@ -210,7 +213,7 @@ void nc_optim_step(nc_optim *o, nc_pool *pool, const nc_kernels *kernels, double
 
     if (threads > o->room_threads && o->room_each) {
         free(o->room);
-        o->room = nc_xmalloc((size_t)threads * (size_t)o->room_each * sizeof *o->room + 64);
+        o->room = nc_xmalloc(room_bytes(o, threads));
         o->room_threads = threads;
     }
     o->steps++;

@@ -41,6 +41,9 @@ void nc_optim_free(nc_optim *o);                              /* NULL is allowed
 /* Floats of state an element needs: 2 for AdamW. Negative when there is no such optimizer. For memory plans. */
 int nc_optim_states_of(const char *name, const nc_optim_options *o, nc_error *e);
 
+/* Memory of the state, and of what steps with so many threads need beside it. */
+size_t nc_optim_bytes(const nc_optim *o, int threads);
+
 /* The norm of all gradients together: squares in double over fixed blocks, blocks in order. NaN or infinite when a gradient is. */
 double nc_optim_norm(nc_optim *o, nc_pool *pool, const nc_kernels *kernels);
 /* torch's clip_grad_norm_: min(1, max_norm / (norm + 1e-6)); 1 when max_norm is 0 or less. */

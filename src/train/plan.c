@@ -75,9 +75,7 @@ static int refuse(const nc_train_run *r, size_t have, nc_error *e)
 int nc_train_memory(nc_train_run *r, nc_error *e)
 {
     nc_weights_plan w = nc_weights_bytes(r->l->model, &r->weights, NC_DTYPES);
-    size_t state = 0, judge = r->judge ? nc_program_bytes(r->judge) : 0, program = nc_program_bytes(r->program);
-    for (int i = 0; i < r->trained_count; i++)
-        state += (size_t)nc_site_count(r->trained[i]) * 4 * (size_t)nc_optim_states(r->optim);
+    size_t judge = r->judge ? nc_program_bytes(r->judge) : 0, program = nc_program_bytes(r->program);
     r->row_count = 0;
     r->planned = 0;
     r->memory_bytes = program > judge ? program : judge;
@@ -86,7 +84,7 @@ int nc_train_memory(nc_train_run *r, nc_error *e)
     row(r, "gradients (f32)", w.gradients);
     if (r->lora)
         row(r, "adapters", nc_lora_bytes(r->lora, r->weights.compute, true));
-    row(r, "optimizer", state);
+    row(r, "optimizer", nc_optim_bytes(r->optim, nc_pool_threads(r->pool)));
     row(r, "activations", r->memory_bytes);
     row(r, "media, kept", nc_media_store_bytes(r->store));
     row(r, "media and batch, staging", staging_bytes(r));
