@@ -152,14 +152,33 @@ static int gather(nc_verify *v, const struct seen *seen, struct media *m, nc_err
     return 0;
 }
 
-/* The reference runs a tower twice where pictures and a video stand in one prompt ("#2" is the video's run); ours runs once over both, pictures first. */
-static void compare_split(nc_verify *v, const char *name, const float *ours, int64_t n)
+/* Rows of the tower with the pictures' first: each medium has its share of n numbers by its units. */
+static const float *pictures_first(nc_verify *v, const float *ours, int64_t n, const struct media *m)
+{
+    float *out = NC_NEW_ARRAY(v->arena, float, n + 1), *to = out;
+    for (int kind = NC_MEDIA_IMAGE; kind <= NC_MEDIA_VIDEO; kind++) {
+        const float *from = ours;
+        for (int i = 0; i < m->count; i++) {
+            int64_t share = n / m->pictures * nc_media_units(&m->item[i]);
+            if ((int)m->item[i].kind == kind) {
+                memcpy(to, from, sizeof *to * (size_t)share);
+                to += share;
+            }
+            from += share;
+        }
+    }
+    return out;
+}
+
+/* The reference runs a tower twice where pictures and a video stand in one prompt ("#2" is the video's run); ours runs once over both, in their order. */
+static void compare_split(nc_verify *v, const char *name, const float *ours, int64_t n, const struct media *m)
 {
     char second[128];
     const nc_stored *first = nc_verify_tensor(v, "%s", name);
     int64_t head = nc_shape_count(&first->shape);
     snprintf(second, sizeof second, "%s#2", name);
     if (nc_verify_has(v, second) && n > head) {
+        ours = m->pictures > 0 && n % m->pictures == 0 ? pictures_first(v, ours, n, m) : ours;
         nc_verify_compare(v, name, first, ours, head, 2e-5, NULL, 1);
         nc_verify_compare(v, second, nc_verify_tensor(v, "%s", second), ours + head, n - head, 2e-5, NULL, 1);
     } else if (n > head && !strcmp(name, "video.pooled")) {
@@ -169,14 +188,14 @@ static void compare_split(nc_verify *v, const char *name, const float *ours, int
     }
 }
 
-static void compare(nc_verify *v, nc_program *p, nc_arena *a)
+static void compare(nc_verify *v, nc_program *p, nc_arena *a, const struct media *m)
 {
     for (int i = 0; i < nc_program_probes(p); i++) {
         const char *name = nc_program_probe_name(p, i), *golden = strcmp(name, "logits") ? name : "out.logits";
         int64_t n = 0;
         float *ours = nc_verify_has(v, golden) ? nc_verify_probe(a, p, name, &n) : NULL;
         if (ours)
-            compare_split(v, golden, ours, n);
+            compare_split(v, golden, ours, n, m);
     }
 }
 
@@ -208,29 +227,33 @@ static int check_positions(nc_verify *v, const int32_t *ids, int n, const struct
     return 0;
 }
 
-/* Windows of the tower: the order of merged rows, and where each window ends; the reference's run over pictures, then the one over videos. */
-static void check_windows(nc_verify *v, const nc_batch *batch)
+/* Windows of the tower: the order of merged rows, and where each window ends; of all pictures, and of all videos. */
+static void check_windows(nc_verify *v, const nc_batch *batch, const struct media *m)
 {
-    const char *kinds[] = { "image", "video" };
+    static const char *const kinds[] = { "image", "video" };
+    const nc_model *model = v->f32->model;
     const nc_tensor *order = nc_batch_find(batch, "vision.order");
     nc_spans spans = nc_batch_spans(batch, "vision.windows");
-    int64_t row = 0, unit = order && spans.count ? (spans.span[spans.count - 1].q_row + spans.span[spans.count - 1].q_rows) / order->shape.dim[0] : 1;
-    int s = 0;
-    for (int k = 0; k < 2 && order; k++) {
+    if (!order || !spans.count || !order->shape.dim[0])
+        return;
+    const int unit = (int)((spans.span[spans.count - 1].q_row + spans.span[spans.count - 1].q_rows) / order->shape.dim[0]);
+    for (int k = 0; k < 2; k++) {
         char index[48], ends[48];
+        int32_t *ours = NC_NEW_ARRAY(v->arena, int32_t, order->shape.dim[0] + 1), *end = NC_NEW_ARRAY(v->arena, int32_t, spans.count + 1);
+        int n = 0, windows = 0, first = 0;
+        for (int i = 0; i < m->count; i++) {
+            int rows = model->family->media_rows(model, model->self, &m->item[i]);
+            bool is_ours = (m->item[i].kind == NC_MEDIA_VIDEO) == k;
+            for (int j = 0; is_ours && j < rows; j++)
+                ours[n + j] = ((const int32_t *)order->data)[first + j] - first + n;
+            for (int s = 0; is_ours && s < spans.count; s++)
+                if (spans.span[s].q_row >= first * unit && spans.span[s].q_row < (first + rows) * unit)
+                    end[++windows] = spans.span[s].q_row + spans.span[s].q_rows + (n - first) * unit;
+            n += is_ours ? rows : 0;
+            first += rows;
+        }
         snprintf(index, sizeof index, "window.%s.index", kinds[k]);
         snprintf(ends, sizeof ends, "window.%s.cu_seqlens", kinds[k]);
-        const nc_stored *want = nc_verify_has(v, index) ? nc_verify_tensor(v, "%s", index) : NULL;
-        int64_t n = want ? nc_shape_count(&want->shape) : 0;
-        int32_t *ours = NC_NEW_ARRAY(v->arena, int32_t, n + 1), *end = NC_NEW_ARRAY(v->arena, int32_t, spans.count + 1);
-        int windows = 0;
-        if (row + n > order->shape.dim[0])
-            return;
-        for (int64_t i = 0; i < n; i++)
-            ours[i] = ((const int32_t *)order->data)[row + i] - (int32_t)row;
-        for (; s < spans.count && spans.span[s].q_row < (row + n) * unit; s++)
-            end[++windows] = spans.span[s].q_row + spans.span[s].q_rows - (int32_t)(row * unit);
-        row += n;
         count_wrong(v, index, ours, n, "rows out of order");
         count_wrong(v, ends, end, windows + 1, "windows that differ");
     }
@@ -243,8 +266,8 @@ static int check_forward(nc_verify *v, const int32_t *ids, int n, const struct m
     nc_seq seq = { .ids = ids, .count = n, .slot = -1, .media = m->item, .media_count = m->count };
     int status = nc_verify_build(v, v->f32, NC_F32, false, &seq, 1, m->pictures, &p, batch, e);
     if (status == 0) {
-        compare(v, p, v->arena);
-        check_windows(v, batch);
+        compare(v, p, v->arena, m);
+        check_windows(v, batch, m);
     }
     nc_program_free(p);
     nc_batch_free(batch);
