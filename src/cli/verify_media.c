@@ -274,6 +274,36 @@ static int check_forward(nc_verify *v, const int32_t *ids, int n, const struct m
     return status;
 }
 
+/* A bf16 run, weights packed as a server holds them, against the f32 reference: root-mean-square error within 5e-2 of the largest logit. */
+static int check_bf16(nc_verify *v, const int32_t *ids, int n, const struct media *m, nc_error *e)
+{
+    const nc_stored *want = nc_verify_tensor(v, "out.logits");
+    nc_load_options o = { .weights = { NC_BF16, true, v->pool, v->kernels }, .no_front = true };
+    nc_loaded *l = NULL;
+    if (!want)
+        return 0;
+    NC_TRY(nc_load(v->folder, &o, &l, e));
+    nc_batch *batch = nc_batch_new();
+    nc_program *p = NULL;
+    nc_seq seq = { .ids = ids, .count = n, .slot = -1, .media = m->item, .media_count = m->count };
+    int status = nc_verify_build(v, l, NC_BF16, false, &seq, 1, m->pictures, &p, batch, e);
+    if (status == 0) {
+        int64_t count = 0;
+        const float *ours = nc_verify_probe(v->arena, p, "logits", &count);
+        double sum = count == nc_shape_count(&want->shape) ? 0 : INFINITY, largest = 0;
+        for (int64_t i = 0; i < count && sum < INFINITY; i++) {
+            double w = nc_dtype_load(want->dtype, want->data, i);
+            sum += (ours[i] - w) * (ours[i] - w);
+            largest = fmax(largest, fabs(w));
+        }
+        nc_verify_add(v, "out.logits in bf16", sqrt(sum / (double)count), sqrt(sum / (double)count) / largest, 5e-2, "root-mean-square error over the largest");
+    }
+    nc_program_free(p);
+    nc_batch_free(batch);
+    nc_loaded_free(l);
+    return status;
+}
+
 static int check_training(nc_verify *v, const struct media *m, nc_error *e)
 {
     const nc_stored *in = nc_verify_tensor(v, "train.input_ids"), *labels = nc_verify_tensor(v, "train.labels");
@@ -400,6 +430,7 @@ static int run_all(nc_verify *v, nc_error *e)
     NC_TRY(check_front(v, ids, n, &seen, &m, e));
     NC_TRY(check_positions(v, ids, n, &m, e));
     NC_TRY(check_forward(v, ids, n, &m, e));
+    NC_TRY(check_bf16(v, ids, n, &m, e));
     if (nc_verify_has(v, "generate.new_ids"))
         NC_TRY(nc_verify_generate(v, ids, n, m.item, m.count, e));
     return nc_verify_has(v, "loss") ? check_training(v, &m, e) : 0;
