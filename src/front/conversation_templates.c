@@ -23,7 +23,7 @@
 #define QWEN_VL CHATML_OF(PARTS("<|vision_start|><|image_pad|><|vision_end|>", "<|vision_start|><|video_pad|><|vision_end|>"), "You are a helpful assistant.", "\\n")
 #define INTERN_VL CHATML_OF(PARTS("<IMG_CONTEXT>\\n", "<video>\\n"), \
     "You are InternVL, a multimodal large language model from the Shanghai AI Laboratory, Tsinghua University and partners.", "\\n")
-#define GOT CHATML_OF(PARTS("<img><imgpad></img>\\n", ""), "You should follow the instructions carefully and explain your answers in detail.", "")
+#define GOT CHATML_OF(PARTS("<img><imgpad></img>\\n ", ""), "You should follow the instructions carefully and explain your answers in detail.", "")
 #define VICUNA \
     "{%- for m in messages %}{%- if m.role == 'assistant' %}{{- 'ASSISTANT:' }}{% generation %}{{- ' ' }}" CONTENT "{{- eos_token }}{% endgeneration %}" \
     "{%- elif m.role == 'user' %}{{- 'USER: ' }}" CONTENT "{{- ' ' }}{%- else %}" CONTENT "{{- ' ' }}{%- endif %}{%- endfor %}" \

@@ -47,32 +47,35 @@ static void expected_text(const nc_loaded *l, const char *folder, nc_buf *out)
 static void test_picture(void **state)
 {
     (void)state;
-    static const char *const folders[] = { "tests/golden/models/llava", "tests/golden/models/llava_siglip" };
-    for (int f = 0; f < 2; f++) {
+    static const struct { const char *folder, *question; int prompt; } cases[] = {
+        { "tests/golden/models/llava", "뭐? What?", 44 }, { "tests/golden/models/llava_siglip", "뭐? What?", 44 },
+        { "tests/golden/models/got_ocr2", "OCR: ", 81 },                          /* no template: the prompt its processor writes */
+    };
+    for (int f = 0; f < 3; f++) {
         char path[600];
         nc_error e = { 0 };
         nc_session *s = NULL;
         nc_answer answer = { 0 };
         nc_buf want = { 0 };
         struct told told = { 0 }, cut = { .stop_after = 1 };
-        snprintf(path, sizeof path, "%s/image.png", folders[f]);
+        snprintf(path, sizeof path, "%s/image.png", cases[f].folder);
         if (!nc_file_exists(path)) {
             printf("skipped: %s is not there\n", path);
             continue;
         }
-        check(nc_session_open(folders[f], &(nc_session_options){ .threads = 2, .engine = { .sequences = 2 } }, &s, &e), &e);
+        check(nc_session_open(cases[f].folder, &(nc_session_options){ .threads = 2, .engine = { .sequences = 2 } }, &s, &e), &e);
         nc_attachment at = { .name = path };
         nc_generation_options o = { .max_tokens = 10, .ignore_end = true };
         nc_sample_defaults(&o.sample);
-        check(nc_session_caption(s, "뭐? What?", &at, 1, &o, tell, &told, &answer, &e), &e);
-        expected_text(nc_session_loaded(s), folders[f], &want);
+        check(nc_session_caption(s, cases[f].question, &at, 1, &o, tell, &told, &answer, &e), &e);
+        expected_text(nc_session_loaded(s), cases[f].folder, &want);
         assert_int_equal(answer.new_tokens, 10);
-        assert_int_equal(answer.prompt_tokens, 44);
+        assert_int_equal(answer.prompt_tokens, cases[f].prompt);
         assert_string_equal(answer.text.p, want.p);
         assert_string_equal(told.text.p, want.p);
         assert_int_equal(answer.finish, NC_FINISH_LENGTH);
         nc_buf_free(&answer.text);
-        check(nc_session_caption(s, "뭐? What?", &at, 1, &o, tell, &cut, &answer, &e), &e);
+        check(nc_session_caption(s, cases[f].question, &at, 1, &o, tell, &cut, &answer, &e), &e);
         nc_buf_free(&answer.text);
         nc_buf_free(&cut.text);
         at.name = "tests/no-such-file.png";
