@@ -52,6 +52,19 @@ static int see(nc_verify *v, const nc_json *part, nc_visual *out, nc_error *e)
     return status;
 }
 
+/* How many pictures the reference took picture k's prompt to have: in.batch_num_images says it of each group, else all are of one. */
+static int pictures_of(nc_verify *v, int k, int all)
+{
+    const nc_stored *groups = nc_verify_tensor(v, "in.batch_num_images");
+    for (int64_t i = 0; groups && i < nc_shape_count(&groups->shape); i++) {
+        int n = (int)nc_dtype_load(groups->dtype, groups->data, i);
+        if (k < n)
+            return n;
+        k -= n;
+    }
+    return all;
+}
+
 static void add(nc_verify *v, struct media *m, const nc_stored *t, int kind, int first, int frames)
 {
     const nc_stored *sizes = nc_verify_tensor(v, "in.image_sizes");
@@ -149,6 +162,9 @@ static int gather(nc_verify *v, const struct seen *seen, struct media *m, nc_err
             else
                 return nc_fail(e, NC_EFORMAT, "%s: golden.json names more media than golden.safetensors has pixels", v->folder);
         }
+    for (int i = 0, k = 0; i < m->count; i++)
+        if (m->item[i].kind == NC_MEDIA_IMAGE)
+            m->item[i].pictures = pictures_of(v, k++, m->images);
     return 0;
 }
 
@@ -391,6 +407,11 @@ static int see_all(nc_verify *v, struct seen *out, nc_error *e)
         nc_json_set(v->arena, part, "path", nc_json_clone(v->arena, nc_json_get(v->golden, "image_file")));
         NC_TRY(see(v, part, &out->item[out->count++], e));
     }
+    int pictures = 0, k = 0;
+    for (int i = 0; i < out->count; i++)
+        pictures += !out->item[i].is_video;
+    for (int i = 0; i < out->count; i++)
+        out->item[i].pictures = out->item[i].is_video ? 0 : pictures_of(v, k++, pictures);
     return 0;
 }
 

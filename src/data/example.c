@@ -121,8 +121,14 @@ static int make_chat(struct making *w, const nc_sample *s, nc_error *e)
     nc_arena *a = w->x->arena;
     int *media = media_of(w, s), *rows = NC_NEW_ARRAY(a, int, s->media_count + 1);
     const nc_visual **shapes = NC_NEW_ARRAY(a, const nc_visual *, s->media_count + 1);
+    int pictures = 0;
+    for (int k = 0; k < s->media_count; k++)
+        pictures += !s->media[k].is_video;
     for (int k = 0; k < s->media_count; k++) {
-        shapes[k] = nc_media_store_shape(w->store, media[k]);
+        nc_visual *shape = NC_NEW(a, nc_visual);
+        *shape = *nc_media_store_shape(w->store, media[k]);
+        shape->pictures = pictures;
+        shapes[k] = shape;
         rows[k] = w->o->rows ? w->o->rows(w->o->rows_context, shapes[k]) : 0;
         if (rows[k] <= 0)
             return nc_fail(e, NC_EUNSUPPORTED, "the model takes no %s", s->media[k].is_video ? "videos" : "pictures");

@@ -23,6 +23,7 @@ typedef struct nc_visual {
     int grid_height, grid_width;
     float seconds_per_grid;          /* of a video, between two frames; 0: unknown */
     const double *times;             /* of a video's frames, seconds; the arena's; NULL: unknown */
+    int pictures;                    /* of its prompt, this one included, videos not counted: LLaVA-OneVision tiles a picture that is alone; 0: unknown */
 } nc_visual;
 /* Units of a tower's work (patches, else pictures and frames), values of one, and values of one colour that follow each other. */
 static inline int64_t nc_visual_units(const nc_visual *v) { return v->grid_height ? (int64_t)v->frames * v->height : v->frames; }

@@ -13,7 +13,7 @@ nc_pictures *nc_pictures_new(const nc_visual *v)
 {
     size_t each = (size_t)v->channels * (size_t)v->height * (size_t)v->width, n = each * (size_t)v->frames;
     nc_pictures *p = nc_xcalloc(1, sizeof *p);
-    int shape[] = { v->is_video, v->frames, v->channels, v->height, v->width, v->original_height, v->original_width, v->grid_height, v->grid_width, 0 };
+    int shape[] = { v->is_video, v->frames, v->channels, v->height, v->width, v->original_height, v->original_width, v->grid_height, v->grid_width, v->pictures > 1 };
     atomic_init(&p->holders, 1);
     p->pixels = nc_xmalloc(n * sizeof *p->pixels);
     memcpy(p->pixels, v->pixels, n * sizeof *p->pixels);

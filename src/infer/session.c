@@ -100,7 +100,7 @@ void nc_reading_free(nc_reading *r)
 }
 
 /* Decodes one attachment; its feature rows in the text. The pixels' arena dies at once, the pictures keep their own copy. */
-static int see(nc_session *s, const nc_attachment *at, nc_arena *keep, nc_visual *shape, nc_pictures **out, int *rows, nc_error *e)
+static int see(nc_session *s, const nc_attachment *at, int pictures, nc_arena *keep, nc_visual *shape, nc_pictures **out, int *rows, nc_error *e)
 {
     const nc_loaded *l = s->loaded;
     const nc_model *m = l->model;
@@ -111,6 +111,7 @@ static int see(nc_session *s, const nc_attachment *at, nc_arena *keep, nc_visual
     int status = at->bytes ? nc_visual_decode(l->image, l->video, a, at->is_video, at->bytes, at->n, at->name, &s->o.visual, &v, e)
                            : nc_visual_load(l->image, l->video, a, at->is_video, at->name, &s->o.visual, &v, e);
     if (status == 0) {
+        v.pictures = pictures;
         *out = nc_pictures_new(&v);
         *rows = m->family->media_rows ? m->family->media_rows(m, m->self, nc_pictures_media(*out)) : 0;
         *shape = v;
@@ -129,9 +130,12 @@ static int read_messages(nc_session *s, nc_conversation_request *r, const nc_att
     const nc_visual **media = NC_NEW_ARRAY(out->arena, const nc_visual *, count + 1);
     nc_conversation_ids ids = { 0 };
     out->pictures = NC_NEW_ARRAY(out->arena, nc_pictures *, count + 1);
+    int pictures = 0;
+    for (int i = 0; i < count; i++)
+        pictures += !at[i].is_video;
     for (int i = 0; i < count; i++) {
         media[i] = &shapes[i];
-        NC_TRY(see(s, &at[i], out->arena, &shapes[i], &out->pictures[i], &rows[i], e));
+        NC_TRY(see(s, &at[i], pictures, out->arena, &shapes[i], &out->pictures[i], &rows[i], e));
         out->prompt.picture_count = i + 1;
     }
     r->media_rows = rows;

@@ -40,9 +40,23 @@ void nc_anyres_best(const nc_anyres *a, int height, int width, int *best_height,
 /* Python's int(round(x, 7)). */
 static int rounded(double x) { return (int)(nearbyint(x * 1e7) / 1e7); }
 
+nc_anyres_map nc_anyres_map_of(const nc_anyres *a, int height, int width, int image_size, int side)
+{
+    int best_height, best_width;
+    nc_anyres_best(a, height, width, &best_height, &best_width);
+    nc_anyres_map m = { .down = best_height / image_size, .across = best_width / image_size };
+    m.height = m.down * side;
+    m.width = m.across * side;
+    if ((double)width / height > (double)m.width / m.height)
+        m.top = (m.height - rounded(height * ((double)m.width / width))) / 2;
+    else
+        m.left = (m.width - rounded(width * ((double)m.height / height))) / 2;
+    return m;
+}
+
 int nc_anyres_rows(const nc_anyres *a, int height, int width, int tiles, int image_size, int side, int32_t *order)
 {
-    int n = 0, best_height, best_width;
+    int n = 0;
     for (int i = 0; i < side * side; i++, n++)
         if (order)
             order[n] = i;
@@ -51,17 +65,11 @@ int nc_anyres_rows(const nc_anyres *a, int height, int width, int tiles, int ima
             order[n] = NC_ANYRES_NEWLINE;
         return n + 1;
     }
-    nc_anyres_best(a, height, width, &best_height, &best_width);
-    int down = best_height / image_size, across = best_width / image_size, h = down * side, w = across * side;
-    int top = 0, left = 0;
-    if ((double)width / height > (double)w / h)
-        top = (h - rounded(height * ((double)w / width))) / 2;
-    else
-        left = (w - rounded(width * ((double)h / height))) / 2;
-    for (int y = top; y < h - top; y++) {
-        for (int x = left; x < w - left; x++, n++)
+    const nc_anyres_map m = nc_anyres_map_of(a, height, width, image_size, side);
+    for (int y = m.top; y < m.height - m.top; y++) {
+        for (int x = m.left; x < m.width - m.left; x++, n++)
             if (order)
-                order[n] = (1 + y / side * across + x / side) * side * side + y % side * side + x % side;
+                order[n] = (1 + y / side * m.across + x / side) * side * side + y % side * side + x % side;
         if (order)
             order[n] = NC_ANYRES_NEWLINE;
         n++;

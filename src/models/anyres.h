@@ -14,5 +14,8 @@ void nc_anyres_best(const nc_anyres *a, int height, int width, int *best_height,
 /* The rows a picture takes in the text, in order: an index of its feature rows (tile after tile, side*side rows each, the base tile first), or NC_ANYRES_NEWLINE.
  * Returns how many; order NULL: counts only. tiles is what the processor made; image_size the tower's. */
 enum { NC_ANYRES_NEWLINE = -2 };
+/* The map of a picture's tiles without what the padding added: rows [top, height - top) and columns [left, width - left) of down x across tiles of side x side. */
+typedef struct nc_anyres_map { int down, across, top, left, height, width; } nc_anyres_map;
+nc_anyres_map nc_anyres_map_of(const nc_anyres *a, int height, int width, int image_size, int side);
 int nc_anyres_rows(const nc_anyres *a, int height, int width, int tiles, int image_size, int side, int32_t *order);
 #endif

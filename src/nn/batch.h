@@ -24,6 +24,7 @@ typedef struct nc_media {
      * height, channels and width. 0: frames are grids of pixels. */
     int grid_height, grid_width;
     float seconds_per_grid;                  /* between two frames; 0: unknown */
+    int pictures;                            /* of its prompt, this one included; 0: unknown, alone */
     /* Serving: rows computed earlier by the tower, [rows, hidden] in the compute dtype; NULL: not computed yet. */
     const void *features;
     int feature_rows;

@@ -264,6 +264,9 @@ int nc_train_programs(nc_train_run *r, nc_error *e)
 static int add_media(nc_train_run *r, const nc_example *x, uint64_t draw, nc_media *media, int *frames, float **pixels, nc_error *e)
 {
     bool pair = r->s->kind == NC_STAGE_CONTRASTIVE;
+    int pictures = 0;
+    for (int k = 0; k < x->media_count; k++)
+        pictures += !nc_media_store_shape(r->store, x->media[k])->is_video;
     for (int k = 0; k < x->media_count; k++) {
         const nc_visual *v = nc_media_store_shape(r->store, x->media[k]);
         size_t one = (size_t)v->channels * (size_t)v->height * (size_t)v->width;
@@ -275,6 +278,7 @@ static int add_media(nc_train_run *r, const nc_example *x, uint64_t draw, nc_med
         }
         NC_TRY(nc_media_store_pixels(r->store, x->media[k], first, count, *pixels, e));
         media[k] = nc_media_of(v);
+        media[k].pictures = pictures;
         media[k].kind = pair ? NC_MEDIA_IMAGE : media[k].kind;
         media[k].frames = r->frames + *frames;
         media[k].count = count;
