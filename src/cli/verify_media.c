@@ -52,6 +52,13 @@ static int see(nc_verify *v, const nc_json *part, nc_visual *out, nc_error *e)
     return status;
 }
 
+/* Video-LLaVA names its pictures otherwise. */
+static const nc_stored *images_of(nc_verify *v)
+{
+    const nc_stored *t = nc_verify_tensor(v, "in.pixel_values");
+    return t ? t : nc_verify_tensor(v, "in.pixel_values_images");
+}
+
 /* How many pictures the reference took picture k's prompt to have: in.batch_num_images says it of each group, else all are of one. */
 static int pictures_of(nc_verify *v, int k, int all)
 {
@@ -132,7 +139,7 @@ static void add_tiles(nc_verify *v, struct media *m, const nc_stored *t, int k)
 /* Media in the order the messages name them. Pictures of one tensor follow each other; a video is one tensor [1, frames, 3, H, W]. */
 static int gather(nc_verify *v, const struct seen *seen, struct media *m, nc_error *e)
 {
-    const nc_stored *images = nc_verify_tensor(v, "in.pixel_values"), *videos = nc_verify_tensor(v, "in.pixel_values_videos");
+    const nc_stored *images = images_of(v), *videos = nc_verify_tensor(v, "in.pixel_values_videos");
     bool tiled = images && images->shape.rank == 4 && seen->frames == images->shape.dim[0] && !videos;
     int first = 0, image = 0, video = 0, images_left = images ? (int)images->shape.dim[0] : 0;
     *m = (struct media){ 0 };
@@ -352,7 +359,7 @@ static double two_levels(const nc_verify *v)
 /* Pixels made from the files may differ by two levels of 255 from what the model is fed, which torchvision made; from the Pillow path's not at all. */
 static void compare_pixels(nc_verify *v, const nc_media *fed, const nc_visual *seen, struct pixels_seen *out)
 {
-    const nc_stored *all = nc_verify_tensor(v, "in.pixel_values"), *pillow = nc_verify_tensor(v, "pil.pixel_values");
+    const nc_stored *all = images_of(v), *pillow = nc_verify_tensor(v, "pil.pixel_values");
     nc_media shape = nc_media_of(seen);
     size_t each = (size_t)seen->channels * (size_t)seen->height * (size_t)seen->width;
     bool same = shape.count >= fed->count && shape.grid_height == fed->grid_height && shape.grid_width == fed->grid_width && fed->frames[0].height == seen->height &&

@@ -1,6 +1,7 @@
 /* batch.c - named tables, counts and spans of one step. A handful of names, so a linear search is the right map. */
 #include "nn/batch.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/arena.h"
@@ -16,6 +17,7 @@ struct nc_batch {
     struct count count[MAX_TABLES];
     struct spans spans[MAX_TABLES];
     int tables, counts, span_lists;
+    char part[16];
 };
 
 nc_batch *nc_batch_new(void)
@@ -43,6 +45,7 @@ void nc_batch_reset(nc_batch *b)
         b->spans[i].count = 0;
     }
     b->counts = 0;
+    b->part[0] = 0;
 }
 
 static void set_name(char to[MAX_NAME], const char *name)
@@ -54,8 +57,24 @@ static void set_name(char to[MAX_NAME], const char *name)
     to[n] = 0;
 }
 
+void nc_batch_part(nc_batch *b, const char *part)
+{
+    snprintf(b->part, sizeof b->part, "%s", part);
+}
+
+/* The name with the part's before it. */
+static const char *full_name(const nc_batch *b, const char *name, char out[MAX_NAME])
+{
+    if (!b->part[0])
+        return name;
+    snprintf(out, MAX_NAME, "%s%s", b->part, name);
+    return out;
+}
+
 int64_t nc_batch_count(const nc_batch *b, const char *name)
 {
+    char full[MAX_NAME];
+    name = full_name(b, name, full);
     for (int i = 0; i < b->counts; i++)
         if (!strcmp(b->count[i].name, name))
             return b->count[i].n;
@@ -69,6 +88,8 @@ const char *nc_batch_count_name(const nc_batch *b, int i)
 
 void nc_batch_set_count(nc_batch *b, const char *name, int64_t n)
 {
+    char full[MAX_NAME];
+    name = full_name(b, name, full);
     for (int i = 0; i < b->counts; i++)
         if (!strcmp(b->count[i].name, name)) {
             b->count[i].n = n;
@@ -82,6 +103,8 @@ void nc_batch_set_count(nc_batch *b, const char *name, int64_t n)
 
 static struct table *find_table(nc_batch *b, const char *name)
 {
+    char full[MAX_NAME];
+    name = full_name(b, name, full);
     for (int i = 0; i < b->tables; i++)
         if (!strcmp(b->table[i].name, name))
             return &b->table[i];
@@ -125,6 +148,8 @@ void nc_batch_borrow(nc_batch *b, const char *name, nc_dtype t, int64_t rows, in
 
 const nc_tensor *nc_batch_find(const nc_batch *b, const char *name)
 {
+    char full[MAX_NAME];
+    name = full_name(b, name, full);
     for (int i = 0; i < b->tables; i++)
         if (b->table[i].live && !strcmp(b->table[i].name, name))
             return &b->table[i].view;
@@ -133,6 +158,8 @@ const nc_tensor *nc_batch_find(const nc_batch *b, const char *name)
 
 static struct spans *find_spans(nc_batch *b, const char *name)
 {
+    char full[MAX_NAME];
+    name = full_name(b, name, full);
     for (int i = 0; i < b->span_lists; i++)
         if (!strcmp(b->spans[i].name, name))
             return &b->spans[i];
@@ -156,6 +183,8 @@ nc_span *nc_batch_add_span(nc_batch *b, const char *name, nc_span s)
 
 nc_spans nc_batch_spans(const nc_batch *b, const char *name)
 {
+    char full[MAX_NAME];
+    name = full_name(b, name, full);
     for (int i = 0; i < b->span_lists; i++)
         if (b->spans[i].live && !strcmp(b->spans[i].name, name))
             return (nc_spans){ b->spans[i].span, b->spans[i].count };

@@ -64,6 +64,8 @@ typedef struct nc_batch nc_batch;
 nc_batch *nc_batch_new(void);
 void nc_batch_free(nc_batch *b);
 void nc_batch_reset(nc_batch *b);                                                 /* forgets names, keeps memory */
+/* From here on names are this part's own ("video." before "vision.rows"); "": everybody's. A second tower has its tables, counts and spans so (nc_build.part). */
+void nc_batch_part(nc_batch *b, const char *part);
 int64_t nc_batch_count(const nc_batch *b, const char *name);                      /* -1 when never set */
 const char *nc_batch_count_name(const nc_batch *b, int i);                        /* NULL behind the last */
 void nc_batch_set_count(nc_batch *b, const char *name, int64_t n);

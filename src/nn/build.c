@@ -159,9 +159,20 @@ int nc_program_run(nc_program *p, const nc_batch *batch, const nc_run_options *o
     return nc_plan_run(p->plan, &run, e);
 }
 
+enum { MAX_FULL = 48 };
+
+static const char *full_name(const nc_build *b, const char *name, char out[MAX_FULL])
+{
+    if (!b->part)
+        return name;
+    snprintf(out, MAX_FULL, "%s%s", b->part, name);
+    return out;
+}
+
 void nc_build_capacity(nc_build *b, const char *count, int64_t capacity)
 {
-    nc_graph_count(b->g, count, capacity);
+    char full[MAX_FULL];
+    nc_graph_count(b->g, full_name(b, count, full), capacity);
 }
 
 void nc_build_capacities(nc_build *b, const nc_batch *batch)
@@ -173,13 +184,16 @@ void nc_build_capacities(nc_build *b, const nc_batch *batch)
 
 void nc_build_fixed(nc_build *b, const char *count, int64_t n)
 {
-    int c = nc_graph_count(b->g, count, n);
+    char full[MAX_FULL];
+    int c = nc_graph_count(b->g, full_name(b, count, full), n);
     if (c >= 0 && c < NC_MAX_COUNTS)
         b->program->fixed[c] = true;
 }
 
 static int find_count(nc_build *b, const char *name)
 {
+    char full[MAX_FULL];
+    name = full_name(b, name, full);
     for (int i = 0; i < nc_graph_counts(b->g); i++)
         if (!strcmp(nc_graph_count_name(b->g, i), name))
             return i;
@@ -189,6 +203,8 @@ static int find_count(nc_build *b, const char *name)
 
 nc_value *nc_in(nc_build *b, const char *name, nc_dtype t, const char *count, int64_t columns)
 {
+    char full[MAX_FULL];
+    name = full_name(b, name, full);
     nc_program *p = b->program;
     for (int i = 0; i < p->inputs; i++)
         if (!strcmp(p->input[i].name, name))
@@ -202,11 +218,13 @@ nc_value *nc_in(nc_build *b, const char *name, nc_dtype t, const char *count, in
     nc_shape s = columns ? NC_SHAPE(rows, columns) : NC_SHAPE(rows);
     struct input *in = &p->input[p->inputs++];
     strcpy(in->name, name);
-    return in->value = nc_input(b->g, name, t, s, p->fixed[c] ? -1 : c);
+    return in->value = nc_input(b->g, in->name, t, s, p->fixed[c] ? -1 : c);
 }
 
 const nc_spans *nc_in_spans(nc_build *b, const char *name)
 {
+    char full[MAX_FULL];
+    name = full_name(b, name, full);
     nc_program *p = b->program;
     for (int i = 0; i < p->span_lists; i++)
         if (!strcmp(p->spans[i].name, name))

@@ -19,6 +19,7 @@ struct nc_build {
     nc_program *program;
     nc_cache *cache;             /* NULL: no cache, keys are the rows at hand */
     bool training, any_size, masked;
+    const char *part;            /* what stands before the names of inputs, counts and spans: a second tower has its own (nc_batch_part); NULL: nothing */
     bool frozen;                 /* batch norm takes its running statistics in training, too, and leaves them alone */
     int picture_height, picture_width;
     int layer;                   /* cache layer of the attention being built; models count it up */
