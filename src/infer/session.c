@@ -195,7 +195,7 @@ static int read_source(nc_session *s, nc_str text, const nc_attachment *at, int 
         int rows;
         if (!sees)
             return nc_fail(e, NC_EINVAL, "%s: this model reads text only", at[i].name);
-        NC_TRY(see(s, &at[i], out->arena, &shape, &out->pictures[i], &rows, e));
+        NC_TRY(see(s, &at[i], 1, out->arena, &shape, &out->pictures[i], &rows, e));
         out->prompt.picture_count = i + 1;
     }
     out->prompt.pictures = out->pictures;

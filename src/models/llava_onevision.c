@@ -67,32 +67,26 @@ static void weights(nc_model *m, void *self)
 
 /* ---- which feature rows make the rows of the text ---- */
 
-/* Rows as they come: `from` and `share` [rows, TAPS] (NULL: counted only), `newline` [rows]: 0 at a newline, else -1. */
-struct rows { int32_t *from, *newline; float *share; int32_t base; int count; };
+/* A row of the text: feature rows and their shares; none at a newline. */
+struct row { int32_t from[TAPS]; float share[TAPS]; };
+struct rows { struct row *p; int32_t base; int count; };      /* p NULL: counted only */
 
 static void put_newline(struct rows *r)
 {
-    int i = r->count++;
-    for (int t = 0; t < TAPS && r->from; t++) {
-        r->from[i * TAPS + t] = -1;
-        r->share[i * TAPS + t] = 0;
-    }
-    if (r->newline)
-        r->newline[i] = 0;
+    if (r->p)
+        r->p[r->count] = (struct row){ { -1, -1, -1, -1 }, { 0 } };
+    r->count++;
 }
 
 /* The row between four feature rows; x, y in [0, 1): the share of the second column and row. */
 static void put(struct rows *r, int32_t upper_left, int32_t upper_right, int32_t lower_left, int32_t lower_right, float x, float y)
 {
-    const int32_t from[TAPS] = { upper_left, upper_right, lower_left, lower_right };
-    const float share[TAPS] = { (1 - y) * (1 - x), (1 - y) * x, y * (1 - x), y * x };
-    int i = r->count++;
-    for (int t = 0; t < TAPS && r->from; t++) {
-        r->from[i * TAPS + t] = share[t] > 0 ? r->base + from[t] : -1;
-        r->share[i * TAPS + t] = share[t];
-    }
-    if (r->newline)
-        r->newline[i] = -1;
+    struct row row = { { upper_left, upper_right, lower_left, lower_right }, { (1 - y) * (1 - x), (1 - y) * x, y * (1 - x), y * x } };
+    for (int t = 0; t < TAPS; t++)
+        row.from[t] = row.share[t] > 0 ? r->base + row.from[t] : -1;
+    if (r->p)
+        r->p[r->count] = row;
+    r->count++;
 }
 
 static void put_tile(struct rows *r, const struct onevision *c)
@@ -161,6 +155,12 @@ static void put_media(struct rows *r, const struct onevision *c, const nc_media 
         put_newline(r);
 }
 
+static int feature_rows(const void *self, const nc_media *media)
+{
+    const struct onevision *c = self;
+    return media->count * c->side * c->side;
+}
+
 static int media_rows(const nc_model *m, const void *self, const nc_media *media)
 {
     struct rows r = { 0 };
@@ -180,12 +180,27 @@ static nc_value *tower(const nc_model *m, const void *self, nc_build *b)
     nc_value *x = v->family->vision(v, v->self, b, c->layer, "tower.hidden");
     nc_scope_pop(b->g);
     nc_scope_push(b->g, "multi_modal_projector");
-    x = nc_gather_rows(b->g, x, nc_in(b, "media.patches", NC_I32, "features", 0));
+    x = nc_gather_rows(b->g, x, nc_in(b, "media.patches", NC_I32, "media", 0));
     x = nc_unary_op(b->g, c->activation, nc_dense_apply(b, x, c->linear_1));
     x = nc_probe(b, nc_dense_apply(b, x, c->linear_2), "projector.out");
     nc_scope_pop(b->g);
-    x = nc_gather_weighted(b->g, x, nc_in(b, "media.from", NC_I32, "media", TAPS), nc_in(b, "media.share", NC_F32, "media", TAPS));
-    return nc_splice_rows(b->g, x, nc_site_value(b, c->newline), nc_in(b, "media.newline", NC_I32, "media", 0));
+    return x;
+}
+
+/* The newline row is spliced where the embedding ends; the decoder splices the rows mixed here. */
+static nc_value *newline_point(void *context, nc_build *b, nc_value *x, const char *point)
+{
+    const struct onevision *c = context;
+    return strcmp(point, "embedding.out") ? x : nc_splice_rows(b->g, x, nc_site_value(b, c->newline), nc_in(b, "text.newline", NC_I32, "tokens", 0));
+}
+
+static nc_value *decoder(const nc_model *m, const void *self, nc_build *b, nc_value *media)
+{
+    if (media) {
+        media = nc_gather_weighted(b->g, media, nc_in(b, "text.from", NC_I32, "tokens", TAPS), nc_in(b, "text.share", NC_F32, "tokens", TAPS));
+        nc_build_point(b, newline_point, (void *)(uintptr_t)self);
+    }
+    return nc_vision_text_decoder(m, self, b, media);
 }
 
 static int tower_tables(const void *self, nc_batch *batch, const nc_pixels *pictures, int count, nc_error *e)
@@ -195,36 +210,51 @@ static int tower_tables(const void *self, nc_batch *batch, const nc_pixels *pict
     const int before = info->class_rows + info->register_rows, patches = c->side * c->side;
     NC_TRY(nc_prepare_pictures(batch, info, pictures, count, e));
     int32_t *rows = nc_batch_i32(batch, "media.patches", (int64_t)count * patches, 1);
-    nc_batch_set_count(batch, "features", (int64_t)count * patches);
     for (int p = 0; p < count; p++)
         for (int i = 0; i < patches; i++)
             *rows++ = p * (before + patches) + before + i;
     return 0;
 }
 
+/* The splice's table names rows of the text; here they become token's own mixtures of feature rows, or a newline. */
+static void mix(const struct onevision *c, nc_batch *batch, const nc_seq *seqs, int count)
+{
+    const int64_t tokens = nc_batch_count(batch, "tokens");
+    int32_t *index = nc_batch_find(batch, "text.media")->data, *from = nc_batch_i32(batch, "text.from", tokens, TAPS), *newline = nc_batch_i32(batch, "text.newline", tokens, 1);
+    float *share = nc_batch_f32(batch, "text.share", tokens, TAPS);
+    struct rows r = { 0 };
+    for (int pass = 0; pass < 2; pass++) {
+        r = (struct rows){ pass ? nc_xmalloc(sizeof *r.p * (size_t)(r.count + 1)) : NULL, 0, 0 };
+        for (int i = 0; i < count; i++)
+            for (int j = 0; j < seqs[i].media_count; j++) {
+                put_media(&r, c, &seqs[i].media[j]);
+                r.base += feature_rows(c, &seqs[i].media[j]);
+            }
+    }
+    for (int64_t i = 0; i < tokens; i++) {
+        static const struct row none = { { -1, -1, -1, -1 }, { 0 } };
+        const struct row *row = index[i] >= 0 ? &r.p[index[i]] : &none;
+        memcpy(from + i * TAPS, row->from, sizeof row->from);
+        memcpy(share + i * TAPS, row->share, sizeof row->share);
+        bool empty = row->from[0] < 0 && row->from[1] < 0 && row->from[2] < 0 && row->from[3] < 0;
+        newline[i] = index[i] >= 0 && empty ? 0 : -1;
+        index[i] = index[i] >= 0 && !empty ? (int32_t)i : -1;
+    }
+    free(r.p);
+}
+
 static int prepare(const nc_model *m, const void *self, nc_batch *batch, const nc_seq *seqs, int count, nc_error *e)
 {
-    const struct onevision *c = self;
     NC_TRY(nc_vision_text_prepare(m, self, batch, seqs, count, tower_tables, e));
-    if (nc_batch_find(batch, "media.features"))
-        return 0;
-    const int64_t rows = nc_batch_count(batch, "media");
-    struct rows r = { nc_batch_i32(batch, "media.from", rows, TAPS), nc_batch_i32(batch, "media.newline", rows, 1), nc_batch_f32(batch, "media.share", rows, TAPS), 0, 0 };
-    for (int i = 0; i < count; i++)
-        for (int j = 0; j < seqs[i].media_count; j++) {
-            put_media(&r, c, &seqs[i].media[j]);
-            r.base += seqs[i].media[j].count * c->side * c->side;
-        }
+    mix(self, batch, seqs, count);
     return 0;
 }
 
-/* A tile or frame adds at most its own rows and a newline for each row of the map. */
 static void capacity(const void *self, nc_build *b, int64_t pictures)
 {
     const struct onevision *c = self;
     nc_capacity_pictures(b, &c->parts.info, pictures);
-    nc_build_capacity(b, "features", pictures * c->side * c->side);
-    nc_build_capacity(b, "media", pictures * (c->side * c->side + c->side + 1));
+    nc_build_capacity(b, "media", pictures * c->side * c->side);
 }
 
 static const char *const ignored_tensors[] = { "*rotary_emb.inv_freq", "*position_ids", NULL };
@@ -233,6 +263,6 @@ static const char *const renames[] = { "model.language_model.", "language_model.
 
 const nc_family nc_family_llava_onevision = {
     .name = "llava_onevision", .architectures = "LlavaOnevisionForConditionalGeneration", .size = sizeof(struct onevision), .config = config, .weights = weights,
-    .ignored = ignored_tensors, .renames = renames, .prepare = prepare, .tower = tower, .decoder = nc_vision_text_decoder, .media_rows = media_rows,
+    .ignored = ignored_tensors, .renames = renames, .prepare = prepare, .tower = tower, .decoder = decoder, .media_rows = media_rows, .feature_rows = feature_rows,
     .head = nc_vision_text_head, .cache = nc_vision_text_cache, .capacity = capacity, .regime = nc_vision_text_regime,
 };

@@ -11,7 +11,7 @@ int nc_media_gather(const nc_model *m, nc_batch *batch, const nc_seq *seqs, int 
     for (int i = 0; i < count; i++)
         for (int j = 0; j < seqs[i].media_count; j++) {
             const nc_media *media = &seqs[i].media[j];
-            int need = rows_of(m, media);
+            int need = m->family->feature_rows ? m->family->feature_rows(m->self, media) : rows_of(m, media);
             if (media->features && media->feature_rows != need)
                 return nc_fail(e, NC_EINVAL, "sequence %d: media %d has %d computed rows, %d are needed", i, j, media->feature_rows, need);
             *(media->features ? &with : &without) += 1;

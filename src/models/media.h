@@ -3,7 +3,7 @@
 #define NC_MODELS_MEDIA_H
 #include "models/model.h"
 
-/* Rows of all media by family->media_rows: checked against those computed earlier, which go to the table "media.features"; else *computed is false and the tower's tables are
+/* The tower's rows of all media (feature_rows, else media_rows): checked against those computed earlier, which go to the table "media.features"; else *computed is false and the tower's tables are
  * still to be made. Sets the count "media". A batch that mixes both is refused. */
 int nc_media_gather(const nc_model *m, nc_batch *batch, const nc_seq *seqs, int count, bool *computed, nc_error *e);
 /* "text.media" [tokens]: the media row of each placeholder, -1 elsewhere. After nc_prepare_text. Placeholders beyond the media's rows are tokens like any other: whoever makes a

@@ -63,6 +63,8 @@ struct nc_family {
     int (*encoder_rows)(const nc_model *m, const void *self, const nc_seq *s);
     /* Feature rows the media will take in the text, before anything runs. */
     int (*media_rows)(const nc_model *m, const void *self, const nc_media *media);
+    /* Rows the tower makes of media, frame by frame, where the text takes others (mixed, left out, newlines between). NULL: media_rows. */
+    int (*feature_rows)(const void *self, const nc_media *media);
     void (*head)(const void *self, nc_head *out);
     void (*cache)(const void *self, nc_cache_need *out);
     /* Where cached keys hold for some lengths of a sequence only (LongRoPE): which regime a length is in. A sequence that passes into another regime is run again from

@@ -167,7 +167,9 @@ static int prepare(const nc_model *m, const void *self, nc_batch *batch, const n
         fill_order(c, batch, seqs, count, kinds);
     free(kinds[0].pixels);
     free(kinds[1].pixels);
-    return status < 0 ? status : nc_media_splice(m, batch, seqs, count, e);
+    if (status == 0)
+        nc_media_splice(m, batch, seqs, count);
+    return status;
 }
 
 static void capacity(const void *self, nc_build *b, int64_t pictures)

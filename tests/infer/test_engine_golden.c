@@ -295,6 +295,7 @@ static int read_pictures(const struct golden *g, nc_pictures *p[8])
     nc_visual v;
     int pictures = 0;
     const nc_stored *images = nc_safetensors_find(g->tensors, "in.pixel_values"), *videos = nc_safetensors_find(g->tensors, "in.pixel_values_videos");
+    images = images ? images : nc_safetensors_find(g->tensors, "in.pixel_values_images");
     const nc_stored *sizes = nc_safetensors_find(g->tensors, "in.image_sizes");
     if ((images && images->shape.rank == 2) || (videos && videos->shape.rank == 2)) {
         pictures = read_patches(g, false, p);
@@ -326,7 +327,7 @@ static int read_pictures(const struct golden *g, nc_pictures *p[8])
 static void test_media(void **state)
 {
     (void)state;
-    static const char *const names[] = { "llava", "llava_siglip", "llava_next", "llava_next_video", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "got_ocr2", "internvl" };
+    static const char *const names[] = { "llava", "llava_siglip", "llava_next", "llava_next_video", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "got_ocr2", "internvl", "llava_onevision", "llava_onevision_multi", "video_llava" };
     for (int f = 0; f < (int)(sizeof names / sizeof *names); f++) {
         char folder[512];
         struct golden g = { 0 };
