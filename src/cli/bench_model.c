@@ -126,7 +126,7 @@ static void report(run *r, double prefill, double decode, nc_buf *table, nc_buf 
     double bytes = weight_bytes(b) + o->batch * rows * row;
     nc_kv_stats kv;
     nc_kv_get_stats(r->kv, &kv);
-    size_t planned = b->weight_bytes + kv.bytes + r->program_bytes + NC_BENCH_RESERVE, peak = nc_bench_peak_bytes();
+    size_t planned = b->weight_bytes + kv.bytes + r->program_bytes + nc_bench_reserve(), peak = nc_bench_peak_bytes();
     double prefill_rate = tokens / prefill, prefill_share = flops / prefill / nc_bench_peak(b), decode_rate = o->batch / decode, decode_share = bytes / decode / 1e9 / b->limits.dram_read_gbps;
     nc_buf_printf(json, "{\"config\": \"%s\", \"dtype\": \"%s\", \"prompt\": %d, \"generate\": %d, \"batch\": %d, \"depth\": %d, \"threads\": %d, \"prefill_tokens_per_second\": %.2f, "
                   "\"prefill_share\": %.4f, \"decode_tokens_per_second\": %.3f, \"decode_share\": %.4f, \"peak_bytes\": %zu, \"planned_bytes\": %zu}\n", o->config, nc_dtype_name(o->dtype), o->prompt,

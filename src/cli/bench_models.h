@@ -1,15 +1,13 @@
 /* bench_models.h - whole models timed: `nunchi bench model|train|vision|load`. Each appends one JSON object, and a line or two for people.
  *
  * share: operations of the linear parts and of causal attention / time / the peak of the arithmetic measured in the run. decode_share: bytes of weights and cache
- * read / time / the DRAM bandwidth measured in the run. peak_bytes is VmHWM; planned_bytes what was planned beforehand, NC_BENCH_RESERVE for the program and
+ * read / time / the DRAM bandwidth measured in the run. peak_bytes is VmHWM; planned_bytes what was planned beforehand, nc_bench_reserve for the program and
  * its libraries included.
  */
 #ifndef NC_CLI_BENCH_MODELS_H
 #define NC_CLI_BENCH_MODELS_H
 #include "kernels/roofline.h"
 #include "load/load.h"
-
-enum { NC_BENCH_RESERVE = 32 << 20 };
 
 typedef struct nc_bench_options {
     const char *config;              /* path of a config.json */
@@ -39,6 +37,7 @@ int nc_bench_open(nc_bench *b, const nc_bench_options *o, bool train, nc_error *
 void nc_bench_close(nc_bench *b);
 double nc_bench_peak(const nc_bench *b);         /* operations a second of the run's arithmetic */
 size_t nc_bench_peak_bytes(void);                /* VmHWM */
+size_t nc_bench_reserve(void);                   /* the program's and its libraries' code as far as it is in memory, and their data */
 
 int nc_bench_model(const nc_bench_options *o, nc_buf *table, nc_buf *json, nc_error *e);
 int nc_bench_train(const nc_bench_options *o, nc_buf *table, nc_buf *json, nc_error *e);

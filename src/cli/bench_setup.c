@@ -8,18 +8,21 @@
 #include "base/rng.h"
 #include "cli/bench_models.h"
 
-size_t nc_bench_peak_bytes(void)
+static size_t status_bytes(const char *key)
 {
     nc_buf b = { 0 };
     nc_error e = { 0 };
     size_t kb = 0;
     if (nc_file_read("/proc/self/status", 1 << 20, &b, &e) == 0 && b.p) {
-        const char *line = strstr(b.p, "VmHWM:");
-        kb = line ? strtoull(line + 6, NULL, 10) : 0;
+        const char *line = strstr(b.p, key);
+        kb = line ? strtoull(line + strlen(key), NULL, 10) : 0;
     }
     nc_buf_free(&b);
     return kb * 1024;
 }
+
+size_t nc_bench_peak_bytes(void) { return status_bytes("VmHWM:"); }
+size_t nc_bench_reserve(void) { return status_bytes("RssFile:") + (7 << 20); }
 
 /* The limits are measured in a block of a gigabyte; the peak counts from here. */
 static void forget_peak(void)

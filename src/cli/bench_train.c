@@ -88,7 +88,7 @@ static void report(run *r, double seconds, nc_buf *table, nc_buf *json)
     const nc_bench *b = r->b;
     double tokens = (double)b->o.batch * b->o.tokens, keys = (double)b->o.batch * b->o.tokens * (b->o.tokens + 1) / 2;
     double flops = 3 * (2 * (b->linear + b->head) * tokens + 4.0 * b->heads * b->head_dim * b->layers * keys), share = flops / seconds / nc_bench_peak(b);
-    size_t planned = b->weight_bytes + nc_optim_bytes(r->optim, nc_pool_threads(b->pool)) + nc_program_bytes(r->p) + NC_BENCH_RESERVE, peak = nc_bench_peak_bytes();
+    size_t planned = b->weight_bytes + nc_optim_bytes(r->optim, nc_pool_threads(b->pool)) + nc_program_bytes(r->p) + nc_bench_reserve(), peak = nc_bench_peak_bytes();
     char p[32], q[32];
     nc_buf_printf(json, "{\"config\": \"%s\", \"dtype\": \"%s\", \"batch\": %d, \"tokens\": %d, \"threads\": %d, \"tokens_per_second\": %.2f, \"share\": %.4f, \"peak_bytes\": %zu, \"planned_bytes\": %zu}\n",
                   b->o.config, nc_dtype_name(b->o.dtype), b->o.batch, b->o.tokens, b->limits.threads, tokens / seconds, share, peak, planned);

@@ -6,8 +6,8 @@
 #include "base/file.h"
 #include "train/run.h"
 
-/* Code, libraries and the allocator's slack, as measured with an empty model; decoding media brings in FFmpeg. */
-enum { text_reserve = 32 << 20, media_reserve = 48 << 20 };
+/* The libraries' own data and the allocator's slack, as measured with an empty model; decoding media makes FFmpeg's. Their code comes on top. */
+enum { text_reserve = 11 << 20, media_reserve = 27 << 20 };
 
 static size_t status_kilobytes(const char *path, const char *key)
 {
@@ -90,7 +90,7 @@ int nc_train_memory(nc_train_run *r, nc_error *e)
     row(r, "media and batch, staging", staging_bytes(r));
     row(r, "samples", examples_bytes(r->train) + examples_bytes(r->eval) + nc_arena_bytes(r->data->arena) + (r->eval_data ? nc_arena_bytes(r->eval_data->arena) : 0));
     row(r, "tokenizer", nc_tokenizer_memory(r->l->tokenizer));
-    row(r, "reserve for libraries", nc_media_store_count(r->store) ? media_reserve : text_reserve);
+    row(r, "reserve for libraries", (nc_media_store_count(r->store) ? media_reserve : text_reserve) + status_kilobytes("/proc/self/status", "RssFile:"));
     size_t have = memory_limit(r), held = nc_media_store_bytes(r->store);
     return have && r->planned > have + held ? refuse(r, have, e) : 0;
 }

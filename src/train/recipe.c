@@ -26,7 +26,7 @@ static const struct key keys[] = {
     L(logging_steps, KEY_COUNT), L(save_steps, KEY_COUNT), L(save_total_limit, KEY_INT), L(eval_steps, KEY_COUNT), K(per_device_train_batch_size, KEY_COUNT),
     L(per_device_eval_batch_size, KEY_COUNT), K(gradient_accumulation_steps, KEY_COUNT), K(max_steps, KEY_INT), K(warmup_steps, KEY_INT), K(seed, KEY_INT),
     K(data_seed, KEY_INT), K(learning_rate, KEY_FLOAT), K(num_train_epochs, KEY_FLOAT), K(warmup_ratio, KEY_FLOAT), K(weight_decay, KEY_FLOAT),
-    K(adam_beta1, KEY_FLOAT), K(adam_beta2, KEY_FLOAT), K(adam_epsilon, KEY_FLOAT), K(max_grad_norm, KEY_FLOAT), L(memory_limit_gb, KEY_FLOAT),
+    K(adam_beta1, KEY_FLOAT), K(adam_beta2, KEY_FLOAT), K(adam_epsilon, KEY_FLOAT), K(max_grad_norm, KEY_FLOAT), K(moe_aux_loss_coef, KEY_FLOAT), L(memory_limit_gb, KEY_FLOAT),
     K(lr_scheduler_type, KEY_STRING), K(optim, KEY_STRING), K(lr_scheduler_kwargs, KEY_TREE), K(bf16, KEY_BOOL), L(gradient_checkpointing, KEY_BOOL), K(do_train, KEY_BOOL),
 };
 
@@ -49,7 +49,7 @@ static void defaults(nc_recipe_stage *s)
         .dataset_dir = "data", .cutoff_len = 2048, .video_maxlen = 0, .media_memory_gb = 4, .output_dir = "saves", .save_strategy = "steps", .eval_strategy = "no",
         .logging_steps = 10, .save_steps = 500, .save_total_limit = 2, .eval_steps = 500, .per_device_train_batch_size = 8, .per_device_eval_batch_size = 8,
         .gradient_accumulation_steps = 1, .max_steps = -1, .seed = 42, .data_seed = -1, .learning_rate = 5e-5, .num_train_epochs = 3, .adam_beta1 = 0.9, .adam_beta2 = 0.999,
-        .adam_epsilon = 1e-8, .max_grad_norm = 1, .lr_scheduler_type = "linear", .optim = "adamw_torch", .do_train = true, .lora_alpha = 0,
+        .adam_epsilon = 1e-8, .max_grad_norm = 1, .moe_aux_loss_coef = -1, .lr_scheduler_type = "linear", .optim = "adamw_torch", .do_train = true, .lora_alpha = 0,
     };
 }
 

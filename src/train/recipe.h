@@ -34,6 +34,7 @@ typedef struct nc_recipe_stage {
     int64_t logging_steps, save_steps, save_total_limit, eval_steps;
     int64_t per_device_train_batch_size, per_device_eval_batch_size, gradient_accumulation_steps, max_steps, warmup_steps, seed, data_seed;
     double learning_rate, num_train_epochs, warmup_ratio, weight_decay, adam_beta1, adam_beta2, adam_epsilon, max_grad_norm, memory_limit_gb;
+    double moe_aux_loss_coef;        /* negative: as the model's config says */
     const char *lr_scheduler_type, *optim;
     const nc_json *lr_scheduler_kwargs;
     bool bf16, gradient_checkpointing, do_train;

@@ -1,6 +1,7 @@
 /* step.c - the programs of a stage and one optimizer step: micro-batches assembled, gradients added up, one update.
  *
  *   sft, pt:      loss = -sum_i w log p(target_i), w = 1 / (targets of all micro-batches of the step)
+ *                 + coef * routers' balance loss / micro-batches of a step, in training
  *   contrastive:  the family's own loss over the pairs of a micro-batch, divided by the micro-batches of a step
  *
  * Which samples a step sees follows from its number alone, so a resumed run sees what an undisturbed one does.
@@ -10,6 +11,7 @@
 #include <string.h>
 
 #include "load/visual_media.h"
+#include "nn/moe.h"
 #include "train/run.h"
 
 /* ---- order and sizes ---- */
@@ -105,9 +107,28 @@ int nc_train_schedule(nc_train_run *r, nc_error *e)
 
 /* ---- programs ---- */
 
+/* How much of the routers' balance loss is added: what the recipe says, else what transformers makes of the config (output_router_logits, router_aux_loss_coef). */
+static double balance_of(const nc_train_run *r)
+{
+    const nc_json *c = nc_json_get(r->l->model->config, "text_config");
+    c = c ? c : r->l->model->config;
+    if (r->s->moe_aux_loss_coef >= 0)
+        return r->s->moe_aux_loss_coef;
+    return nc_json_bool(nc_json_get(c, "output_router_logits"), false) ? nc_json_double(nc_json_get(c, "router_aux_loss_coef"), 0.001) : 0;
+}
+
+static nc_value *with_balance(const nc_train_run *r, nc_build *b, nc_value *loss)
+{
+    nc_value *balance = b->balance ? nc_moe_balance(b) : NULL;
+    if (b->balance && !balance)
+        nc_graph_mistake(b->g, NC_EINVAL, "moe_aux_loss_coef: a %s has no experts to balance; leave the key out", r->l->model->family->name);
+    return balance ? nc_add(b->g, loss, nc_affine(b->g, balance, balance_of(r) / (double)r->s->gradient_accumulation_steps, 0)) : loss;
+}
+
 static nc_value *sft_loss(nc_train_run *r, nc_build *b)
 {
     nc_model *m = r->l->model;
+    b->balance = b->training && balance_of(r) > 0;
     nc_build_capacity(b, "tokens", r->most_tokens);
     nc_build_capacity(b, "scored", r->most_scored);
     bool media = m->family->tower && r->most_pictures > 0;
@@ -118,8 +139,8 @@ static nc_value *sft_loss(nc_train_run *r, nc_build *b)
     nc_value *h = nc_model_decoder(m, b, media ? nc_model_tower(m, b) : NULL);
     nc_value *rows = nc_gather_rows(b->g, h, nc_in(b, "score.rows", NC_I32, "scored", 0));
     if (b->training)                                 /* the gradient is made while the softmax is at hand: no logits twice */
-        return nc_head_loss(b->g, rows, nc_site_value(b, head.w), nc_site_value(b, head.bias), nc_in(b, "score.targets", NC_I32, "scored", 0),
-                            nc_in(b, "score.weights", NC_F32, "scored", 0), head.scale, head.soft_cap);
+        return with_balance(r, b, nc_head_loss(b->g, rows, nc_site_value(b, head.w), nc_site_value(b, head.bias), nc_in(b, "score.targets", NC_I32, "scored", 0),
+                                               nc_in(b, "score.weights", NC_F32, "scored", 0), head.scale, head.soft_cap));
     nc_value *logp = nc_head_logprob(b->g, rows, nc_site_value(b, head.w), nc_site_value(b, head.bias), nc_in(b, "score.targets", NC_I32, "scored", 0), head.scale, head.soft_cap);
     return nc_nll(b->g, logp, nc_in(b, "score.weights", NC_F32, "scored", 0));
 }
