@@ -96,9 +96,15 @@ typedef struct nc_attention_attr {
      * by rows, or both NULL: the index in the sequence (the only ones over a cache). Nets of windows give y*(2w-1) + x, T5 nothing. */
     nc_value *bias, *q_code, *k_code;
     int64_t bias_offset;
+    nc_value *list;                  /* I32 [N,L], NULL: none: row i sees only keys whose index is in its list (ascending, filled up with INT32_MAX). Not with a bias. */
 } nc_attention_attr;
 /* q [N,H,A], k [M,G,A], v [M,G,Av] (H a multiple of G) -> [N,H,Av]. Output 1: log-sum-exp [N,H] f32. */
 nc_value *nc_attention(nc_graph *g, nc_value *q, nc_value *k, nc_value *v, const nc_attention_attr *attr);
+
+/* The keys each row of sparse attention may see (ops/indexer.c): of the keys up to its own the `top` with the largest sum_h w[i,h] max(0, scale * q[i,h,:].k[j,:]), ties to
+ * the earlier one; for nc_attention_attr.list. q [N,H,A], k [N,A], w [N,H] wide; I32 [N,top]. No gradient. With a cache k's rows are first kept there, for `layer`. */
+typedef struct nc_index_attr { const struct nc_spans *spans; struct nc_cache *cache; int layer, top; double scale; } nc_index_attr;
+nc_value *nc_index_keys(nc_graph *g, nc_value *q, nc_value *k, nc_value *w, const nc_index_attr *attr);
 
 /* ---- recurrences over the rows of sequences (ops/recurrent.c; formulas in kernels/recurrent.h). Everything in the wide type: f32, f64 in an f64 graph. ---- */
 typedef struct nc_recurrent_attr {

@@ -38,5 +38,7 @@ struct nc_cache {
     void *(*values)(nc_cache *c, int slot, int layer, int block);
     float *(*state)(nc_cache *c, int slot);      /* [states], all recurrent layers' one after the other */
     int64_t states;
+    /* Block of an attention layer's index keys, f32 [A][NC_KEY_BLOCK] (sparse attention chooses by them); rows not yet written are zero. */
+    float *(*index)(nc_cache *c, int slot, int layer, int block);
 };
 #endif

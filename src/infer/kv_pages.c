@@ -27,6 +27,8 @@ static nc_attention_shape attention_shape(const nc_kv_shape *s)
     return (nc_attention_shape){ s->bf16 ? NC_BF16 : NC_F32, s->need.kv_heads, s->need.kv_heads, s->need.key_dim, s->need.value_dim, 0, 0, true, 0 };
 }
 
+static size_t index_bytes(const nc_cache_need *n) { return (size_t)n->index_dim * NC_KEY_BLOCK * sizeof(float); }
+
 int nc_kv_page_bytes(const nc_kv_shape *s, size_t *bytes, nc_error *e)
 {
     const nc_cache_need *n = &s->need;
@@ -35,10 +37,10 @@ int nc_kv_page_bytes(const nc_kv_shape *s, size_t *bytes, nc_error *e)
     if (n->layers == 0 && n->state > 0)
         return 0;
     if (n->layers < 1 || n->kv_heads < 1 || n->key_dim < 1 || n->value_dim < 1 || n->layers > 100000 || n->kv_heads > 65536 || n->key_dim > NC_ATTENTION_MAX_HEAD ||
-        n->value_dim > NC_ATTENTION_MAX_HEAD)
+        n->value_dim > NC_ATTENTION_MAX_HEAD || n->index_dim < 0 || n->index_dim > NC_ATTENTION_MAX_HEAD)
         return nc_fail(e, NC_EINVAL, "KV cache: %d layers of %d heads of %d and %d", n->layers, n->kv_heads, n->key_dim, n->value_dim);
     nc_attention_shape a = attention_shape(s);
-    *bytes = (nc_attention_key_page_bytes(&a) + nc_attention_value_page_bytes(&a)) * (size_t)n->layers;
+    *bytes = (nc_attention_key_page_bytes(&a) + nc_attention_value_page_bytes(&a) + index_bytes(n)) * (size_t)n->layers;
     return 0;
 }
 
@@ -67,6 +69,11 @@ static void *values_at(nc_cache *c, int slot, int layer, int block)
     nc_kv *kv = (nc_kv *)c;
     return (char *)page_at(kv, slot, layer, block) + kv->key_bytes;
 }
+static float *index_at(nc_cache *c, int slot, int layer, int block)
+{
+    nc_kv *kv = (nc_kv *)c;
+    return (float *)((char *)page_at(kv, slot, layer, block) + kv->layer_bytes - index_bytes(&kv->shape.need));
+}
 static float *state_at(nc_cache *c, int slot)
 {
     nc_kv *kv = (nc_kv *)c;
@@ -90,7 +97,7 @@ int nc_kv_new(const nc_kv_shape *s, int64_t pages, int slots, nc_kv **out, nc_er
     NC_TRY(nc_kv_page_bytes(s, &page, e));
     nc_attention_shape a = attention_shape(s);
     nc_kv *kv = nc_xcalloc(1, sizeof *kv);
-    *kv = (nc_kv){ .cache = { s->bf16, keys_at, values_at, state_at, s->need.state }, .shape = *s, .key_bytes = nc_attention_key_page_bytes(&a),
+    *kv = (nc_kv){ .cache = { s->bf16, keys_at, values_at, state_at, s->need.state, index_at }, .shape = *s, .key_bytes = nc_attention_key_page_bytes(&a),
                    .layer_bytes = s->need.layers ? page / (size_t)s->need.layers : 0,
                    .page_bytes = page, .pool_bytes = page * (size_t)pages, .pages = pages, .free_count = pages, .slots = slots };
     kv->pool = kv->pool_bytes ? nc_pages_alloc(kv->pool_bytes) : NULL;

@@ -1,7 +1,7 @@
 /* kv_pages.h - keys and values of many sequences in one pool of pages, as attention reads them (graph/spans.h).
  *
  * A page holds NC_KEY_BLOCK rows of one sequence for all layers: per layer the key page, then the value page of kernels/attention.h. A slot is a sequence: a table of
- * pages, block b of the sequence in entry b. Pages are counted: sequences with the same beginning share them, and a page that others hold too is copied before
+ * pages, block b of the sequence in entry b. Index keys, where a model has them, follow a layer's values. Pages are counted: sequences with the same beginning share them, and a page that others hold too is copied before
  * rows are written into it. The pool is planned: nc_kv_bytes says what it will take before it is made, and nothing is allocated after.
  * A page given out again is cleared first: nothing of a former sequence, not even a NaN, reaches the next.
  *

@@ -66,6 +66,8 @@ typedef struct nc_attention_args {
     const void *bias;                /* [H,R] f32 (f64 in F64) */
     int64_t bias_offset;
     const int32_t *q_code, *k_code;  /* [N], [M]; both NULL: codes are indices in the sequence. Not with pages. */
+    const int32_t *list;             /* [N, listed]: a row sees of its keys only those whose indices are here, ascending, filled up with INT32_MAX; NULL: all */
+    int64_t listed;
     const nc_attention_span *span;   /* checked by nc_attention_check */
     int spans;
     const nc_attention_pages *pages; /* NULL: keys are rows of k and v. Else these rows are first appended and attention reads the pages. */
@@ -81,6 +83,9 @@ struct nc_attention_kernels {
     /* From q, k, v, out, lse, dout to dq, dk, dv; no pages. dk, dv of a key add over query rows in order (token, then head), in f32 (f64 in F64). */
     void (*backward[NC_SLOTS])(const nc_attention_args *a, nc_pool *pool, void *workspace);
     size_t (*backward_bytes[NC_SLOTS])(const nc_attention_shape *s, int threads);
+    /* Scores of one query against a block of keys, by which sparse attention chooses (DeepSeek-V3.2's indexer): out[j] = sum_h w[h] max(0, scale * q[h,:].k_j),
+     * q [H,A], keys [A][64], h and A upward in one accumulator each. F32, F64. */
+    void (*index_scores[NC_SLOTS])(void *out, const void *q, const void *w, const void *keys, int heads, int head, double scale);
 };
 
 /* Spans lie within the live rows a->shape.rows, .keys, no row of q twice, prefixes are whole; the message names the span. Call before a kernel. */
@@ -108,6 +113,23 @@ static inline int64_t nc_attention_bias_at(const nc_attention_args *a, const nc_
     int64_t r = a->bias_offset + (a->k_code ? a->k_code[s->k_row + j] : j) - code, last = a->shape.bias_rows - 1;
 
     return r < 0 ? 0 : r > last ? last : r;
+}
+/* Which of the 64 keys from `start` on are in a row's list, bit by bit. */
+static inline uint64_t nc_attention_listed(const int32_t *list, int64_t listed, int64_t start)
+{
+    int64_t low = 0, high = listed;
+    uint64_t bits = 0;
+
+    while (low < high) {
+        int64_t mid = (low + high) / 2;
+        if (list[mid] < start)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    for (; low < listed && list[low] < start + NC_ATTENTION_BLOCK; low++)
+        bits |= (uint64_t)1 << (list[low] - start);
+    return bits;
 }
 /* FLOPs of the two products of the forward over what is seen (a multiply and an add are two); the backward does 2.5 times as many. */
 double nc_attention_flops(const nc_attention_args *a);

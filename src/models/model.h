@@ -13,8 +13,9 @@ typedef struct nc_family nc_family;
 
 typedef struct nc_head { nc_site *w, *bias; double scale, soft_cap; } nc_head;   /* logits = scale * (h w^T + bias), capped */
 
-/* What the decoder's layers need of a cache: pages of keys and values for so many attention layers (0: none), floats of recurrent state for a sequence (nn/recurrent.h). */
-typedef struct nc_cache_need { int layers, kv_heads, key_dim, value_dim; int64_t state; } nc_cache_need;
+/* What the decoder's layers need of a cache: pages of keys and values for so many attention layers (0: none), floats of recurrent state for a sequence (nn/recurrent.h),
+ * width of an attention layer's index keys (0: none; nc_index_keys). */
+typedef struct nc_cache_need { int layers, kv_heads, key_dim, value_dim; int64_t state; int index_dim; } nc_cache_need;
 
 /* What a tower says of itself: pictures are size x size, cut into patches; class_rows rows, which have positions, and then register_rows, which have none, stand before
  * the patches of each. */

@@ -88,6 +88,7 @@ typedef struct nc_attend {
     const float *slopes;                     /* ALiBi's, one for each head; NULL: none */
     nc_value *bias, *q_code, *k_code;        /* nc_attention_attr's: a table [H,R] and whose row a pair of rows meets */
     int64_t bias_offset;
+    nc_value *list;                          /* nc_attention_attr's: the keys of each row */
 } nc_attend;
 nc_value *nc_attend_heads(nc_build *b, nc_value *q, nc_value *k, nc_value *v, const nc_attend *a);   /* -> [N, H*A] */
 /* Cross attention of a decoder layer to the encoder's rows, over the spans "cross". k, v [M,G*A] are the encoder's; where a cache is there they are NULL: the layer's

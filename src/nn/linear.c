@@ -54,7 +54,7 @@ static nc_value *attend(nc_build *b, nc_value *q, nc_value *k, nc_value *v, cons
 nc_value *nc_attend_heads(nc_build *b, nc_value *q, nc_value *k, nc_value *v, const nc_attend *a)
 {
     nc_attention_attr attr = { .spans = a->spans, .scale = a->scale, .soft_cap = a->soft_cap, .window = a->window, .slopes = a->slopes, .bias = a->bias, .q_code = a->q_code, .k_code = a->k_code,
-                               .bias_offset = a->bias_offset };
+                               .bias_offset = a->bias_offset, .list = a->list };
     if (a->cached && b->cache) {
         attr.cache = b->cache;
         attr.layer = b->layer++;

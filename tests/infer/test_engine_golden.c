@@ -13,7 +13,7 @@
 #include "base/file.h"
 #include "infer/generation.h"
 
-static const char *const folders[] = { "llama", "gpt2", "gpt2_prefixed", "qwen3", "llama3", "mistral", "phi3", "gemma3", "mixtral", "deepseek_v2", "gpt_neox", "bloom", "mamba", "mamba2", "rwkv", "qwen3_next" };
+static const char *const folders[] = { "llama", "gpt2", "gpt2_prefixed", "qwen3", "llama3", "mistral", "phi3", "gemma3", "mixtral", "deepseek_v2", "gpt_neox", "bloom", "mamba", "mamba2", "rwkv", "qwen3_next", "deepseek_v32" };
 
 static bool folder_of(const char *name, char out[512])
 {

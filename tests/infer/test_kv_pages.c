@@ -12,7 +12,7 @@ static nc_kv *make(int64_t pages, int slots, bool bf16)
 {
     nc_kv *kv;
     nc_error e = { 0 };
-    int rc = nc_kv_new(&(nc_kv_shape){ { 3, 2, 6, 10, 0 }, bf16 }, pages, slots, &kv, &e);
+    int rc = nc_kv_new(&(nc_kv_shape){ { 3, 2, 6, 10, 0, 0 }, bf16 }, pages, slots, &kv, &e);
 
     if (rc < 0)
         fail_msg("%s", e.message);
@@ -25,17 +25,17 @@ static void test_bytes(void **state)
     nc_error e = { 0 };
 
     (void)state;
-    assert_int_equal(nc_kv_page_bytes(&(nc_kv_shape){ { 28, 8, 128, 128, 0 }, true }, &page, &e), 0);
+    assert_int_equal(nc_kv_page_bytes(&(nc_kv_shape){ { 28, 8, 128, 128, 0, 0 }, true }, &page, &e), 0);
     assert_int_equal(page, 28 * 8 * 64 * (128 + 128) * 2);
-    assert_int_equal(nc_kv_page_bytes(&(nc_kv_shape){ { 2, 3, 5, 7, 0 }, true }, &page, &e), 0);
+    assert_int_equal(nc_kv_page_bytes(&(nc_kv_shape){ { 2, 3, 5, 7, 0, 0 }, true }, &page, &e), 0);
     assert_int_equal(page, 2 * (3 * 3 * 64 * 4 + 3 * 32 * 7 * 4));
-    assert_int_equal(nc_kv_page_bytes(&(nc_kv_shape){ { 2, 3, 5, 7, 0 }, false }, &page, &e), 0);
+    assert_int_equal(nc_kv_page_bytes(&(nc_kv_shape){ { 2, 3, 5, 7, 0, 0 }, false }, &page, &e), 0);
     assert_int_equal(page, 2 * 3 * 64 * 12 * 4);
-    assert_int_equal(nc_kv_bytes(&(nc_kv_shape){ { 28, 8, 128, 128, 0 }, true }, 100, 4, &bytes, &e), 0);
+    assert_int_equal(nc_kv_bytes(&(nc_kv_shape){ { 28, 8, 128, 128, 0, 0 }, true }, 100, 4, &bytes, &e), 0);
     assert_true(bytes > 100 * 28 * 8 * 64 * 512);
-    assert_int_equal(nc_kv_bytes(&(nc_kv_shape){ { 28, 8, 128, 128, 0 }, true }, INT64_MAX / 2, 4, &bytes, &e), NC_ELIMIT);
-    assert_int_equal(nc_kv_bytes(&(nc_kv_shape){ { 28, 8, 128, 128, 0 }, true }, 0, 4, &bytes, &e), NC_EINVAL);
-    assert_int_equal(nc_kv_bytes(&(nc_kv_shape){ { 28, -8, 128, 128, 0 }, true }, 10, 4, &bytes, &e), NC_EINVAL);
+    assert_int_equal(nc_kv_bytes(&(nc_kv_shape){ { 28, 8, 128, 128, 0, 0 }, true }, INT64_MAX / 2, 4, &bytes, &e), NC_ELIMIT);
+    assert_int_equal(nc_kv_bytes(&(nc_kv_shape){ { 28, 8, 128, 128, 0, 0 }, true }, 0, 4, &bytes, &e), NC_EINVAL);
+    assert_int_equal(nc_kv_bytes(&(nc_kv_shape){ { 28, -8, 128, 128, 0, 0 }, true }, 10, 4, &bytes, &e), NC_EINVAL);
 }
 
 static void test_slots(void **state)

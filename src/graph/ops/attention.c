@@ -1,6 +1,7 @@
 /* attention.c - fused attention over the spans of flat streams (kernels/attention.h has the mathematics and the order of the sums).
  *
- *   attention        q [N,H,A], k [M,G,A], v [M,G,Av] -> out [N,H,Av], lse [N,H] (f32, f64 in an f64 graph); with a bias also bias [H,R] wide and, maybe, codes [N], [M] I32
+ *   attention        q [N,H,A], k [M,G,A], v [M,G,Av] -> out [N,H,Av], lse [N,H] (f32, f64 in an f64 graph); with a bias also bias [H,R] wide and, maybe, codes [N], [M] I32;
+ *                    with a list [N,L] I32 a row sees only those keys
  *   attention_cached the same; the rows of k and v are first appended to the cache and attention reads its pages. It has no gradient.
  *   attention_grad   q, k, v, out, lse, dout, dlse (or absent), and the bias and codes -> dq, dk, dv, dbias. It has no gradient: second derivatives are refused by its name.
  */
@@ -15,7 +16,7 @@ _Static_assert((int)NC_KEY_BLOCK == (int)NC_ATTENTION_BLOCK, "pages are blocks o
 _Static_assert((int)NC_SIGHT_CAUSAL == (int)NC_ATTENTION_CAUSAL && (int)NC_SIGHT_FULL == (int)NC_ATTENTION_FULL && (int)NC_SIGHT_PREFIX == (int)NC_ATTENTION_PREFIX,
                "the rules of sight are the kernel's");
 
-enum { BIAS = 3, INPUTS = 6 };                    /* of the forward: q, k, v, bias, q code, k code; the last three may be NULL */
+enum { BIAS = 3, LIST = 6, INPUTS = 7 };          /* of the forward: q, k, v, bias, q code, k code, list; the last four may be NULL */
 
 static int infer_heads(const nc_node *n, nc_error *e)
 {
@@ -57,12 +58,27 @@ static int infer_bias(nc_graph *g, const nc_node *n, int at, nc_error *e)
     return 0;
 }
 
+/* The list of keys of a node, its last input. */
+static int infer_list(const nc_node *n, nc_error *e)
+{
+    const nc_value *list = n->in[n->inputs - 1];
+
+    if (!list)
+        return 0;
+    NC_TRY(nc_infer_dtype(n, n->inputs - 1, NC_I32, e));
+    NC_TRY(nc_infer_rank(n, n->inputs - 1, 2, e));
+    if (!nc_same_rows(list, n->in[0]) || !nc_value_is_contiguous(list) || n->in[n->inputs - 4])
+        return nc_infer_fail(n, e, NC_ESHAPE, "a list of keys must be contiguous, one run for each row of q, and without a bias");
+    return 0;
+}
+
 static int infer(nc_graph *g, nc_node *n, nc_error *e)
 {
     const nc_attention_attr *attr = NC_ATTR(n, nc_attention_attr);
 
     NC_TRY(infer_heads(n, e));
     NC_TRY(infer_bias(g, n, BIAS, e));
+    NC_TRY(infer_list(n, e));
     if (n->in[BIAS] && (attr->soft_cap > 0 || (attr->cache && n->in[BIAS + 1])))
         return nc_infer_fail(n, e, NC_EUNSUPPORTED, "a bias with %s", attr->soft_cap > 0 ? "a soft cap" : "codes of rows over a cache");
     const nc_value *q = n->in[0];
@@ -80,7 +96,7 @@ static int infer(nc_graph *g, nc_node *n, nc_error *e)
     return 0;
 }
 
-static const nc_value *bias_of(const nc_node *n) { return n->in[n->inputs == INPUTS ? BIAS : n->inputs - 3]; }
+static const nc_value *bias_of(const nc_node *n) { return n->in[n->inputs - 4]; }      /* of the forward and of the gradient */
 
 static nc_attention_shape shape_of(const nc_node *n)
 {
@@ -113,11 +129,15 @@ static int fill(const nc_node *n, const nc_run *r, nc_attention_args *a, nc_atte
                               .scale = attr->scale > 0 || attr->scale < 0 ? attr->scale : 1 / sqrt((double)q->shape.dim[2]), .soft_cap = attr->soft_cap, .slopes = attr->slopes,
                               .window = attr->window, .spans = attr->spans->count };
     if (bias_of(n)) {
-        const nc_value *const *bias = (const nc_value *const *)&n->in[n->inputs - 3];
+        const nc_value *const *bias = (const nc_value *const *)&n->in[n->inputs - 4];
         a->bias = bias[0]->data;
         a->bias_offset = attr->bias_offset;
         a->q_code = bias[1] ? bias[1]->data : NULL;
         a->k_code = bias[2] ? bias[2]->data : NULL;
+    }
+    if (n->in[n->inputs - 1]) {
+        a->list = n->in[n->inputs - 1]->data;
+        a->listed = n->in[n->inputs - 1]->shape.dim[1];
     }
     a->shape.rows = nc_live_rows(q, r->counts);
     a->shape.keys = nc_live_rows(k, r->counts);
@@ -189,12 +209,13 @@ static void cost_of(const nc_node *n, const int64_t *counts, double times, doubl
 static void cost(const nc_node *n, const int64_t *counts, double *flops, double *bytes) { cost_of(n, counts, 1, flops, bytes); }
 
 /* ---- gradient ---- */
-enum { Q, K, V, OUT, LSE, DOUT, DLSE, GRAD_BIAS, GRAD_INPUTS = GRAD_BIAS + 3 };
+enum { Q, K, V, OUT, LSE, DOUT, DLSE, GRAD_BIAS, GRAD_LIST = GRAD_BIAS + 3, GRAD_INPUTS };
 
 static int infer_grad(nc_graph *g, nc_node *n, nc_error *e)
 {
     NC_TRY(infer_heads(n, e));
     NC_TRY(infer_bias(g, n, GRAD_BIAS, e));
+    NC_TRY(infer_list(n, e));
     for (int i = 0; i < 3; i++)
         nc_infer_like(n, i, n->in[i]);
     n->outputs = 3;
@@ -247,7 +268,7 @@ const nc_op nc_op_attention_grad = { .name = "attention_grad", .flags = NC_OP_ST
 static void grad(nc_graph *g, nc_node *n, nc_value *const *dy, nc_value **dx)
 {
     nc_value *dout = dy[0] ? nc_contiguous(g, dy[0]) : nc_affine(g, n->out[0], 0, 0), *dlse = dy[1] ? nc_contiguous(g, dy[1]) : NULL;
-    nc_value *in[GRAD_INPUTS] = { n->in[0], n->in[1], n->in[2], n->out[0], n->out[1], dout, dlse, n->in[BIAS], n->in[BIAS + 1], n->in[BIAS + 2] };
+    nc_value *in[GRAD_INPUTS] = { n->in[0], n->in[1], n->in[2], n->out[0], n->out[1], dout, dlse, n->in[BIAS], n->in[BIAS + 1], n->in[BIAS + 2], n->in[LIST] };
     nc_value *dq = nc_emit(g, &nc_op_attention_grad, n->attr, n->attr_size, in, GRAD_INPUTS);
 
     for (int i = 0; i < (n->in[BIAS] ? 4 : 3); i++)
@@ -265,6 +286,6 @@ nc_value *nc_attention(nc_graph *g, nc_value *q, nc_value *k, nc_value *v, const
 
     if (attr->slopes && q->shape.rank == 3 && q->shape.dim[1] > 0)
         own.slopes = nc_arena_copy(nc_graph_arena(g), attr->slopes, (size_t)q->shape.dim[1] * sizeof *attr->slopes);
-    own.bias = own.q_code = own.k_code = NULL;       /* values are inputs, attributes are compared */
-    return nc_emit(g, attr->cache ? &nc_op_attention_cached : &nc_op_attention, &own, sizeof own, (nc_value *[]){ q, k, v, bias, attr->q_code, attr->k_code }, INPUTS);
+    own.bias = own.q_code = own.k_code = own.list = NULL;       /* values are inputs, attributes are compared */
+    return nc_emit(g, attr->cache ? &nc_op_attention_cached : &nc_op_attention, &own, sizeof own, (nc_value *[]){ q, k, v, bias, attr->q_code, attr->k_code, attr->list }, INPUTS);
 }

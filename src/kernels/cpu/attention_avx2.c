@@ -48,6 +48,7 @@ static void backward_bf16(const nc_attention_args *a, nc_pool *pool, void *works
 
 void nc_attention_avx2(struct nc_attention_kernels *t)
 {
+    t->index_scores[NC_SLOT_F32] = index_scores;
     t->forward[NC_SLOT_F32] = forward_f32;
     t->forward_bytes[NC_SLOT_F32] = nc_attention_tiled_forward_bytes;
     t->backward[NC_SLOT_F32] = backward_f32;

@@ -112,11 +112,21 @@ static void load_tile(const job *j, scratch *w)
     j->t->pairs(w->g_pairs, w->rows, vw * 4, R, V);
 }
 
+/* Lanes lose the keys of the block that are not in their lists. */
+static void only_listed(const job *j, scratch *w, int64_t start, int keys)
+{
+    for (int r = 0; r < w->tile.rows; r++) {
+        const uint64_t bits = nc_tile_listed(&w->tile, j->a, r, start);
+        for (int k = 0; k < keys; k++)
+            w->seen[k] &= ~((~bits >> k & 1) << r);
+    }
+}
+
 /* Which lanes see key j of the block; true when every row sees every key. */
-static bool sight(scratch *w, int64_t start, int keys)
+static bool sight(const job *j, scratch *w, int64_t start, int keys)
 {
     const nc_attention_tile *t = &w->tile;
-    bool all = t->rows == NC_TILE;
+    bool all = t->rows == NC_TILE && !j->a->list;
 
     for (int k = 0; k < keys; k++) {
         int begin, end;
@@ -126,6 +136,8 @@ static bool sight(scratch *w, int64_t start, int keys)
     }
     for (int k = keys; k < NC_TILE; k++)
         w->seen[k] = 0;
+    if (j->a->list)
+        only_listed(j, w, start, keys);
     return all;
 }
 
@@ -171,7 +183,7 @@ static void meet(const job *j, scratch *w, int64_t start, int keys, float *dk, f
     const nc_attention_shape *d = &j->a->shape;
     const nc_attention_tiles *t = j->t;
     const int A = d->head, V = d->value_head, kw = nc_words(d, A), vw = nc_words(d, V), cells = NC_TILE / t->per;
-    const bool all = sight(w, start, keys);
+    const bool all = sight(j, w, start, keys);
     const int step = all ? NC_TILE : 16;
     int low[4], high[4];
 

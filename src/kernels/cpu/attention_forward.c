@@ -190,13 +190,18 @@ static void meet(const job *j, scratch *w, const uint32_t *keys, const uint32_t 
     int low[NC_TILE / 16 + 1], high[NC_TILE / 16 + 1], step;
 
     for (int r = begin; r < end; r++) {
-        w->seen[r] = nc_bits(w->tile.first[r] - start, w->tile.last[r] - start);
+        w->seen[r] = nc_bits(w->tile.first[r] - start, w->tile.last[r] - start) & nc_tile_listed(&w->tile, j->a, r, start);
         edge |= w->seen[r] != ~(uint64_t)0;
     }
     step = edge ? 16 : NC_TILE;
     for (int r = begin, i = 0; r < end; r += step, i++) {
         int rows = end - r < step ? end - r : step;
         uint64_t any = w->seen[r] | w->seen[r + rows - 1];
+        for (int k = r; j->a->list && k < r + rows; k++)
+            any |= w->seen[k];
+        low[i] = high[i] = 0;
+        if (!any)                                            /* of a list alone */
+            continue;
         low[i] = __builtin_ctzll(any) / 32 * 32;
         high[i] = (63 - __builtin_clzll(any)) / 16 * 16 + 16;
         if (j->a->slopes)
@@ -208,7 +213,8 @@ static void meet(const job *j, scratch *w, const uint32_t *keys, const uint32_t 
     j->t->softmax(end - begin, w->s + begin * NC_TILE, w->seen + begin, &j->score, w->m + begin, w->l + begin, w->alpha + begin, w->p + begin * cells);
     j->t->rescale(w->acc + (int64_t)begin * V, V, w->alpha + begin, end - begin);
     for (int r = begin, i = 0; r < end; r += step, i++)
-        j->t->product(w->acc + (int64_t)r * V, V, w->p + r * cells + low[i] / per, cells, values + (int64_t)(low[i] / per) * V, V, end - r < step ? end - r : step, V,
+        if (high[i] > 0)
+            j->t->product(w->acc + (int64_t)r * V, V, w->p + r * cells + low[i] / per, cells, values + (int64_t)(low[i] / per) * V, V, end - r < step ? end - r : step, V,
                       (high[i] - low[i]) / per, true);
 }
 

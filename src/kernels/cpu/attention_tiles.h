@@ -115,6 +115,11 @@ static inline void nc_tile_active(const nc_attention_tile *t, int64_t low, int64
 static inline int64_t nc_tile_row(const nc_attention_tile *t, int r, int64_t row_stride, int64_t head_stride) { return t->row[r] * row_stride + t->head[r] * head_stride; }
 /* The index in its sequence of row r's token. */
 static inline int64_t nc_tile_index(const nc_attention_tile *t, int r) { return t->span->q_index + t->row[r] - t->span->q_row; }
+/* The keys of a block that row r may see by its list; all of them without one. */
+static inline uint64_t nc_tile_listed(const nc_attention_tile *t, const nc_attention_args *a, int r, int64_t start)
+{
+    return a->list ? nc_attention_listed(a->list + t->row[r] * a->listed, a->listed, start) : ~(uint64_t)0;
+}
 /* Rows of no span: out 0 (and lse -inf); spans are in order of rows. */
 void nc_attention_gaps(const nc_attention_args *a, void *out, int64_t row_bytes, float *lse);
 #endif

@@ -239,6 +239,29 @@ INLINE void cut(tile_fn *const *names, const int R, const int V, float *c, int64
     }
 }
 
+/* Sparse attention's indexer: the 64 keys are lanes. */
+static __attribute__((unused)) void index_scores(void *out, const void *q, const void *w, const void *keys, int heads, int head, double scale)
+{
+    vf sum[VECTORS], s[VECTORS];
+
+    for (int v = 0; v < VECTORS; v++)
+        sum[v] = vset(0);
+    for (int h = 0; h < heads; h++) {
+        const float *row = (const float *)q + (int64_t)h * head;
+#pragma GCC unroll 8
+        for (int v = 0; v < VECTORS; v++)
+            s[v] = vset(0);
+        for (int c = 0; c < head; c++)
+#pragma GCC unroll 8
+            for (int v = 0; v < VECTORS; v++)
+                s[v] = vfma(vset(row[c]), vload((const float *)keys + c * NC_TILE + v * LANES), s[v]);
+        for (int v = 0; v < VECTORS; v++)
+            sum[v] = vfma(vset(((const float *)w)[h]), vmax(vset(0), vmul(vset((float)scale), s[v])), sum[v]);
+    }
+    for (int v = 0; v < VECTORS; v++)
+        vstore((float *)out + v * LANES, sum[v]);
+}
+
 /* ---- passes over 64 columns ---- */
 INLINE void softmax_rows(const bool bf16, int rows, const float *s, const uint64_t *seen, const nc_attention_score *f, float *m, float *l, float *alpha, uint32_t *p)
 {

@@ -101,6 +101,12 @@ static const nc_attention_span *span_of(const nc_attention_args *a, int64_t row)
     return low < a->spans && a->span[low].q_row <= row ? &a->span[low] : NULL;
 }
 
+/* Key j is not among those the row may see. */
+static bool is_unlisted(const nc_attention_args *a, int64_t row, int64_t j)
+{
+    return a->list && !(nc_attention_listed(a->list + row * a->listed, a->listed, j) & 1);
+}
+
 static void forward_head(const nc_attention_args *a, const nc_attention_span *s, int64_t row, int h)
 {
     const nc_attention_shape *d = &a->shape;
@@ -113,10 +119,14 @@ static void forward_head(const nc_attention_args *a, const nc_attention_span *s,
     for (int c = 0; c < d->head; c++)
         q[c] = load(d->dtype, a->q, row * a->q_stride[0] + h * a->q_stride[1] + c);
     for (int64_t j = first; j <= last; j++) {
+        if (is_unlisted(a, row, j))
+            continue;
         key_of(&x, j, k);
         most = fmax(most, score(a, q, k, h, j - index, &slope) + bias_of(&x, h, j, code));
     }
     for (int64_t j = first; j <= last; j++) {
+        if (is_unlisted(a, row, j))
+            continue;
         key_of(&x, j, k);
         double p = exp(score(a, q, k, h, j - index, &slope) + bias_of(&x, h, j, code) - most);
         value_of(&x, j, k);
@@ -185,6 +195,8 @@ static void backward_row(const nc_attention_args *a, const nc_attention_span *s,
         D += g[c] * load(d->dtype, a->out, at * d->value_head + c);
     }
     for (int64_t j = first; j <= last; j++) {
+        if (is_unlisted(a, row, j))
+            continue;
         key_of(&x, j, k);
         value_of(&x, j, v);
         double p = exp(score(a, q, k, h, j - index, &slope) + bias_of(&x, h, j, code) - lse), dp = 0;
@@ -240,7 +252,24 @@ static size_t backward_bytes(const nc_attention_shape *s, int threads)
     return (size_t)threads * (size_t)(s->keys * (s->head + s->value_head) + s->heads / s->kv_heads * s->bias_rows) * sizeof(double);
 }
 
+/* ---- scores of sparse attention's indexer ---- */
+static void index_scores(nc_dtype t, void *out, const void *q, const void *w, const void *keys, int heads, int head, double scale)
+{
+    for (int j = 0; j < NC_ATTENTION_BLOCK; j++) {
+        double sum = 0;
+        for (int h = 0; h < heads; h++) {
+            double s = 0;
+            for (int c = 0; c < head; c++)
+                s += load(t, q, (int64_t)h * head + c) * load(t, keys, (int64_t)c * NC_ATTENTION_BLOCK + j);
+            sum += load(t, w, h) * fmax(0, scale * s);
+        }
+        store(t, out, j, sum);
+    }
+}
+static void index_f32(void *out, const void *q, const void *w, const void *keys, int heads, int head, double scale) { index_scores(NC_F32, out, q, w, keys, heads, head, scale); }
+static void index_f64(void *out, const void *q, const void *w, const void *keys, int heads, int head, double scale) { index_scores(NC_F64, out, q, w, keys, heads, head, scale); }
+
 const struct nc_attention_kernels nc_ref_attention = {
     { forward, forward, forward }, { forward_bytes, forward_bytes, forward_bytes },
-    { backward, backward, backward }, { backward_bytes, backward_bytes, backward_bytes },
+    { backward, backward, backward }, { backward_bytes, backward_bytes, backward_bytes }, { index_f32, NULL, index_f64 },
 };

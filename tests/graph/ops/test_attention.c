@@ -99,6 +99,34 @@ static void test_bias(void **state)
     check_biased("bias by codes", &(rule){ .span = { { 0, 66, 0, 80, 0, -1, 0, NC_SIGHT_FULL }, { 66, 4, 80, 10, 0, -1, 0, NC_SIGHT_FULL } }, .spans = 2 }, 70, 90, 2, 2, 8, 8, q_code, k_code);
 }
 
+/* Lists of keys: some rows see few, some none of a whole block. */
+static nc_value *build_listed(nc_graph *g, nc_value *const *in, const void *arg)
+{
+    const rule *r = arg;
+    nc_spans *spans = NC_NEW(nc_graph_arena(g), nc_spans);
+    *spans = (nc_spans){ (nc_span *)r->span, r->spans };
+    return nc_attention(g, in[0], in[1], in[2], &(nc_attention_attr){ .spans = spans, .scale = r->scale, .list = in[3] });
+}
+
+static void test_listed(void **state)
+{
+    enum { N = 150, L = 9 };
+    static int32_t list[N * L];
+    nc_rng random = nc_rng_new(11, 1);
+    (void)state;
+    for (int i = 0; i < N; i++) {
+        int count = 0, index = i < 80 ? i : i - 80;
+        for (int j = 0; j <= index && count < L; j++)        /* the own key, and now and then another */
+            if (j == index || (count < L - 1 && nc_rng_below(&random, (uint64_t)(index + 1)) < L - 1))
+                list[i * L + count++] = j;
+        while (count < L)
+            list[i * L + count++] = INT32_MAX;
+    }
+    rule r = { .span = { { 0, 80, 0, 80, 0, -1, 0, NC_SIGHT_CAUSAL }, { 80, 70, 80, 70, 0, -1, 0, NC_SIGHT_CAUSAL } }, .spans = 2 };
+    op_check(&(op_case){ .name = "lists of keys", .build = build_listed, .arg = &r, .no_live = true, .no_strided = true, .tol_bf16 = 2e-2, .tol_grad_bf16 = 4e-2,
+                         .in = { { NC_SHAPE(N, 4, 10) }, { NC_SHAPE(N, 2, 10) }, { NC_SHAPE(N, 2, 6) }, { NC_SHAPE(N, L), .ints = list, .no_strided = true } } });
+}
+
 /* ---- the cached op: rows come in chunks, the cache is two arrays; the same bits as the whole, and no gradient ---- */
 enum { LAYERS = 2, BLOCKS = 3, ROWS = 130, HEADS = 4, GROUPS = 2, A = 6, V = 8 };
 typedef struct store { nc_cache cache; _Alignas(64) char keys[LAYERS][BLOCKS][GROUPS * A * 64 * 4]; _Alignas(64) char values[LAYERS][BLOCKS][GROUPS * V * 64 * 4]; } store;
@@ -169,7 +197,7 @@ static void test_refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_causal), cmocka_unit_test(test_full), cmocka_unit_test(test_prefix), cmocka_unit_test(test_soft_cap), cmocka_unit_test(test_slopes), cmocka_unit_test(test_bias), cmocka_unit_test(test_cached),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_causal), cmocka_unit_test(test_full), cmocka_unit_test(test_prefix), cmocka_unit_test(test_soft_cap), cmocka_unit_test(test_slopes), cmocka_unit_test(test_listed), cmocka_unit_test(test_bias), cmocka_unit_test(test_cached),
                                         cmocka_unit_test(test_refused) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
