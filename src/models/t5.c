@@ -4,13 +4,13 @@
  *
  * Easy to get wrong: scores are not divided by sqrt(d_kv); the bias of block 0 serves all blocks of its stack and cross attention has none; "gated-gelu" is the tanh
  * form; tie_word_embeddings false means both an lm_head of its own and no scaling before it. Newer configs say that in scale_decoder_outputs and write
- * tie_word_embeddings true whatever holds; mT5 is never tied.
+ * tie_word_embeddings true whatever holds; mT5's configs say nothing that holds: it is tied where its file has no lm_head, and never scaled.
  */
 #include "models/t5.h"
 
 #include <math.h>
 
-struct t5 { nc_t5_stack encoder, decoder; int vocab; bool tied; nc_site *shared, *head; };
+struct t5 { nc_t5_stack encoder, decoder; int vocab; bool tied, by_file; nc_site *shared, *head; };     /* by_file: tied where the folder has no head */
 
 static void read_config(nc_model *m, struct t5 *c, nc_config *r, const char *mlp)
 {
@@ -41,8 +41,10 @@ static void config_t5(nc_model *m, void *self, nc_config *r) { read_config(m, se
 
 static void config_mt5(nc_model *m, void *self, nc_config *r)
 {
-    read_config(m, self, r, "gated-gelu");
-    ((struct t5 *)self)->tied = false;
+    struct t5 *c = self;
+    read_config(m, c, r, "gated-gelu");
+    c->tied = false;
+    c->by_file = true;
 }
 
 static void weights(nc_model *m, void *self)
@@ -56,6 +58,8 @@ static void weights(nc_model *m, void *self)
     nc_t5_weights(m, &c->decoder, &decoder, "decoder.");
     nc_weight_scope(m, "%s", "");
     c->head = c->tied ? c->shared : nc_weight_linear(m, "lm_head.weight", c->vocab, c->encoder.width);
+    if (c->by_file)
+        c->head->flags |= NC_SITE_OPTIONAL;
 }
 
 static nc_value *encoder(const nc_model *m, const void *self, nc_build *b)
@@ -83,7 +87,7 @@ static nc_value *decoder(const nc_model *m, const void *self, nc_build *b, nc_va
 static void head(const void *self, nc_head *out)
 {
     const struct t5 *c = self;
-    *out = (nc_head){ .w = c->head, .scale = c->tied ? 1 / sqrt((double)c->encoder.width) : 1 };
+    *out = (nc_head){ .w = nc_site_is_there(c->head) ? c->head : c->shared, .scale = c->tied ? 1 / sqrt((double)c->encoder.width) : 1 };
 }
 
 static void cache(const void *self, nc_cache_need *out) { nc_t5_cache(&((const struct t5 *)self)->decoder, out); }
