@@ -190,12 +190,12 @@ void nc_dataset_free(nc_dataset *d)
     nc_arena_free(d->arena);
 }
 
-nc_str nc_sample_answer(const nc_sample *s)
+/* The last text of a role. */
+static nc_str text_of(const nc_sample *s, const char *role, nc_str found)
 {
-    nc_str found = s->text;
     NC_JSON_EACH(m, s->messages) {
         const nc_json *content = nc_json_get(m, "content");
-        if (strcmp(nc_json_string(nc_json_get(m, "role"), ""), "assistant"))
+        if (strcmp(nc_json_string(nc_json_get(m, "role"), ""), role))
             continue;
         if (nc_json_is(content, NC_JSON_STRING))
             found = content->text;
@@ -205,3 +205,6 @@ nc_str nc_sample_answer(const nc_sample *s)
     }
     return found;
 }
+
+nc_str nc_sample_answer(const nc_sample *s) { return text_of(s, "assistant", s->text); }
+nc_str nc_sample_question(const nc_sample *s) { return text_of(s, "user", (nc_str){ 0 }); }

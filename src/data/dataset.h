@@ -38,4 +38,5 @@ int nc_dataset_load(const char *names, const nc_dataset_options *o, nc_dataset *
 void nc_dataset_free(nc_dataset *d);             /* NULL is allowed */
 /* The assistant's last words, or the running text: what a contrastive pair compares with its picture. */
 nc_str nc_sample_answer(const nc_sample *s);
+nc_str nc_sample_question(const nc_sample *s);      /* the last text of the user; empty without */
 #endif

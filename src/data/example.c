@@ -23,11 +23,12 @@ void nc_examples_add_media(const nc_dataset *d, nc_example_kind kind, nc_media_s
             nc_media_store_add(store, d->samples[i].media[k].path, d->samples[i].media[k].is_video);
 }
 
-/* ids and targets are the arena's. */
-static void add_example(struct making *w, const int32_t *ids, int32_t *targets, int count, const int *media, int media_count)
+/* What it points to is the arena's. */
+static void add(struct making *w, nc_example one)
 {
     nc_examples *x = w->x;
-    nc_example one = { .ids = ids, .targets = targets, .count = count, .media = media, .media_count = media_count };
+    const int32_t *ids = one.ids, *targets = one.targets;
+    const int count = one.count, *media = one.media, media_count = one.media_count;
     for (int i = 0; i < count; i++)
         one.scored += targets[i] >= 0;
     for (int k = 0; k < media_count; k++)
@@ -47,6 +48,15 @@ static void add_example(struct making *w, const int32_t *ids, int32_t *targets, 
         x->longest = count;
     x->hash = nc_hash64(ids, sizeof *ids * (size_t)count, x->hash);
     x->hash = nc_hash64(targets, sizeof *targets * (size_t)count, x->hash);
+    if (one.source_count) {
+        x->hash = nc_hash64(one.source, sizeof *one.source * (size_t)one.source_count, x->hash);
+        x->longest_source = one.source_count > x->longest_source ? one.source_count : x->longest_source;
+    }
+}
+
+static void add_example(struct making *w, const int32_t *ids, int32_t *targets, int count, const int *media, int media_count)
+{
+    add(w, (nc_example){ .ids = ids, .targets = targets, .count = count, .media = media, .media_count = media_count });
 }
 
 static int32_t *next_targets(nc_arena *a, const int32_t *ids, const uint8_t *mask, int count)
@@ -101,6 +111,46 @@ static int make_pair(struct making *w, const nc_sample *s, nc_error *e)
         add_example(w, copy, next_targets(a, copy, NULL, (int)ids.n), (int)ids.n, media_of(w, s), 1);
     }
     nc_ids_free(&ids);
+    return status;
+}
+
+/* The end token stays where a text is cut. */
+static int cut_ids(struct making *w, nc_str text, int most, nc_ids *ids, nc_error *e)
+{
+    NC_TRY(nc_tokenizer_encode(w->t, text, NC_ENCODE_SPECIAL, ids, e));
+    bool ends = ids->n && ids->p[ids->n - 1] == w->eos;
+    if (ids->n <= (size_t)most)
+        return 0;
+    w->x->cut++;
+    ids->n = (size_t)most;
+    if (ends)
+        ids->p[ids->n - 1] = w->eos;
+    return 0;
+}
+
+static int make_source(struct making *w, const nc_sample *s, nc_error *e)
+{
+    nc_arena *a = w->x->arena;
+    const int most = w->o->source_cutoff;
+    nc_ids source = { 0 }, answer = { 0 };
+    if (most == 0 && s->media_count != 1)
+        return nc_fail(e, NC_EINVAL, "the model reads one picture, the sample has %d", s->media_count);
+    if (most > 0 && s->media_count)
+        return nc_fail(e, NC_EUNSUPPORTED, "the model takes no %s", s->media[0].is_video ? "videos" : "pictures");
+    int status = most > 0 ? cut_ids(w, nc_sample_question(s), most, &source, e) : 0;
+    if (status == 0)
+        status = plain_ids(w, nc_sample_answer(s), w->o->cutoff, &answer, e);
+    if (status == 0) {
+        int n = (int)answer.n;
+        int32_t *ids = NC_NEW_ARRAY(a, int32_t, n + 1);
+        ids[0] = w->o->decoder_start;
+        if (n > 1)
+            memcpy(ids + 1, answer.p, sizeof *ids * (size_t)(n - 1));
+        add(w, (nc_example){ .ids = ids, .targets = nc_arena_copy(a, answer.p, sizeof *ids * (size_t)n), .count = n, .media = media_of(w, s), .media_count = s->media_count,
+                             .source = source.n ? nc_arena_copy(a, source.p, sizeof *ids * source.n) : NULL, .source_count = (int)source.n });
+    }
+    nc_ids_free(&source);
+    nc_ids_free(&answer);
     return status;
 }
 
@@ -159,10 +209,11 @@ int nc_examples_make(const nc_dataset *d, const nc_conversation *c, const nc_tok
     int status = 0;
     for (int i = 0; i < d->count && status == 0; i++) {
         const nc_sample *s = &d->samples[i];
-        if (o->kind == NC_EXAMPLE_CHAT && !s->messages)
+        if ((o->kind == NC_EXAMPLE_CHAT || o->kind == NC_EXAMPLE_SOURCE) && !s->messages)
             status = nc_fail(e, NC_EINVAL, "the sample is a running text, not a conversation; train it with stage: pt");
         else
-            status = o->kind == NC_EXAMPLE_TEXT ? make_text(&w, s, e) : o->kind == NC_EXAMPLE_PAIR ? make_pair(&w, s, e) : make_chat(&w, s, e);
+            status = o->kind == NC_EXAMPLE_TEXT ? make_text(&w, s, e) : o->kind == NC_EXAMPLE_PAIR ? make_pair(&w, s, e) : o->kind == NC_EXAMPLE_SOURCE ? make_source(&w, s, e)
+                                                                                                                                        : make_chat(&w, s, e);
         if (status < 0)
             nc_fail_in(e, "%s:%d", s->file, s->line);
     }

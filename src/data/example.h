@@ -9,12 +9,15 @@ typedef struct nc_example {
     int count, scored;
     const int *media;                /* indices into the store */
     int media_count, pictures;       /* pictures: units of all media (nc_visual_units) */
+    const int32_t *source;           /* what an encoder reads before the decoder; ids are the decoder's */
+    int source_count;
 } nc_example;
 
 typedef enum nc_example_kind {
     NC_EXAMPLE_CHAT,                 /* messages by the template; loss on the assistant's tokens */
     NC_EXAMPLE_TEXT,                 /* running text and the end token; loss everywhere; cut into pieces of cutoff */
     NC_EXAMPLE_PAIR,                 /* the answer's text and the end token, beside the first medium */
+    NC_EXAMPLE_SOURCE,               /* encoder-decoder: the last question as the source (or the media), the answer after decoder_start; loss on the answer and its end token */
 } nc_example_kind;
 
 typedef int nc_media_rows_fn(void *context, const nc_visual *v);     /* feature rows of a medium in the text */
@@ -25,6 +28,7 @@ typedef struct nc_example_options {
     bool mask_history;               /* loss on the last answer alone */
     nc_media_rows_fn *rows;
     void *rows_context;
+    int decoder_start, source_cutoff;    /* NC_EXAMPLE_SOURCE; cutoff 0: the encoder reads no text */
 } nc_example_options;
 
 typedef struct nc_examples {
@@ -32,7 +36,7 @@ typedef struct nc_examples {
     nc_example *item;
     int count, left_out, cut;        /* samples without room or target; samples cut */
     int64_t tokens, scored;
-    int longest;
+    int longest, longest_source;
     uint64_t hash;                   /* of all ids and targets */
 } nc_examples;
 

@@ -154,26 +154,12 @@ static int needs_tokenizer(const nc_session *s, nc_error *e)
 }
 
 /* ---- encoder-decoder models ---- */
-static int first_id(const nc_json *v)
-{
-    return (int)nc_json_int(nc_json_is(v, NC_JSON_ARRAY) ? nc_json_at(v, 0) : v, -1);
-}
-
-static int decoder_start(const nc_session *s, int32_t *out, nc_error *e)
-{
-    static const char *const places[] = { "decoder_start_token_id", "decoder.decoder_start_token_id", "text_config.decoder_start_token_id", "decoder.bos_token_id", "bos_token_id" };
-    *out = s->decoding.decoder_start;
-    for (int i = 0; i < NC_COUNT(places) && *out < 0; i++)
-        *out = first_id(nc_json_path(s->loaded->config, places[i]));
-    return *out >= 0 ? 0 : nc_fail(e, NC_EINVAL, "%s: neither generation_config.json nor config.json says decoder_start_token_id", s->loaded->folder);
-}
-
 /* A text that begins with an added token is a task's prompt and stands alone; others come after the start token. */
 static int decoder_prompt(nc_session *s, nc_str text, nc_reading *out, nc_error *e)
 {
     nc_ids ids = { 0 };
     int32_t start;
-    NC_TRY(decoder_start(s, &start, e));
+    NC_TRY(nc_decoder_start(s->loaded, &start, e));
     int status = text.n ? nc_tokenizer_encode(s->loaded->tokenizer, text, 0, &ids, e) : 0;
     bool alone = ids.n && nc_tokenizer_is_added(s->loaded->tokenizer, ids.p[0]);
     int32_t *all = NC_NEW_ARRAY(out->arena, int32_t, ids.n + 1);

@@ -187,3 +187,15 @@ int nc_copy_front_files(const char *from, const char *to, nc_error *e)
     nc_arena_free(a);
     return status;
 }
+
+int nc_decoder_start(const nc_loaded *l, int32_t *out, nc_error *e)
+{
+    static const char *const places[] = { "decoder_start_token_id", "decoder.decoder_start_token_id", "text_config.decoder_start_token_id", "decoder.bos_token_id", "bos_token_id" };
+    int64_t id = nc_json_int(nc_json_get(l->generation, places[0]), -1);
+    for (int i = 0; i < NC_COUNT(places) && id < 0; i++)
+        id = nc_json_int(nc_json_path(l->config, places[i]), -1);
+    if (id < 0 || id >= l->model->vocab_size)
+        return nc_fail(e, NC_EINVAL, "%s: neither generation_config.json nor config.json says decoder_start_token_id", l->folder);
+    *out = (int32_t)id;
+    return 0;
+}

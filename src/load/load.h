@@ -29,6 +29,8 @@ typedef struct nc_loaded {
 } nc_loaded;
 
 int nc_load(const char *folder_or_id, const nc_load_options *o, nc_loaded **out, nc_error *e);
+/* What the text of an encoder-decoder model begins with: decoder_start_token_id, else the decoder's begin token, of generation_config.json or config.json. */
+int nc_decoder_start(const nc_loaded *l, int32_t *out, nc_error *e);
 void nc_loaded_free(nc_loaded *l);   /* NULL is allowed */
 /* A folder as it is, else the newest snapshot of a Hub id ("Qwen/Qwen3-0.6B") in $HF_HUB_CACHE, $HF_HOME/hub or ~/.cache/huggingface/hub. Fails with the places looked at. */
 int nc_load_resolve(nc_arena *a, const char *folder_or_id, const char **folder, nc_error *e);

@@ -156,7 +156,7 @@ void nc_swin_capacity(const nc_swin *c, nc_build *b, int64_t pictures)
         struct grid g = grid_of(c, c->height, c->width, s);
         snprintf(name, sizeof name, "swin.%d", s);
         nc_build_capacity(b, name, pictures * g.down * g.across);
-        for (int moved = 0; moved < 2; moved++) {
+        for (int moved = 0; moved < 2 && moved < c->stage[s].depth; moved++) {
             snprintf(name, sizeof name, "swin.%d.%d", s, moved);
             nc_build_capacity(b, name, pictures * window_rows(cut_of(c, g, s, moved)));
         }

@@ -70,6 +70,8 @@ static int save_adapter(nc_train_run *r, const char *folder, nc_error *e)
 static int save_front(nc_train_run *r, const char *folder, nc_error *e)
 {
     NC_TRY(nc_copy_front_files(r->front, folder, e));
+    if (!r->conversation)                    /* encoder-decoder models have none */
+        return 0;
     const char *own = nc_tokenizer_chat_template(r->l->tokenizer, NULL), *used = nc_conversation_template(r->conversation);
     if (r->s->kind != NC_STAGE_SFT || (own && !strcmp(own, used)))
         return 0;

@@ -50,12 +50,20 @@ static int rows_of(void *context, const nc_visual *v)
 
 static nc_example_kind kind_of(const nc_train_run *r)
 {
+    if (r->l->model->family->encoder)
+        return NC_EXAMPLE_SOURCE;
     return r->s->kind == NC_STAGE_PT ? NC_EXAMPLE_TEXT : r->s->kind == NC_STAGE_CONTRASTIVE ? NC_EXAMPLE_PAIR : NC_EXAMPLE_CHAT;
 }
 
 static int cutoff_of(const nc_train_run *r)
 {
     int cutoff = (int)(r->s->cutoff_len < 1 << 20 ? r->s->cutoff_len : 1 << 20), most = r->l->model->max_positions;
+    return most > 0 && most < cutoff ? most : cutoff;
+}
+
+static int source_cutoff_of(const nc_train_run *r)
+{
+    int cutoff = (int)(r->s->cutoff_len < 1 << 20 ? r->s->cutoff_len : 1 << 20), most = r->l->model->max_source;
     return most > 0 && most < cutoff ? most : cutoff;
 }
 
@@ -184,6 +192,10 @@ static int open_data(nc_train_run *r, nc_error *e)
     nc_dataset_options d = { .folder = s->dataset_dir, .media_folder = s->media_dir, .plain = s->kind == NC_STAGE_PT, .max_samples = s->max_samples };
     nc_example_options o = { .kind = kind_of(r), .cutoff = cutoff_of(r), .train_on_prompt = s->train_on_prompt, .mask_history = s->mask_history, .rows = rows_of,
                              .rows_context = r->l->model };
+    if (o.kind == NC_EXAMPLE_SOURCE) {
+        NC_TRY(nc_decoder_start(r->l, &o.decoder_start, e));
+        o.source_cutoff = r->l->model->family->encoder_rows ? 0 : source_cutoff_of(r);
+    }
     NC_TRY(nc_dataset_load(s->dataset, &d, &r->data, e));
     if (s->eval_dataset)
         NC_TRY(nc_dataset_load(s->eval_dataset, &d, &r->eval_data, e));
@@ -211,6 +223,8 @@ static int check_family(const nc_train_run *r, nc_error *e)
         return nc_fail(e, NC_EUNSUPPORTED, "stage: contrastive needs a pair of towers (clip, siglip), not %s", f->name);
     if (r->s->kind != NC_STAGE_CONTRASTIVE && !f->decoder)
         return nc_fail(e, NC_EUNSUPPORTED, "stage: %s needs a decoder, which %s is not", r->s->stage, f->name);
+    if (r->s->kind == NC_STAGE_PT && f->encoder)
+        return nc_fail(e, NC_EUNSUPPORTED, "stage: pt trains running text; %s answers a source: stage: sft", f->name);
     if (!r->l->tokenizer)
         return nc_fail(e, NC_ENOTFOUND, "%s holds no tokenizer", r->front);
     return 0;
@@ -228,7 +242,8 @@ int nc_train_open(nc_train_run *r, nc_error *e)
                                   .processor = r->l->processor };
     if (c.template_name && !strcmp(c.template_name, "default") && nc_tokenizer_chat_template(r->l->tokenizer, NULL))
         c.template_name = NULL;
-    NC_TRY(nc_conversation_new(&c, &r->conversation, e));
+    if (!m->family->encoder)
+        NC_TRY(nc_conversation_new(&c, &r->conversation, e));
     return open_data(r, e);
 }
 

@@ -51,7 +51,7 @@ typedef struct nc_train_run {
     int64_t epoch_index;             /* -1: none */
     int64_t *epoch_steps;            /* steps before epoch k; [epochs + 1] */
     int64_t epochs, total_steps;
-    int64_t most_tokens, most_scored, most_pictures, most_samples;   /* of any micro-batch, evaluation included */
+    int64_t most_tokens, most_scored, most_pictures, most_samples, most_source;   /* of any micro-batch, evaluation included */
 
     nc_program *program, *judge;     /* with gradient; for evaluation, may be NULL */
     nc_value *loss, *judge_loss;

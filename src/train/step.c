@@ -27,16 +27,18 @@ static void take_epoch(nc_train_run *r, int64_t k)
 static void measure(nc_train_run *r, const nc_examples *x, const nc_epoch *p)
 {
     for (int b = 0; b < p->batches; b++) {
-        int64_t tokens = 0, scored = 0, pictures = 0, samples = p->begin[b + 1] - p->begin[b];
+        int64_t tokens = 0, scored = 0, pictures = 0, source = 0, samples = p->begin[b + 1] - p->begin[b];
         for (int i = p->begin[b]; i < p->begin[b + 1]; i++) {
             const nc_example *one = &x->item[p->order[i]];
             tokens += one->count;
             scored += one->scored;
+            source += one->source_count;
             pictures += r->s->kind == NC_STAGE_CONTRASTIVE ? 1 : one->pictures;
         }
         r->most_tokens = tokens > r->most_tokens ? tokens : r->most_tokens;
         r->most_scored = scored > r->most_scored ? scored : r->most_scored;
         r->most_pictures = pictures > r->most_pictures ? pictures : r->most_pictures;
+        r->most_source = source > r->most_source ? source : r->most_source;
         r->most_samples = samples > r->most_samples ? samples : r->most_samples;
     }
 }
@@ -131,12 +133,14 @@ static nc_value *sft_loss(nc_train_run *r, nc_build *b)
     b->balance = b->training && balance_of(r) > 0;
     nc_build_capacity(b, "tokens", r->most_tokens);
     nc_build_capacity(b, "scored", r->most_scored);
-    bool media = m->family->tower && r->most_pictures > 0;
+    if (r->most_source)
+        nc_build_capacity(b, "source", r->most_source);
+    bool media = (m->family->tower || m->family->encoder) && r->most_pictures > 0;
     if (m->family->capacity && media)
         m->family->capacity(m->self, b, r->most_pictures);
     nc_head head = { 0 };
     m->family->head(m->self, &head);
-    nc_value *h = nc_model_decoder(m, b, media ? nc_model_tower(m, b) : NULL);
+    nc_value *h = nc_model_decoder(m, b, m->family->encoder ? nc_model_encoder(m, b) : media ? nc_model_tower(m, b) : NULL);
     nc_value *rows = nc_gather_rows(b->g, h, nc_in(b, "score.rows", NC_I32, "scored", 0));
     if (b->training)                                 /* the gradient is made while the softmax is at hand: no logits twice */
         return with_balance(r, b, nc_head_loss(b->g, rows, nc_site_value(b, head.w), nc_site_value(b, head.bias), nc_in(b, "score.targets", NC_I32, "scored", 0),
@@ -316,7 +320,8 @@ static int assemble(nc_train_run *r, const nc_examples *x, const int64_t *order,
     for (int i = 0; i < count; i++) {
         const nc_example *one = &x->item[order[i]];
         NC_TRY(add_media(r, one, nc_rng_stream(0x6672616d65, epoch, (uint64_t)order[i], 0), r->media + media, &frames, &pixels, e));
-        r->seqs[i] = (nc_seq){ .ids = one->ids, .count = one->count, .slot = -1, .targets = one->targets, .weight = weight, .media = r->media + media, .media_count = one->media_count };
+        r->seqs[i] = (nc_seq){ .ids = one->ids, .count = one->count, .slot = -1, .targets = one->targets, .weight = weight, .media = r->media + media, .media_count = one->media_count,
+                                .source = one->source, .source_count = one->source_count };
         media += one->media_count;
         r->tokens += one->count;
     }

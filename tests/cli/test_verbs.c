@@ -261,12 +261,45 @@ static void a_tokenizer_is_learned(void **state)
     assert_false(nc_file_exists(path("tok2/tokenizer.json")));
 }
 
+/* A reader of pages learns one picture's text by heart and reads it; a text model learns pairs; both from their golden folders. */
+static void encoders_and_decoders_learn(void **state)
+{
+    static const char info[] = "{\"pages\": {\"file_name\": \"pages.json\", \"formatting\": \"sharegpt\", \"columns\": {\"messages\": \"messages\", \"images\": \"images\"},"
+                               " \"tags\": {\"role_tag\": \"role\", \"content_tag\": \"content\", \"user_tag\": \"user\", \"assistant_tag\": \"assistant\"}}, \"pairs\": {\"file_name\": \"pairs.json\"}}";
+    static const char pairs[] = "[{\"instruction\": \"red\", \"input\": \"\", \"output\": \"apple\"}, {\"instruction\": \"blue\", \"input\": \"\", \"output\": \"sky\"}]";
+    static const char recipe[] = "stage: sft\nfinetuning_type: full\nper_device_train_batch_size: 2\nlearning_rate: 3.0e-3\nlr_scheduler_type: constant\nmax_steps: 80\ncutoff_len: 40\n";
+    char cwd[200], pages[600];
+    (void)state;
+    assert_non_null(getcwd(cwd, sizeof cwd));
+    snprintf(pages, sizeof pages, "[{\"messages\": [{\"role\": \"user\", \"content\": \"<image>\"}, {\"role\": \"assistant\", \"content\": \"Total 12\"}], \"images\": "
+             "[\"%s/tests/golden/models/nougat/image.png\"]}]", cwd);
+    write_file("seq/dataset_info.json", info, strlen(info));
+    write_file("seq/pairs.json", pairs, strlen(pairs));
+    write_file("seq/pages.json", pages, strlen(pages));
+    write_file("seq/r.yaml", recipe, strlen(recipe));
+    assert_int_equal(nunchi("train %s model_name_or_path=tests/golden/models/nougat dataset=pages dataset_dir=%s output_dir=%s", path("seq/r.yaml"), path("seq"), path("pages-run")), 0);
+    assert_int_equal(nunchi("ocr %s/model tests/golden/models/nougat/image.png", path("pages-run")), 0);
+    assert_string_equal(output, "Total 12\n");
+    assert_int_equal(nunchi("train %s model_name_or_path=tests/golden/models/bart dataset=pairs dataset_dir=%s output_dir=%s", path("seq/r.yaml"), path("seq"), path("pairs-run")), 0);
+    char *loss = strstr(output, ", loss ");
+    assert_non_null(loss);
+    assert_true(strtod(loss + 7, NULL) < 0.2);
+    assert_int_equal(nunchi("train %s stage=pt model_name_or_path=tests/golden/models/bart dataset=pairs dataset_dir=%s output_dir=%s", path("seq/r.yaml"), path("seq"), path("no-run")), 1);
+    SAYS("stage: pt", "bart");
+    assert_int_equal(nunchi("ocr tests/golden/models/nougat %s", path("seq/r.yaml")), 1);
+    SAYS("r.yaml", "neither a picture");
+    assert_int_equal(nunchi("ocr tests/golden/models/nougat --pages 3-2 tests/golden/models/nougat/image.png"), 2);
+    SAYS("--pages 3-2");
+    assert_int_equal(nunchi("caption tests/golden/models/bart --generation {\"num_beam\":2} tests/golden/models/nougat/image.png"), 1);
+    SAYS("num_beam");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(mistakes_of_usage_end_with_2), cmocka_unit_test(help_is_there_for_every_verb), cmocka_unit_test(missing_and_broken_files_end_with_1),
         cmocka_unit_test(a_cut_checkpoint_is_refused_and_leaves_nothing), cmocka_unit_test(a_port_in_use_is_one_clear_line), cmocka_unit_test(inspect_and_verify_speak_json),
-        cmocka_unit_test(golden_counts_its_cases), cmocka_unit_test(a_tokenizer_is_learned),
+        cmocka_unit_test(golden_counts_its_cases), cmocka_unit_test(a_tokenizer_is_learned), cmocka_unit_test(encoders_and_decoders_learn),
     };
     return cmocka_run_group_tests(tests, start, finish);
 }
