@@ -454,7 +454,9 @@ int nc_detections(const float *logits, const float *boxes, int queries, int labe
     return found;
 }
 
+static const char *const renames[] = { "model.position_embedding.", "model.backbone.position_embedding.", NULL };
+
 const nc_family nc_family_detr = {
-    .name = "detr", .architectures = "DetrForObjectDetection", .size = sizeof(detr), .config = config, .weights = weights, .prepare = prepare, .encode = encode,
-    .outputs = outputs, .capacity = capacity,
+    .name = "detr", .architectures = "DetrForObjectDetection", .size = sizeof(detr), .config = config, .weights = weights, .renames = renames, .prepare = prepare,
+    .encode = encode, .outputs = outputs, .capacity = capacity,
 };

@@ -5,7 +5,7 @@
  *   bottleneck:  x = relu(norm(conv_1x1(relu(norm(conv_3x3/s(relu(norm(conv_1x1 x))))))) + shortcut x), inner width a quarter
  *   logits = classifier(mean over cells)
  *
- * Easy to get wrong: the first stage has stride 1 unless downsample_in_first_stage; the stride stands in the 3x3 unless downsample_in_bottleneck; a shortcut is a
+ * Easy to get wrong: hidden_act acts behind the stem and behind the sum, inside a layer it is always relu; the first stage has stride 1 unless downsample_in_first_stage; the stride stands in the 3x3 unless downsample_in_bottleneck; a shortcut is a
  * strided 1x1 convolution where width or size change, else nothing. Golden: resnet, resnet_basic.
  */
 #include "models/resnet.h"
@@ -95,7 +95,7 @@ static nc_grid layer_forward(const resnet *c, nc_build *b, const layer *l, nc_gr
     for (int i = 0; i < l->units; i++) {
         y = apply(b, y, &l->unit[i], frozen);
         if (i + 1 < l->units)
-            y = nc_grid_unary(b, c->activation, y);
+            y = nc_grid_unary(b, NC_RELU, y);
     }
     return nc_grid_unary(b, c->activation, nc_grid_add(b, y, rest));
 }
