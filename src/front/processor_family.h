@@ -31,6 +31,7 @@ struct nc_processor {
     int min_frames, max_frames, max_video_tokens;
     double fps;
     bool cap_pixels;
+    int (*frame_size)(const nc_processor *p, const nc_image *im, int frames, int *height, int *width, nc_error *e);   /* what a frame among so many is scaled to; NULL: not known beforehand */
     int (*sample)(const nc_processor *p, int n, double fps, int want, int *index, nc_error *e);   /* which frames of a video; NULL: no rule of its own */
     double crop_pct, min_ratio;
     int min_crop;

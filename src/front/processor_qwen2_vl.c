@@ -48,26 +48,6 @@ static int sample(const nc_processor *p, int n, double fps, int want, int *index
     return k;
 }
 
-static int parse(nc_processor *p, const nc_json *config, const char *file, nc_error *e)
-{
-    const nc_json *fps = nc_json_get(config, "fps");
-    const bool third = is_qwen3_video(p);
-    NC_TRY(small(config, "patch_size", third ? 16 : 14, 1024, file, &p->patch_size, e));
-    NC_TRY(small(config, "merge_size", 2, 64, file, &p->merge_size, e));
-    NC_TRY(small(config, "temporal_patch_size", 2, 64, file, &p->temporal_patch_size, e));
-    NC_TRY(small(config, "min_pixels", p->shortest, 1 << 30, file, &p->shortest, e));
-    NC_TRY(small(config, "max_pixels", p->longest ? p->longest : third ? 32 * 32 * 768 : 28 * 28 * 1280, 1 << 30, file, &p->longest, e));
-    NC_TRY(small(config, "min_frames", 4, 1 << 20, file, &p->min_frames, e));
-    NC_TRY(small(config, "max_frames", 768, 1 << 20, file, &p->max_frames, e));
-    NC_TRY(small(config, "max_video_tokens", third ? 768 : 128000, 1 << 20, file, &p->max_video_tokens, e));
-    p->sample = sample;
-    p->fps = nc_json_double(fps, 2);
-    p->cap_pixels = nc_json_bool(nc_json_get(config, "cap_pixels_per_frame"), false);
-    if (!(p->fps > 0 && p->fps <= 1000))
-        return nc_fail(e, NC_EFORMAT, "%s:%d: fps must be over 0 and at most 1000", file, fps->line);
-    return p->longest >= p->shortest ? 0 : nc_fail(e, NC_EFORMAT, "%s: the largest area is below the smallest", file);
-}
-
 /* The largest area of a frame, or of all of them where they share a budget. */
 static double most_pixels(const nc_processor *p, int frames)
 {
@@ -108,6 +88,27 @@ static int choose_size(const nc_processor *p, const nc_image *im, int frames, in
     *height = (int)H;
     *width = (int)W;
     return 0;
+}
+
+static int parse(nc_processor *p, const nc_json *config, const char *file, nc_error *e)
+{
+    const nc_json *fps = nc_json_get(config, "fps");
+    const bool third = is_qwen3_video(p);
+    NC_TRY(small(config, "patch_size", third ? 16 : 14, 1024, file, &p->patch_size, e));
+    NC_TRY(small(config, "merge_size", 2, 64, file, &p->merge_size, e));
+    NC_TRY(small(config, "temporal_patch_size", 2, 64, file, &p->temporal_patch_size, e));
+    NC_TRY(small(config, "min_pixels", p->shortest, 1 << 30, file, &p->shortest, e));
+    NC_TRY(small(config, "max_pixels", p->longest ? p->longest : third ? 32 * 32 * 768 : 28 * 28 * 1280, 1 << 30, file, &p->longest, e));
+    NC_TRY(small(config, "min_frames", 4, 1 << 20, file, &p->min_frames, e));
+    NC_TRY(small(config, "max_frames", 768, 1 << 20, file, &p->max_frames, e));
+    NC_TRY(small(config, "max_video_tokens", third ? 768 : 128000, 1 << 20, file, &p->max_video_tokens, e));
+    p->sample = sample;
+    p->frame_size = p->do_resize ? choose_size : NULL;
+    p->fps = nc_json_double(fps, 2);
+    p->cap_pixels = nc_json_bool(nc_json_get(config, "cap_pixels_per_frame"), false);
+    if (!(p->fps > 0 && p->fps <= 1000))
+        return nc_fail(e, NC_EFORMAT, "%s:%d: fps must be over 0 and at most 1000", file, fps->line);
+    return p->longest >= p->shortest ? 0 : nc_fail(e, NC_EFORMAT, "%s: the largest area is below the smallest", file);
 }
 
 /* frames: count pictures of one size; the last is repeated to fill the last group. */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "front/processor_family.h"
 #include "media/resize.h"
 
 enum { default_frames = 8 };
@@ -95,13 +96,16 @@ int nc_visual_of_frames(const nc_processor *image, const nc_processor *video, nc
     return 0;
 }
 
-struct choice { const nc_processor *video; const nc_visual_options *o; nc_video_info info; };
+struct choice { const nc_processor *video; const nc_visual_options *o; nc_video_info info; int count; };
 
-static int bounded(const struct choice *c, int count, nc_error *e)
+static int bounded(struct choice *c, int count, nc_error *e)
 {
-    if (count > 0 && (double)count * c->info.width * c->info.height * 3 > most_frame_bytes)
-        return nc_fail(e, NC_ELIMIT, "%d frames of %d x %d are more than is held at once; ask for fewer frames", count, c->info.width, c->info.height);
-    return count;
+    int height = c->info.height, width = c->info.width;
+    if (count > 0 && c->video && c->video->frame_size)
+        NC_TRY(c->video->frame_size(c->video, &(nc_image){ .width = width, .height = height, .channels = 3 }, count, &height, &width, e));
+    if (count > 0 && (double)count * width * height * 3 > most_frame_bytes)
+        return nc_fail(e, NC_ELIMIT, "%d frames of %d x %d are more than is held at once; ask for fewer frames", count, width, height);
+    return c->count = count;
 }
 
 /* Into [least, most] pixels, as LLaMA-Factory scales: Pillow's bicubic, sides truncated. */
@@ -121,7 +125,7 @@ static int scale_area(nc_image *im, int64_t least, int64_t most, nc_error *e)
 /* By a rate or a number that was asked for, else by the rule of the processor's class, else default_frames evenly. */
 static int choose_frames(void *context, int n, const double *times, int *index, nc_error *e)
 {
-    const struct choice *c = context;
+    struct choice *c = context;
     int want = c->o ? c->o->frames : 0;
     nc_sampling rule = c->o ? c->o->sampling : NC_SAMPLE_DEFAULT;
     if (c->o && c->o->rate > 0 && c->info.fps > 0) {
@@ -140,15 +144,32 @@ static int choose_frames(void *context, int n, const double *times, int *index, 
     return bounded(c, count, e);
 }
 
+/* A frame as soon as it is decoded: into the bounds asked for, and to the size the processor gives it, so that no large ones are held. */
+static int frame_ready(void *context, nc_image *im, nc_error *e)
+{
+    const struct choice *c = context;
+    int height, width;
+    if (c->o)
+        NC_TRY(scale_area(im, c->o->frame_area.least, c->o->frame_area.most, e));
+    if (!c->video || !c->video->frame_size)
+        return 0;
+    nc_image scaled;
+    NC_TRY(c->video->frame_size(c->video, im, c->count, &height, &width, e));
+    NC_TRY(nc_step_resize(c->video, im, height, width, &scaled, e));
+    nc_image_free(im);
+    *im = scaled;
+    return 0;
+}
+
 struct taken { nc_image *frames; double *seconds, rate; int count; };
 
 static int take_frames(nc_video *v, const nc_processor *video, const nc_visual_options *o, struct taken *t, nc_error *e)
 {
-    struct choice c = { video, o, { 0 } };
+    struct choice c = { .video = video, .o = o };
     nc_video_describe(v, &c.info);
     int of = 0, want = o ? o->frames : 0, room = (c.info.frames > want ? c.info.frames : want) + default_frames, *index = nc_xcalloc((size_t)room, sizeof *index);
     t->frames = nc_xcalloc((size_t)room, sizeof *t->frames);
-    int status = nc_video_take(v, choose_frames, &c, t->frames, NULL, index, &t->count, &of, e);
+    int status = nc_video_take(v, choose_frames, frame_ready, &c, t->frames, index, &t->count, &of, e);
     if (status == 0 && t->count == 0)
         status = nc_fail(e, NC_EFORMAT, "the video has no frame");
     t->seconds = nc_xcalloc((size_t)t->count + 1, sizeof *t->seconds);
@@ -168,10 +189,10 @@ static int video_frames(const nc_processor *image, const nc_processor *video, nc
     int status = nc_video_open_memory(file, n, &limits, &v, e);
     if (status == 0)
         status = take_frames(v, video, o, &t, e);
-    for (int i = 0; o && i < t.count && status == 0; i++)
-        status = scale_area(&t.frames[i], o->frame_area.least, o->frame_area.most, e);
+    nc_processor scaled = video ? *video : (nc_processor){ 0 };
+    scaled.do_resize = scaled.do_resize && !scaled.frame_size;               /* frame_ready did that */
     if (status == 0)
-        status = nc_visual_of_frames(image, video, a, t.frames, t.count, &(nc_visual_times){ t.rate > 0 ? t.seconds : NULL, t.rate }, name, out, e);
+        status = nc_visual_of_frames(image, video ? &scaled : NULL, a, t.frames, t.count, &(nc_visual_times){ t.rate > 0 ? t.seconds : NULL, t.rate }, name, out, e);
     for (int i = 0; i < t.count; i++)
         nc_image_free(&t.frames[i]);
     free(t.frames);

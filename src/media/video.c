@@ -388,7 +388,7 @@ static int decode_all(nc_video *v, take_fn *take, void *context, int *decoded, n
     return code < 0 ? code : 0;
 }
 
-struct wanted { nc_video *v; const int *index; int count, next; nc_image *frames; double *times; };
+struct wanted { nc_video *v; const int *index; int count, next; nc_image *frames; double *times; nc_ready_fn *ready; void *context; };
 
 static int take_wanted(void *context, const AVFrame *f, int index, double time, nc_error *e)
 {
@@ -396,8 +396,10 @@ static int take_wanted(void *context, const AVFrame *f, int index, double time, 
     while (w->next < w->count && w->index[w->next] == index) {
         if (w->next > 0 && w->index[w->next - 1] == index)
             NC_TRY(nc_image_copy(&w->frames[w->next - 1], &w->frames[w->next], e));
-        else
+        else {
             NC_TRY(to_rgb(w->v, f, &w->frames[w->next], e));
+            NC_TRY(w->ready ? w->ready(w->context, &w->frames[w->next], e) : 0);
+        }
         if (w->times)
             w->times[w->next] = time;
         w->next++;
@@ -405,9 +407,9 @@ static int take_wanted(void *context, const AVFrame *f, int index, double time, 
     return w->next == w->count;
 }
 
-static int read_frames(nc_video *v, const int *index, int count, nc_image *frames, double *times, int *decoded, nc_error *e)
+static int read_frames(nc_video *v, const int *index, int count, nc_image *frames, double *times, nc_ready_fn *ready, void *context, int *decoded, nc_error *e)
 {
-    struct wanted w = { v, index, count, 0, frames, times };
+    struct wanted w = { v, index, count, 0, frames, times, ready, context };
 
     if (count < 1 || count > v->o.max_taken)
         return nc_fail(e, NC_ELIMIT, "video: %d frames asked for, 1 to %d can be taken at once", count, v->o.max_taken);
@@ -428,17 +430,17 @@ static int read_frames(nc_video *v, const int *index, int count, nc_image *frame
 int nc_video_read(nc_video *v, const int *index, int count, nc_image *frames, double *times, nc_error *e)
 {
     int decoded;
-    return read_frames(v, index, count, frames, times, &decoded, e);
+    return read_frames(v, index, count, frames, times, NULL, NULL, &decoded, e);
 }
 
-int nc_video_take(nc_video *v, nc_choose_fn *choose, void *context, nc_image *frames, double *times, int *index, int *taken, int *of, nc_error *e)
+static int take(nc_video *v, nc_choose_fn *choose, nc_ready_fn *ready, void *context, nc_image *frames, double *times, int *index, int *taken, int *of, nc_error *e)
 {
     int n = v->frames, code = NC_EINVAL;
     *taken = 0;
     for (int attempt = 0; attempt < 2; attempt++) {
         int decoded = 0, count = code = choose(context, n, v->times, index, e);
         if (count >= 0)
-            code = read_frames(v, index, count, frames, times, &decoded, e);
+            code = read_frames(v, index, count, frames, times, ready, context, &decoded, e);
         if (code == 0)
             *taken = count;
         *of = n;
@@ -447,6 +449,11 @@ int nc_video_take(nc_video *v, nc_choose_fn *choose, void *context, nc_image *fr
         n = decoded;
     }
     return code;
+}
+
+int nc_video_take(nc_video *v, nc_choose_fn *choose, nc_ready_fn *ready, void *context, nc_image *frames, int *index, int *taken, int *of, nc_error *e)
+{
+    return take(v, choose, ready, context, frames, NULL, index, taken, of, e);
 }
 
 struct by_rule { nc_sampling rule; int k; };
@@ -466,7 +473,7 @@ int nc_video_sample(nc_video *v, nc_sampling rule, int k, nc_image *frames, doub
     if (k < 1 || k > v->o.max_taken)
         return nc_fail(e, NC_ELIMIT, "video: %d frames asked for, 1 to %d can be taken at once", k, v->o.max_taken);
     int *index = nc_xmalloc((size_t)k * sizeof *index);
-    int code = nc_video_take(v, choose_by_rule, &(struct by_rule){ rule, k }, frames, times, index, taken, &of, e);
+    int code = take(v, choose_by_rule, NULL, &(struct by_rule){ rule, k }, frames, times, index, taken, &of, e);
     free(index);
     return code;
 }

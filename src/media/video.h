@@ -54,9 +54,10 @@ int nc_sample_qwen2vl(int n, double fps, double rate, int count, int min_frames,
 /* Decodes once and converts the frames of ascending indices (repeats allowed). frames[count] are the caller's to free; times may be NULL, seconds. */
 int nc_video_read(nc_video *v, const int *index, int count, nc_image *frames, double *times, nc_error *e);
 /* Reads the frames that choose names of n: it fills index (the caller's room) and returns how many. Frames that packets promised but decoding did not give are left out of n and
- * the choice made again; *of is the n that held. frames and times (may be NULL) have the room index has. */
+ * the choice made again; *of is the n that held. frames has the room index has. ready (may be NULL) sees each frame as soon as it is decoded, and may put another in its place. */
 typedef int nc_choose_fn(void *context, int n, const double *times, int *index, nc_error *e);
-int nc_video_take(nc_video *v, nc_choose_fn *choose, void *context, nc_image *frames, double *times, int *index, int *taken, int *of, nc_error *e);
+typedef int nc_ready_fn(void *context, nc_image *frame, nc_error *e);
+int nc_video_take(nc_video *v, nc_choose_fn *choose, nc_ready_fn *ready, void *context, nc_image *frames, int *index, int *taken, int *of, nc_error *e);
 /* Chooses and reads k frames (fewer when the video is shorter and the rule does not repeat); *taken is how many. Frames that packets promised
  * but decoding did not give are left out of the count and the choice made again. */
 int nc_video_sample(nc_video *v, nc_sampling rule, int k, nc_image *frames, double *times, int *taken, nc_error *e);

@@ -46,8 +46,10 @@ static int grid_of(const nc_qwen_vl *c, const nc_media *media, nc_error *e)
         fits = media->frames[i].channels == c->channels && media->frames[i].width == width && media->frames[i].height == media->grid_height * media->grid_width;
     if (fits)
         return 0;
-    return nc_fail(e, NC_ESHAPE, "a medium of %d x %d x %d patches; this tower takes patches of %d x %d x %d x %d, their rows and columns multiples of %d", media->count, media->grid_height,
-                   media->grid_width, c->channels, c->temporal, c->patch, c->patch, c->merge);
+    const nc_pixels *first = media->frames;
+    return nc_fail(e, NC_ESHAPE, "a medium of %d x %d x %d patches of %d values; this tower takes patches of %d x %d x %d x %d, their rows and columns multiples of %d: "
+                   "preprocessor_config.json and vision_config disagree", media->count, media->grid_height, media->grid_width, first ? first->channels * first->width : 0, c->channels,
+                   c->temporal, c->patch, c->patch, c->merge);
 }
 
 int nc_qwen_vl_positions(const nc_model *m, const void *self, const int32_t *ids, int count, const nc_media *media, int media_count, nc_positions *out, nc_error *e)
