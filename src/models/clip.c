@@ -90,6 +90,7 @@ static void clip_config(nc_model *m, void *self, nc_config *r)
 static void siglip_config(nc_model *m, void *self, nc_config *r)
 {
     pair_config(m, self, r);
+    m->pads_text = true;
 }
 
 static void pair_weights(nc_model *m, void *self)

@@ -24,6 +24,9 @@ void nc_llama_config(nc_model *m, nc_llama *c, nc_config *r, double default_thet
     c->eps = nc_config_float(r, "rms_norm_eps", 1e-6);
     c->activation = (nc_unary)nc_config_activation(r, "hidden_act", "silu");
     c->tied = nc_config_bool(r, "tie_word_embeddings", c->tied);
+    const nc_json *class = nc_config_get(r, "architectures");
+    if (class && class->first && nc_ends_with(nc_json_string(class->first, ""), "Model"))
+        c->tied = true;                              /* a bare model (an embedder) has no head of its own */
     c->qkv_bias = c->o_bias = nc_config_bool(r, "attention_bias", false);
     nc_config_float(r, "attention_dropout", 0);
     c->norms = c->norms ? c->norms : llama_norms;
@@ -250,6 +253,8 @@ void nc_llama_cache(const void *self, nc_cache_need *out)
 
 static const char *const ignored[] = { "*rotary_emb.inv_freq", NULL };
 
+const char *const nc_llama_renames[] = { "", "model.", NULL };
+
 const nc_family nc_family_llama = {
-    .name = "llama", .architectures = "LlamaForCausalLM LlamaModel", .config = config, .ignored = ignored, NC_LLAMA_KIN(nc_llama),
+    .name = "llama", .architectures = "LlamaForCausalLM LlamaModel", .config = config, .ignored = ignored, .renames = nc_llama_renames, NC_LLAMA_KIN(nc_llama),
 };

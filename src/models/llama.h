@@ -53,6 +53,7 @@ void nc_llama_head(const void *self, nc_head *out);
 void nc_llama_cache(const void *self, nc_cache_need *out);
 
 /* The members a kin's nc_family takes over. */
+extern const char *const nc_llama_renames[];     /* bare models (Qwen3Model of an embedder) have no "model." before their names */
 #define NC_LLAMA_KIN(struct_type) .size = sizeof(struct_type), .weights = nc_llama_weights, .prepare = nc_llama_prepare, .decoder = nc_llama_decoder, \
     .head = nc_llama_head, .cache = nc_llama_cache, .regime = nc_llama_regime
 #endif

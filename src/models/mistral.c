@@ -14,5 +14,5 @@ static void config(nc_model *m, void *self, nc_config *r)
 static const char *const ignored[] = { "*rotary_emb.inv_freq", NULL };
 
 const nc_family nc_family_mistral = {
-    .name = "mistral", .architectures = "MistralForCausalLM MistralModel", .config = config, .ignored = ignored, NC_LLAMA_KIN(nc_llama),
+    .name = "mistral", .architectures = "MistralForCausalLM MistralModel", .config = config, .ignored = ignored, .renames = nc_llama_renames, NC_LLAMA_KIN(nc_llama),
 };

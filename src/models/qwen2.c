@@ -22,5 +22,5 @@ static void config(nc_model *m, void *self, nc_config *r)
 static const char *const ignored[] = { "*rotary_emb.inv_freq", NULL };
 
 const nc_family nc_family_qwen2 = {
-    .name = "qwen2", .architectures = "Qwen2ForCausalLM Qwen2Model", .config = config, .ignored = ignored, NC_LLAMA_KIN(nc_llama),
+    .name = "qwen2", .architectures = "Qwen2ForCausalLM Qwen2Model", .config = config, .ignored = ignored, .renames = nc_llama_renames, NC_LLAMA_KIN(nc_llama),
 };

@@ -14,5 +14,5 @@ static void config(nc_model *m, void *self, nc_config *r)
 }
 
 const nc_family nc_family_qwen3 = {
-    .name = "qwen3", .architectures = "Qwen3ForCausalLM Qwen3Model", .config = config, NC_LLAMA_KIN(nc_llama),
+    .name = "qwen3", .architectures = "Qwen3ForCausalLM Qwen3Model", .config = config, .renames = nc_llama_renames, NC_LLAMA_KIN(nc_llama),
 };
