@@ -117,12 +117,22 @@ static void append_part(void *context, int64_t part, int64_t parts, int worker)
 {
     const job *j = context;
     const nc_attention_args *a = j->a;
+    const nc_attention_shape *d = &a->shape;
+    const int words = nc_words(d, d->head), size = j->t->per == 2 ? 2 : 4;
 
     (void)parts, (void)worker;
     for (int i = 0; i < a->spans; i++) {
         const nc_attention_span *s = &a->span[i];
         for (int64_t r = 0; r < s->k_rows; r++) {
             int64_t index = s->q_index + r, block = index / NC_TILE;
+            if (index % NC_TILE == 0 && s->k_rows - r >= NC_TILE && words * j->t->per == d->head) {      /* a whole page at once */
+                j->t->lanes((uint32_t *)a->pages->keys(a->pages->context, s->slot, block) + part * words * NC_TILE, at_row(j, a->k, a->k_stride, s->k_row + r, (int)part),
+                            a->k_stride[0] * size, NC_TILE, words);
+                j->t->pairs((uint32_t *)a->pages->values(a->pages->context, s->slot, block) + part * (NC_TILE / j->t->per) * d->value_head,
+                            at_row(j, a->v, a->v_stride, s->k_row + r, (int)part), a->v_stride[0] * size, NC_TILE, d->value_head);
+                r += NC_TILE - 1;
+                continue;
+            }
             nc_attention_append(&a->shape, a->pages->keys(a->pages->context, s->slot, block), a->pages->values(a->pages->context, s->slot, block), index, (int)part,
                                 at_row(j, a->k, a->k_stride, s->k_row + r, (int)part), at_row(j, a->v, a->v_stride, s->k_row + r, (int)part));
         }
@@ -181,8 +191,8 @@ static void add_bias(const job *j, scratch *w, int64_t start, int r)
         w->s[r * NC_TILE + c] += once * bias[nc_attention_bias_at(a, s, start + c, code)];
 }
 
-/* Rows [begin, end) meet one block. Where the edge of sight crosses it, 16 rows at a time with no more columns than they see. */
-static void meet(const job *j, scratch *w, const uint32_t *keys, const uint32_t *values, int64_t start, int begin, int end)
+/* Rows [begin, end) meet one block, with `first` before any other. Where the edge of sight crosses it, 16 rows at a time with no more columns than they see. */
+static void meet(const job *j, scratch *w, const uint32_t *keys, const uint32_t *values, int64_t start, int begin, int end, bool first)
 {
     const nc_attention_shape *d = &j->a->shape;
     const int words = nc_words(d, d->head), V = d->value_head, per = j->t->per, cells = NC_TILE / per;
@@ -211,11 +221,12 @@ static void meet(const job *j, scratch *w, const uint32_t *keys, const uint32_t 
     for (int r = begin; j->a->bias && r < end; r++)
         add_bias(j, w, start, r);
     j->t->softmax(end - begin, w->s + begin * NC_TILE, w->seen + begin, &j->score, w->m + begin, w->l + begin, w->alpha + begin, w->p + begin * cells);
-    j->t->rescale(w->acc + (int64_t)begin * V, V, w->alpha + begin, end - begin);
+    if (!first)
+        j->t->rescale(w->acc + (int64_t)begin * V, V, w->alpha + begin, end - begin);
     for (int r = begin, i = 0; r < end; r += step, i++)
         if (high[i] > 0)
             j->t->product(w->acc + (int64_t)r * V, V, w->p + r * cells + low[i] / per, cells, values + (int64_t)(low[i] / per) * V, V, end - r < step ? end - r : step, V,
-                      (high[i] - low[i]) / per, true);
+                      (high[i] - low[i]) / per, !first);
 }
 
 /* The blocks of one group: m, l, acc from nothing. */
@@ -230,18 +241,25 @@ static void attend_group(const job *j, scratch *w, int span, int64_t group)
         w->m[r] = -INFINITY;
         w->l[r] = 0;
     }
-    memset(w->acc, 0, (size_t)w->tile.rows * (size_t)d->value_head * 4);
+    bool first = true, begun = false;
     for (int64_t b = group * NC_ATTENTION_GROUP; b < (group + 1) * NC_ATTENTION_GROUP && b * NC_TILE < keys; b++) {
         int64_t high = b * NC_TILE + NC_TILE - 1;
         int begin, end;
         nc_tile_active(&w->tile, b * NC_TILE, high < keys ? high : keys - 1, &begin, &end);
         if (begin >= end)
             continue;
+        first &= begin == 0 && end == w->tile.rows;          /* all rows begin here, or from zeros */
+        if (!first && !begun)
+            memset(w->acc, 0, (size_t)w->tile.rows * (size_t)d->value_head * 4);
         int64_t page = j->page ? j->page[span - j->begin] + b : 0;
         const char *k = a->pages ? a->pages->keys(a->pages->context, s->slot, b) : j->keys + (size_t)page * j->key_bytes;
         const char *v = a->pages ? a->pages->values(a->pages->context, s->slot, b) : j->values + (size_t)page * j->value_bytes;
-        meet(j, w, (const uint32_t *)k + g * words * NC_TILE, (const uint32_t *)v + g * (NC_TILE / j->t->per) * d->value_head, b * NC_TILE, begin, end);
+        meet(j, w, (const uint32_t *)k + g * words * NC_TILE, (const uint32_t *)v + g * (NC_TILE / j->t->per) * d->value_head, b * NC_TILE, begin, end, first);
+        first = false;
+        begun = true;
     }
+    if (!begun)
+        memset(w->acc, 0, (size_t)w->tile.rows * (size_t)d->value_head * 4);
 }
 
 /* total (m, l, acc) with the next group's (gm, gl, gacc): an empty side leaves the other as it is. */

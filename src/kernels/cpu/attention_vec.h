@@ -263,6 +263,93 @@ static __attribute__((unused)) void index_scores(void *out, const void *q, const
 }
 
 /* ---- passes over 64 columns ---- */
+#if defined(__AVX512F__)
+/* 16 x 16 words turned in registers: interleave words, then pairs, then quarters. */
+INLINE void turn16(__m512i x[16])
+{
+    __m512i y[16];
+
+#pragma GCC unroll 8
+    for (int i = 0; i < 16; i += 4)
+        for (int h = 0; h < 2; h++) {
+            y[i + h] = h ? _mm512_unpackhi_epi32(x[i], x[i + 1]) : _mm512_unpacklo_epi32(x[i], x[i + 1]);
+            y[i + 2 + h] = h ? _mm512_unpackhi_epi32(x[i + 2], x[i + 3]) : _mm512_unpacklo_epi32(x[i + 2], x[i + 3]);
+        }
+#pragma GCC unroll 8
+    for (int i = 0; i < 16; i += 4)                /* x[i + c]: column 4q + c of rows i..i+3 in quarter q */
+        for (int h = 0; h < 2; h++) {
+            x[i + 2 * h] = _mm512_unpacklo_epi64(y[i + h], y[i + 2 + h]);
+            x[i + 2 * h + 1] = _mm512_unpackhi_epi64(y[i + h], y[i + 2 + h]);
+        }
+#pragma GCC unroll 8
+    for (int c = 0; c < 4; c++) {
+        __m512i a = _mm512_shuffle_i32x4(x[c], x[4 + c], 0x88), b = _mm512_shuffle_i32x4(x[c], x[4 + c], 0xdd);
+        __m512i d = _mm512_shuffle_i32x4(x[8 + c], x[12 + c], 0x88), e = _mm512_shuffle_i32x4(x[8 + c], x[12 + c], 0xdd);
+        y[c] = _mm512_shuffle_i32x4(a, d, 0x88);
+        y[8 + c] = _mm512_shuffle_i32x4(a, d, 0xdd);
+        y[4 + c] = _mm512_shuffle_i32x4(b, e, 0x88);
+        y[12 + c] = _mm512_shuffle_i32x4(b, e, 0xdd);
+    }
+    memcpy(x, y, sizeof y);
+}
+
+/* Lane r of the result: the greatest (or, with add, the sum in the order of vsum) of the 16 lanes of x[r]. */
+INLINE vf across(vf x[16], const bool add)
+{
+    __m512i y[16];
+    memcpy(y, x, sizeof y);
+    turn16(y);
+#pragma GCC unroll 4
+    for (int half = 8; half > 0; half /= 2)
+#pragma GCC unroll 8
+        for (int i = 0; i < half; i++) {
+            vf low = vfloat(y[i]), high = vfloat(y[i + half]);
+            y[i] = vbits(add ? vadd(low, high) : vmax(low, high));
+        }
+    return vfloat(y[0]);
+}
+
+/* 16 rows at a time, their maxima and sums found for all at once: no row waits for its own. */
+INLINE void softmax_rows(const bool bf16, int rows, const float *s, const uint64_t *seen, const nc_attention_score *f, float *m, float *l, float *alpha, uint32_t *p)
+{
+    for (int begin = 0; begin < rows; begin += 16) {
+        const int live = rows - begin < 16 ? rows - begin : 16;
+        const vm some = mask_first(live);
+        vf x[16], t = vset(0);
+        for (int i = 0; i < 16; i++)
+            x[i] = vset(-INFINITY);
+        for (int i = 0; i < live; i++) {
+            const int r = begin + i;
+            vf most = x[i];
+#pragma GCC unroll 8
+            for (int v = 0; v < VECTORS; v++)
+                most = vmax(vwhere(mask_bits(seen[r] >> (v * LANES)), score_of(f, vload(s + r * NC_TILE + v * LANES), &t), vset(-INFINITY)), most);
+            x[i] = most;
+        }
+        const vf old = _mm512_mask_loadu_ps(vset(-INFINITY), some, m + begin), top = across(x, false), now = vwhere(_mm512_cmp_ps_mask(top, old, _CMP_GT_OQ), top, old);
+        const vf from = vwhere(_mm512_cmp_ps_mask(now, vset(-INFINITY), _CMP_GT_OQ), now, vset(0)), a = vexp2(vsub(old, from));
+        _Alignas(64) float base[16];
+        vstore(base, from);
+        for (int i = 0; i < live; i++) {
+            const int r = begin + i;
+            vf sum = vset(0);
+#pragma GCC unroll 8
+            for (int v = 0; v < VECTORS; v++) {
+                vf y = vkeep(mask_bits(seen[r] >> (v * LANES)), vexp2(vsub(score_of(f, vload(s + r * NC_TILE + v * LANES), &t), vset(base[i]))));
+                sum = vadd(sum, y);
+                if (bf16)
+                    vstore_bf16((uint16_t *)p + r * NC_TILE + v * LANES, y);
+                else
+                    vstore((float *)p + r * NC_TILE + v * LANES, y);
+            }
+            x[i] = sum;
+        }
+        vstore_some(some, m + begin, now);
+        vstore_some(some, alpha + begin, a);
+        vstore_some(some, l + begin, vfma(vload_some(some, l + begin), a, across(x, true)));
+    }
+}
+#else
 INLINE void softmax_rows(const bool bf16, int rows, const float *s, const uint64_t *seen, const nc_attention_score *f, float *m, float *l, float *alpha, uint32_t *p)
 {
     float added[NC_TILE];
@@ -299,6 +386,7 @@ INLINE void softmax_rows(const bool bf16, int rows, const float *s, const uint64
         vstore_some(some, l + r, vfma(vload_some(some, l + r), a, vload_some(some, added + r)));
     }
 }
+#endif
 
 INLINE void gradient_rows(const bool bf16, int keys, const float *s, const float *dp, const uint64_t *seen, const nc_attention_score *f, const float *lse2, const float *d,
                           uint32_t *p, uint32_t *ds, uint32_t *pairs)
@@ -411,35 +499,6 @@ static inline void pairs_bf16(uint32_t *to, const void *from, int64_t row_bytes,
 }
 
 #if defined(__AVX512F__)
-/* 16 x 16 words turned in registers: interleave words, then pairs, then quarters. */
-INLINE void turn16(__m512i x[16])
-{
-    __m512i y[16];
-
-#pragma GCC unroll 8
-    for (int i = 0; i < 16; i += 4)
-        for (int h = 0; h < 2; h++) {
-            y[i + h] = h ? _mm512_unpackhi_epi32(x[i], x[i + 1]) : _mm512_unpacklo_epi32(x[i], x[i + 1]);
-            y[i + 2 + h] = h ? _mm512_unpackhi_epi32(x[i + 2], x[i + 3]) : _mm512_unpacklo_epi32(x[i + 2], x[i + 3]);
-        }
-#pragma GCC unroll 8
-    for (int i = 0; i < 16; i += 4)                /* x[i + c]: column 4q + c of rows i..i+3 in quarter q */
-        for (int h = 0; h < 2; h++) {
-            x[i + 2 * h] = _mm512_unpacklo_epi64(y[i + h], y[i + 2 + h]);
-            x[i + 2 * h + 1] = _mm512_unpackhi_epi64(y[i + h], y[i + 2 + h]);
-        }
-#pragma GCC unroll 8
-    for (int c = 0; c < 4; c++) {
-        __m512i a = _mm512_shuffle_i32x4(x[c], x[4 + c], 0x88), b = _mm512_shuffle_i32x4(x[c], x[4 + c], 0xdd);
-        __m512i d = _mm512_shuffle_i32x4(x[8 + c], x[12 + c], 0x88), e = _mm512_shuffle_i32x4(x[8 + c], x[12 + c], 0xdd);
-        y[c] = _mm512_shuffle_i32x4(a, d, 0x88);
-        y[8 + c] = _mm512_shuffle_i32x4(a, d, 0xdd);
-        y[4 + c] = _mm512_shuffle_i32x4(b, e, 0x88);
-        y[12 + c] = _mm512_shuffle_i32x4(b, e, 0xdd);
-    }
-    memcpy(x, y, sizeof y);
-}
-
 static inline void lanes(uint32_t *to, const void *from, int64_t row_bytes, int rows, int words)
 {
     for (int c = 0; c < words; c += 16) {
