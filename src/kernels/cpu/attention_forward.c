@@ -178,6 +178,20 @@ static void tilt(const job *j, scratch *w, int64_t start, int begin, int end, in
     }
 }
 
+/* Bias rows that follow each other as the keys do: the first row stands for those before it, the last for those behind. */
+static void add_run(float *s, const float *bias, int64_t rows, float once, int64_t shift, int64_t low, int64_t high)
+{
+    const int64_t last = rows - 1 - shift < high ? rows - 1 - shift : high;
+    int64_t c = low;
+
+    for (; c <= high && shift + c < 0; c++)
+        s[c] += once * bias[0];
+    for (; c <= last; c++)
+        s[c] += once * bias[shift + c];
+    for (; c <= high; c++)
+        s[c] += once * bias[rows - 1];
+}
+
 /* The bias of row r over the columns it sees, before scaling. */
 static void add_bias(const job *j, scratch *w, int64_t start, int r)
 {
@@ -187,6 +201,10 @@ static void add_bias(const job *j, scratch *w, int64_t start, int r)
     const int64_t code = nc_attention_query_code(a, s, w->tile.row[r]), low = w->tile.first[r] > start ? w->tile.first[r] - start : 0;
     const int64_t high = w->tile.last[r] - start < NC_TILE - 1 ? w->tile.last[r] - start : NC_TILE - 1;
 
+    if (!a->k_code) {
+        add_run(w->s + r * NC_TILE, bias, a->shape.bias_rows, once, a->bias_offset + start - code, low, high);
+        return;
+    }
     for (int64_t c = low; c <= high; c++)
         w->s[r * NC_TILE + c] += once * bias[nc_attention_bias_at(a, s, start + c, code)];
 }
