@@ -273,6 +273,19 @@ static void warp(nc_sampler *s, float *logits)
     nc_process_truncate(&s->process, logits, s->vocabulary);
 }
 
+/* The first of the largest; -1 when no logit is a number above -infinity. */
+static int best_of(const float *logits, int n)
+{
+    int best = -1;
+    float most = -INFINITY;
+    for (int i = 0; i < n; i++)
+        if (logits[i] > most) {
+            most = logits[i];
+            best = i;
+        }
+    return best;
+}
+
 void nc_sampler_process(nc_sampler *s, float *logits)
 {
     if (s->processes)
@@ -280,7 +293,7 @@ void nc_sampler_process(nc_sampler *s, float *logits)
     penalize(s, logits);
     if (s->processes)
         nc_process_rest(&s->process, &s->text, logits, s->vocabulary);
-    if (s->o.temperature > 0)
+    if (s->o.temperature > 0 && best_of(logits, s->vocabulary) >= 0)
         warp(s, logits);
     if (s->process.renormalize)
         nc_process_renormalize(logits, s->vocabulary);
@@ -302,19 +315,6 @@ static void report_top(const nc_sampler *s, const float *logits, double lse, nc_
     for (int i = 0; i < n; i++)
         out->top[i] = (nc_top_token){ best[i].id, (float)(best[i].logit - lse) };
     out->top_count = n;
-}
-
-/* The first of the largest; -1 when no logit is a number above -infinity. */
-static int best_of(const float *logits, int n)
-{
-    int best = -1;
-    float most = -INFINITY;
-    for (int i = 0; i < n; i++)
-        if (logits[i] > most) {
-            most = logits[i];
-            best = i;
-        }
-    return best;
 }
 
 static int drawn(nc_sampler *s, const float *logits, int position)

@@ -7,7 +7,8 @@
 const char *const nc_bart_meaningless[] = {
     "dropout", "attention_dropout", "activation_dropout", "classifier_dropout", "classif_dropout", "encoder_layerdrop", "decoder_layerdrop", "init_std", "num_hidden_layers",
     "add_bias_logits", "add_final_layer_norm", "normalize_before", "normalize_embedding", "static_position_embeddings", "extra_pos_embeddings", "gradient_checkpointing",
-    "force_bos_token_to_be_generated", "save_step", "output_past", "layernorm_embedding", "use_learned_position_embeddings", "max_source_positions", "max_target_positions", NULL,
+    "force_bos_token_to_be_generated", "save_step", "output_past", "layernorm_embedding", "use_learned_position_embeddings", "max_source_positions", "max_target_positions",
+    "replacing_rate", "student_encoder_layers", "student_decoder_layers", "do_blenderbot_90_layernorm", "author", "kobart_version", NULL,
 };
 
 static const char *named(char *buffer, size_t room, const char *side, const char *part)

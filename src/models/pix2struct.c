@@ -17,7 +17,7 @@ struct pix2struct { struct vision vision; nc_t5_stack text; int vocab; bool tied
 static void vision_config(struct vision *c, nc_config *r)
 {
     static const char *const ignored[] = { "dropout_rate", "attention_dropout", "initializer_factor", "relative_attention_num_buckets", "relative_attention_max_distance", "num_channels",
-                                           "patch_size", "projection_dim", "layer_norm_bias", "hidden_dropout_prob", NULL };
+                                           "patch_size", "projection_dim", "layer_norm_bias", "hidden_dropout_prob", "image_size", NULL };
     c->layers = nc_config_layers(r, "num_hidden_layers", 12);
     c->width = (int)nc_config_int(r, "hidden_size", 768);
     c->d_kv = (int)nc_config_int(r, "d_kv", 64);
@@ -34,7 +34,7 @@ static void vision_config(struct vision *c, nc_config *r)
 
 static void text_config(struct pix2struct *p, nc_config *r)
 {
-    static const char *const ignored[] = { "dropout_rate", "initializer_factor", NULL };
+    static const char *const ignored[] = { "dropout_rate", "initializer_factor", "encoder_hidden_size", NULL };
     nc_t5_stack *c = &p->text;
     p->vocab = (int)nc_config_int(r, "vocab_size", 50244);
     p->tied = nc_config_bool(r, "tie_word_embeddings", false);

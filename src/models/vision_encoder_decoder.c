@@ -86,7 +86,7 @@ static void decoder_config(struct ved *c, nc_config *r)
 
 static void config(nc_model *m, void *self, nc_config *r)
 {
-    static const char *const ignored[] = { "tie_word_embeddings", "vocab_size", NULL };
+    static const char *const ignored[] = { "tie_word_embeddings", "vocab_size", "processor_class", NULL };
     struct ved *c = self;
     c->tower = nc_submodel(m, r, "encoder", "encoder.");
     nc_config *decoder = nc_config_child(r, "decoder");
