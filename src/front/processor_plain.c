@@ -4,7 +4,9 @@
  *   [LLaVA with do_pad: a square of the longer side, the mean colour around]  ->  resize  ->  centre crop  ->  rescale  ->  normalize
  */
 #include "front/processor_family.h"
+#include "media/video.h"
 #include <stdlib.h>
+#include <string.h>
 
 static const nc_processor_class_row classes[] = {
     /* name                          shortest height width crop filter        colours            crops  rgb   pads   video */
@@ -63,6 +65,27 @@ static int each(const nc_processor *p, nc_arena *a, const nc_image *images, int 
     return code;
 }
 
+/* InternVL's initial_shift: the middle of each of so many equal stretches. */
+static int sample_middle(const nc_processor *p, int n, double fps, int want, int *index, nc_error *e)
+{
+    enum { usual = 8 };
+    int k = want ? want : usual;
+    (void)p;
+    (void)fps;
+    k = k < n ? k : n;
+    NC_TRY(nc_sample_frames(NC_SAMPLE_SEGMENT_MIDDLE, n, k, NULL, index, e));
+    return k;
+}
+
+static int parse(nc_processor *p, const nc_json *config, const char *file, nc_error *e)
+{
+    (void)file;
+    (void)e;
+    if (!strcmp(p->row->name, "InternVLVideoProcessor") && nc_json_bool(nc_json_get(config, "initial_shift"), true))
+        p->sample = sample_middle;
+    return 0;
+}
+
 static int run_images(const nc_processor *p, nc_arena *a, const nc_image *images, int count, nc_features *out, nc_error *e)
 {
     return each(p, a, images, count, "pixel_values", 1, (int64_t[]){ count }, out, e);
@@ -73,4 +96,4 @@ static int run_video(const nc_processor *p, nc_arena *a, const nc_image *frames,
     return each(p, a, frames, count, "pixel_values_videos", 2, (int64_t[]){ 1, count }, out, e);
 }
 
-const nc_processor_family nc_processor_plain = { classes, "do_reduce_labels reduce_labels", NULL, run_images, run_video, false };
+const nc_processor_family nc_processor_plain = { classes, "do_reduce_labels reduce_labels", parse, run_images, run_video, false };

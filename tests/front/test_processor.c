@@ -24,6 +24,60 @@ static void count(void *context, const char *name, nc_golden_result result, doub
     }
 }
 
+static nc_processor *video_of(nc_arena *a, const char *text)
+{
+    nc_json *config = NULL;
+    nc_processor *p = NULL;
+    nc_error e = { 0 };
+    if (nc_json_parse(a, nc_str_of(text), "video_preprocessor_config.json", &config, &e) < 0 || nc_processor_parse(a, config, NULL, "video_preprocessor_config.json", &p, &e) < 0)
+        fail_msg("%s", e.message);
+    return p;
+}
+
+/* Sizes and frames as transformers 5.24 chooses them: frames, height, width, area, cap, tokens; height and width for Qwen2-VL and for Qwen3-VL. */
+static void sizes_of_videos(void **state)
+{
+    static const struct { int frames, height, width, least, most, cap, tokens, second[2], third[2]; } cases[] = {
+        { 5, 174, 424, 4096, 200000, 0, 768, { 168, 420 }, { 128, 288 } },      { 2, 539, 239, 4096, 200000, 1, 768, { 532, 252 }, { 448, 192 } },
+        { 2, 266, 112, 131072, 200000, 0, 64, { 560, 252 }, { 416, 192 } },     { 3, 316, 449, 4096, 200000, 1, 64, { 140, 196 }, { 192, 288 } },
+        { 2, 653, 230, 131072, 786432, 1, 768, { 644, 224 }, { 640, 224 } },    { 8, 390, 326, 4096, 200000, 0, 64, { 392, 336 }, { 160, 128 } },
+        { 5, 557, 526, 131072, 786432, 1, 64, { 364, 336 }, { 352, 352 } },
+    };
+    static const int few[] = { 0, 12, 24, 36 }, more[] = { 0, 14, 28, 42, 57, 71, 85, 99 }, middle[] = { 3, 10, 16, 23 };
+    int index[128];
+    nc_error e = { 0 };
+    (void)state;
+    for (int i = 0; i < NC_COUNT(cases); i++)
+        for (int k = 0; k < 2; k++) {
+            nc_arena *a = nc_arena_new();
+            nc_processor *p = video_of(a, nc_arena_printf(a, "{\"video_processor_type\": \"%s\", \"size\": {\"shortest_edge\": %d, \"longest_edge\": %d}, \"cap_pixels_per_frame\": %s, "
+                                                          "\"max_video_tokens\": %d}", k ? "Qwen3VLVideoProcessor" : "Qwen2VLVideoProcessor", cases[i].least, cases[i].most,
+                                                          cases[i].cap ? "true" : "false", cases[i].tokens));
+            nc_image frame[8] = { { 0 } };
+            nc_features f;
+            for (int j = 0; j < cases[i].frames; j++)
+                assert_int_equal(nc_image_new(cases[i].width, cases[i].height, 3, &frame[j], &e), 0);
+            if (nc_processor_video(p, a, frame, cases[i].frames, &f, &e) < 0)
+                fail_msg("%s", e.message);
+            const int64_t *grid = nc_features_get(&f, "video_grid_thw")->i64;
+            assert_int_equal(grid[0], (cases[i].frames + 1) / 2);
+            assert_int_equal(grid[1] * (k ? 16 : 14), k ? cases[i].third[0] : cases[i].second[0]);
+            assert_int_equal(grid[2] * (k ? 16 : 14), k ? cases[i].third[1] : cases[i].second[1]);
+            for (int j = 0; j < cases[i].frames; j++)
+                nc_image_free(&frame[j]);
+            nc_arena_free(a);
+        }
+    nc_arena *a = nc_arena_new();
+    nc_processor *third = video_of(a, "{\"video_processor_type\": \"Qwen3VLVideoProcessor\"}"), *intern = video_of(a, "{\"video_processor_type\": \"InternVLVideoProcessor\"}");
+    assert_int_equal(nc_processor_sample(third, 37, 30, 0, index, &e), 4);
+    assert_memory_equal(index, few, sizeof few);
+    assert_int_equal(nc_processor_sample(third, 100, 25, 0, index, &e), 8);
+    assert_memory_equal(index, more, sizeof more);
+    assert_int_equal(nc_processor_sample(intern, 27, 30, 4, index, &e), 4);
+    assert_memory_equal(index, middle, sizeof middle);
+    nc_arena_free(a);
+}
+
 static void golden(void **state)
 {
     (void)state;
@@ -122,7 +176,7 @@ static void stacking(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(golden), cmocka_unit_test(refuses_what_it_does_not_know), cmocka_unit_test(stacking),
+        cmocka_unit_test(golden), cmocka_unit_test(sizes_of_videos), cmocka_unit_test(refuses_what_it_does_not_know), cmocka_unit_test(stacking),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
