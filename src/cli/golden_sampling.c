@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "cli/golden.h"
+#include "cli/worse.h"
 #include "formats/safetensors.h"
 #include "infer/decoding.h"
 
@@ -37,7 +38,7 @@ static double difference(const float *ours, const table *want, int row)
     double worst = 0;
     for (int i = 0; i < want->columns; i++) {
         double w = at(want, row, i), d = isinf(w) && isinf(ours[i]) ? 0 : fabs(w - ours[i]);
-        worst = d <= worst ? worst : d;
+        worst = nc_worse(worst, d);
     }
     return worst;
 }
@@ -81,10 +82,10 @@ static int run_case(const sampling *s, const nc_json *c, double *worst, nc_error
             nc_sampler_saw(x, text[i]);
         nc_sampler_process(x, row);
         nc_sampler_free(x);
-        *worst = fmax(*worst, difference(row, &want, r));
+        *worst = nc_worse(*worst, difference(row, &want, r));
         if (chain) {
             softmax(row, logits.columns);
-            *worst = fmax(*worst, difference(row, &probabilities, r));
+            *worst = nc_worse(*worst, difference(row, &probabilities, r));
         }
     }
     return 0;

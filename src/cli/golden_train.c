@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "cli/golden.h"
+#include "cli/worse.h"
 #include "load/load.h"
 #include "load/peft.h"
 #include "optim/optim.h"
@@ -44,7 +45,7 @@ static void compare(trial *t, const char *name, const float *have, const nc_stor
     for (int64_t i = 0, n = nc_shape_count(&want->shape); i < n; i++) {
         double w = nc_dtype_load(want->dtype, want->data, i), d = fabs((double)have[i] - w);
         largest = fmax(largest, fabs(w));
-        worst = !(d <= worst) ? d : worst;
+        worst = nc_worse(worst, d);
     }
     judge(t, name, worst, share * (largest + 1e-3 * largest_of_all) + 1e-30);
 }

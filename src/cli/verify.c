@@ -55,8 +55,7 @@ void nc_verify_compare(nc_verify *v, const char *name, const nc_stored *want, co
         double w = nc_dtype_load(want->dtype, want->data, i), d = fabs(w - (double)ours[i]);
         if (skip_row && skip_row[i / columns])
             continue;
-        if (!(d <= worst))
-            worst = d;
+        worst = nc_worse(worst, d);
         if (fabs(w) > largest)
             largest = fabs(w);
     }

@@ -6,6 +6,7 @@
  */
 #ifndef NC_CLI_VERIFY_H
 #define NC_CLI_VERIFY_H
+#include "cli/worse.h"
 #include "load/load.h"
 
 typedef struct nc_quantity { const char *name; double abs, rel, limit; bool pass; const char *note; } nc_quantity;   /* rel is compared with limit unless note says otherwise */

@@ -90,7 +90,7 @@ static void compare(nc_verify *v, const char *name, const nc_json *want, const n
         wrong += wrong_ids(nc_json_at(want, c), prompt, prompt_count, x, c, pad);
     nc_verify_add(v, name, (double)wrong, (double)wrong, 0, "ids that differ");
     for (int c = 0; scores && c < x->choices; c++)
-        worst = fmax(worst, fabs(nc_json_double(nc_json_at(scores, c), NAN) - x->score[c]) / fmax(1, fabs(x->score[c])));
+        worst = nc_worse(worst, fabs(nc_json_double(nc_json_at(scores, c), NAN) - x->score[c]) / fmax(1, fabs(x->score[c])));
     if (scores)
         nc_verify_add(v, nc_arena_printf(v->arena, "%s scores", name), worst, worst, 2e-5, "relative where above 1");
 }

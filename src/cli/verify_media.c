@@ -366,7 +366,7 @@ static void compare_pixels(nc_verify *v, const nc_media *fed, const nc_visual *s
                 fed->frames[0].width == seen->width && fed->frames[0].channels == seen->channels;
     for (int f = 0; same && f < fed->count; f++)
         for (size_t i = 0; i < each; i++) {
-            out->worst = fmax(out->worst, fabs((double)fed->frames[f].data[i] - (double)seen->pixels[(size_t)f * each + i]));
+            out->worst = nc_worse(out->worst, fabs((double)fed->frames[f].data[i] - (double)seen->pixels[(size_t)f * each + i]));
             if (!seen->is_video && pillow && all) {
                 out->has_pillow = true;
                 out->pillow = fmax(out->pillow, fabs((double)((const float *)pillow->data)[fed->frames[f].data + i - (const float *)all->data] - (double)seen->pixels[(size_t)f * each + i]));

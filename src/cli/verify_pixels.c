@@ -37,7 +37,7 @@ static void compare_values(nc_verify *v, const char *name, const nc_feature *our
     double worst = 0;
     bool same = same_shape(want, ours);
     for (int64_t i = 0; same && i < nc_shape_count(&want->shape); i++)
-        worst = fmax(worst, fabs(nc_dtype_load(want->dtype, want->data, i) - (double)ours->f32[i]));
+        worst = nc_worse(worst, fabs(nc_dtype_load(want->dtype, want->data, i) - (double)ours->f32[i]));
     nc_verify_add(v, name, same ? worst : INFINITY, same ? worst : INFINITY, limit, same ? "absolute, from the pictures" : "another shape");
 }
 

@@ -106,8 +106,8 @@ static int check_pixels(nc_verify *v, nc_error *e)
     if (pillow && (pillow->dtype != NC_F32 || nc_shape_count(&pillow->shape) != n))
         return nc_fail(e, NC_EFORMAT, "%s: pil.pixel_values has another shape than in.pixel_values", v->folder);
     for (int64_t i = 0; i < n; i++) {
-        worst = fmax(worst, fabs((double)((const float *)want->data)[i] - (double)pixels->f32[i]));
-        exact = pillow ? fmax(exact, fabs((double)((const float *)pillow->data)[i] - (double)pixels->f32[i])) : 0;
+        worst = nc_worse(worst, fabs((double)((const float *)want->data)[i] - (double)pixels->f32[i]));
+        exact = pillow ? nc_worse(exact, fabs((double)((const float *)pillow->data)[i] - (double)pixels->f32[i])) : 0;
     }
     nc_verify_add(v, want->name, worst, worst, 0.03, "absolute, from the picture");
     if (pillow)

@@ -62,7 +62,7 @@ static void compare_gradient(nc_verify *v, const nc_site *s, const char *prefix,
     for (int64_t i = 0; i < nc_site_count(s); i++) {
         double w = nc_dtype_load(want->dtype, want->data, i);
         double d = fabs(w - (double)file_order(s, s->grad, i));
-        worst = d <= worst ? worst : d;
+        worst = nc_worse(worst, d);
         largest = fmax(largest, fabs(w));
     }
     double limit = fmax(nc_verify_spread(v, "grad_float64", 1e-4), nc_exact_limit(v, "grad"));
@@ -112,25 +112,35 @@ static void update(nc_verify *v, struct adam *state, double norm, int step)
     }
 }
 
-static void compare_series(nc_verify *v, const char *name, const double *ours, int n, double limit)
+/* A loss near zero is no nearer than the reference is to itself: what the folder states of its losses, four times over, else of its outputs (a loss is made of them). */
+static double loss_floor(const nc_verify *v)
+{
+    double losses = nc_verify_spread(v, "adamw_losses_float64", 0);
+    return losses > 0 ? losses : nc_verify_output_limit(v) / 4;
+}
+
+/* floor: an absolute difference that counts as none. */
+static void compare_series(nc_verify *v, const char *name, const double *ours, int n, double limit, double floor)
 {
     const nc_stored *want = nc_verify_has(v, name) ? nc_verify_tensor(v, "%s", name) : NULL;
-    double worst = 0, absolute = 0, spread = nc_verify_output_limit(v);
+    double worst = 0, absolute = 0;
     for (int i = 0; want && i < n; i++) {
         double w = nc_dtype_load(want->dtype, want->data, i), d = fabs(w - ours[i]);
-        absolute = fmax(absolute, d);
-        if (d > spread)                          /* a loss near zero is no nearer than the reference is to itself */
-            worst = fmax(worst, d / fmax(fabs(w), 1e-30));
+        absolute = nc_worse(absolute, d);
+        if (!(d <= floor))
+            worst = nc_worse(worst, d / fmax(fabs(w), 1e-30));
     }
     if (want)
         nc_verify_add(v, name, absolute, worst, fmax(limit, nc_exact_limit(v, name)), NULL);
 }
 
-/* The first norm is a sum over one gradient; later ones carry the updates' rounding, which ill-conditioned weights magnify. */
+/* The first norm is a sum over one gradient. Later ones follow updates of lr g / |g|, which magnify the distance of two f32 runs where weights are ill-conditioned: 23 times
+ * what is stated of the gradient was seen (qwen3_next); where nothing is stated and no float64 twin has run, 1.9e-3 (llava_siglip, whose losses agree to 1.3e-5). */
 static void compare_norms(nc_verify *v, const double *norms)
 {
-    compare_series(v, "adamw.grad_norms", norms, 1, 1e-4);
-    compare_series(v, "adamw.grad_norms", norms, 10, 5e-3);
+    double stated = nc_verify_spread(v, "grad_float64", 0);
+    compare_series(v, "adamw.grad_norms", norms, 1, 1e-4, 0);
+    compare_series(v, "adamw.grad_norms", norms, 10, stated > 0 ? fmax(1e-4, 16 * stated) : v->exact ? 1e-4 : 5e-3, 0);
 }
 
 /* The values of all sites, weights and buffers, as they are now, against the tensors "<prefix><name>". */
@@ -148,7 +158,7 @@ static void compare_values(nc_verify *v, const char *prefix, double limit)
         double worst = 0, largest = 0;
         for (int64_t j = 0; j < nc_site_count(s); j++) {
             double w = nc_dtype_load(want->dtype, want->data, j), d = fabs(w - (double)file_order(s, ours, j));
-            worst = d <= worst ? worst : d;
+            worst = nc_worse(worst, d);
             largest = fmax(largest, fabs(w));
         }
         nc_verify_add(v, name, worst, worst == 0 ? 0 : worst / largest, fmax(limit, nc_exact_limit(v, name)), NULL);
@@ -173,7 +183,7 @@ int nc_verify_gradients(nc_verify *v, nc_program *p, nc_batch *batch, const char
     zero_gradients(m);
     NC_TRY(one_step(v, p, batch, loss, e));
     snprintf(name, sizeof name, "%sloss", prefix);
-    compare_series(v, name, loss, 1, 2e-5);
+    compare_series(v, name, loss, 1, 2e-5, loss_floor(v));
     for (int i = 0; i < m->site_count; i++)
         if (m->sites[i]->grad && !is_frozen(v, m->sites[i]))
             compare_gradient(v, m->sites[i], prefix, largest);
@@ -198,7 +208,7 @@ int nc_verify_steps(nc_verify *v, nc_program *p, nc_batch *batch, double loss, n
         update(v, state, norms[step - 1], step);
         NC_TRY(one_step(v, p, batch, &losses[step], e));
     }
-    compare_series(v, "adamw.losses", losses, 11, nc_verify_spread(v, "adamw_losses_float64", 2e-5));
+    compare_series(v, "adamw.losses", losses, 11, 2e-5, loss_floor(v));
     compare_norms(v, norms);
     compare_values(v, "adamw.final.", final_limit(v));
     return 0;
@@ -231,8 +241,8 @@ int nc_verify_aux(nc_verify *v, const nc_seq *seq, nc_error *e)
         float *value = nc_verify_probe(a, p, "aux.loss", &n);
         aux = value ? value[0] : NAN;
         nc_arena_free(a);
-        compare_series(v, "aux.loss", &aux, 1, 2e-5);
-        compare_series(v, "aux.loss_total", &loss, 1, 2e-5);
+        compare_series(v, "aux.loss", &aux, 1, 2e-5, 0);
+        compare_series(v, "aux.loss_total", &loss, 1, 2e-5, 0);
         for (int i = 0; i < m->site_count; i++)
             if (m->sites[i]->grad)
                 compare_gradient(v, m->sites[i], "aux.", largest);

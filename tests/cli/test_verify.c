@@ -87,6 +87,24 @@ static void a_planted_fault_is_seen(void **state)
     plant("tests/golden/models/regnet", "regnet.encoder.stages.1.layers.0.layer.1.convolution.weight");
 }
 
+/* A value that is no number is over every limit, wherever it stands. */
+static void no_number_is_near(void **state)
+{
+    float want[5] = { 1, 2, 3, 4, 5 };
+    nc_stored t = { .name = "out", .dtype = NC_F32, .shape = NC_SHAPE(5), .data = want, .bytes = sizeof want };
+    nc_verify v = { .arena = nc_arena_new() };
+    (void)state;
+    for (int at = 0; at < 5; at++) {
+        float ours[5] = { 1, 2, 3, 4, 5 };
+        ours[at] = NAN;
+        nc_verify_compare(&v, "out", &t, ours, 5, 2e-5, NULL, 1);
+        assert_false(v.quantity[at].pass);
+    }
+    assert_true(isinf(nc_worse(0, NAN)) && nc_worse(2, 1) == 2 && nc_worse(1, 2) == 2);
+    nc_arena_free(v.arena);
+    free(v.quantity);
+}
+
 static void a_folder_that_is_no_model_is_refused(void **state)
 {
     nc_verify v;
@@ -102,6 +120,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_golden_model_is_within_its_limits),
         cmocka_unit_test(a_planted_fault_is_seen),
+        cmocka_unit_test(no_number_is_near),
         cmocka_unit_test(a_folder_that_is_no_model_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
