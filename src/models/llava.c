@@ -240,8 +240,8 @@ static int gather_features(const nc_model *m, nc_batch *batch, const nc_seq *seq
     return 0;
 }
 
-/* The k-th placeholder of a stretch takes the k-th row after media_row, in the order of text_rows. */
-static int splice_sequence(const nc_model *m, const struct llava *c, const nc_seq *s, int base, int32_t *index, int32_t *newline, nc_error *e)
+/* The k-th placeholder of a stretch takes the k-th row after media_row, in the order of text_rows; one beyond the rows is a token like any other (media.h). */
+static void splice_sequence(const nc_model *m, const struct llava *c, const nc_seq *s, int base, int32_t *index, int32_t *newline)
 {
     int have = 0, used = s->media_row, rows = 0;
     for (int j = 0; j < s->media_count; j++)
@@ -254,29 +254,22 @@ static int splice_sequence(const nc_model *m, const struct llava *c, const nc_se
         at += n;
         rows += rows_of(c, (int)s->media[j].kind) * s->media[j].count;
     }
-    int status = 0;
-    for (int j = 0; j < s->count && status == 0; j++) {
-        bool holds = s->ids[j] == m->image_token_id || (m->video_token_id >= 0 && s->ids[j] == m->video_token_id);
-        if (holds && used >= have)
-            status = nc_fail(e, NC_EINVAL, "more media placeholders in a text than its media have rows (%d)", have);
-        else if (holds)
-            index[j] = order[used++];
-        else
-            index[j] = -1;
+    for (int j = 0; j < s->count; j++) {
+        bool holds = used < have && (s->ids[j] == m->image_token_id || (m->video_token_id >= 0 && s->ids[j] == m->video_token_id));
+        index[j] = holds ? order[used++] : -1;
         newline[j] = index[j] == NC_ANYRES_NEWLINE ? 0 : -1;
         index[j] = index[j] < 0 ? -1 : index[j];
     }
     free(order);
-    return status;
 }
 
-static int splice_table(const nc_model *m, const struct llava *c, nc_batch *batch, const nc_seq *seqs, int count, int rows, nc_error *e)
+static int splice_table(const nc_model *m, const struct llava *c, nc_batch *batch, const nc_seq *seqs, int count, int rows)
 {
     int64_t tokens = nc_batch_count(batch, "tokens"), at = 0;
     int32_t *index = nc_batch_i32(batch, "text.media", tokens, 1), *newline = nc_batch_i32(batch, "text.newline", tokens, 1);
     int base = 0;
     for (int i = 0; i < count; i++) {
-        NC_TRY(splice_sequence(m, c, &seqs[i], base, index + at, newline + at, e));
+        splice_sequence(m, c, &seqs[i], base, index + at, newline + at);
         at += seqs[i].count;
         for (int j = 0; j < seqs[i].media_count; j++)
             base += rows_of(c, (int)seqs[i].media[j].kind) * seqs[i].media[j].count;
@@ -295,7 +288,7 @@ static int prepare(const nc_model *m, const void *self, nc_batch *batch, const n
         NC_TRY(gather_features(m, batch, seqs, count, g.rows, seqs[0].feature_dtype));
     else
         NC_TRY(prepare_media(c, batch, seqs, count, &g, e));
-    return splice_table(m, c, batch, seqs, count, g.rows, e);
+    return splice_table(m, c, batch, seqs, count, g.rows);
 }
 
 static void head(const void *self, nc_head *out)
