@@ -247,7 +247,7 @@ int nc_generation_start(nc_engine *g, const nc_prompt *prompt, const nc_generati
     pthread_condattr_destroy(&monotonic);
     x->engine = g;
     x->choices = o->choices > 0 ? o->choices : 1;
-    x->prompt_tokens = prompt->count;
+    x->prompt_tokens = prompt->source_count ? prompt->source_count : prompt->count;
     x->wants_tokens = o->sample.logprobs || !l->tokenizer;
     x->choice = nc_xcalloc((size_t)x->choices, sizeof *x->choice);
     for (int i = 0; i < x->choices; i++) {

@@ -223,6 +223,9 @@ static void what_cannot_run_is_refused(void **state)
     job = job_of(l, 1);
     job.sample.temperature = 0.7;
     refused(g, job, "do_sample");
+    job.sample.temperature = 0;
+    job.sample.logprobs = true;
+    refused(g, job, "log-probabilities");
     nc_engine_free(g);
     nc_loaded_free(l);
 }
