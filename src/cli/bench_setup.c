@@ -22,7 +22,7 @@ static size_t status_bytes(const char *key)
 }
 
 size_t nc_bench_peak_bytes(void) { return status_bytes("VmHWM:"); }
-size_t nc_bench_reserve(void) { return status_bytes("RssFile:") + (7 << 20); }
+size_t nc_bench_reserve(void) { return status_bytes("RssFile:") + (11 << 20); }
 
 /* The limits are measured in a block of a gigabyte; the peak counts from here. */
 static void forget_peak(void)
