@@ -1,0 +1,141 @@
+/* test_pictures_as_patches.c - fine-tuning a model whose tower takes pictures of any size and videos: the recipe's keys for the tower, the merger and the pictures' sizes. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "formats/safetensors.h"
+#include "media/video.h"
+#include "train/train.h"
+
+#define MODEL "tests/golden/models/qwen2_5_vl"
+static char folder[64], recipe[100];
+
+static void put(const char *name, const char *text)
+{
+    char path[160];
+    nc_error e = { 0 };
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    assert_int_equal(nc_file_write(path, text, strlen(text), &e), 0);
+}
+
+/* ShareGPT's form, as LLaMA-Factory's LLaVA samples have it: two pictures of different sizes in one question, a video in another. */
+static int make_folder(void **state)
+{
+    static const char info[] = "{\"seen\": {\"file_name\": \"seen.json\", \"formatting\": \"sharegpt\", \"columns\": {\"messages\": \"messages\", \"images\": \"images\", \"videos\": \"videos\"}, "
+                               "\"tags\": {\"role_tag\": \"role\", \"content_tag\": \"content\", \"user_tag\": \"user\", \"assistant_tag\": \"assistant\"}}}";
+    static const char data[] = "[{\"messages\": [{\"role\": \"user\", \"content\": \"<image>Which? <image>\"}, {\"role\": \"assistant\", \"content\": \"The left.\"}], "
+                               "\"images\": [\"a.png\", \"b.png\"], \"videos\": []}, "
+                               "{\"messages\": [{\"role\": \"user\", \"content\": \"<video>움직여?\"}, {\"role\": \"assistant\", \"content\": \"공이 굴러.\"}], \"images\": [], \"videos\": [\"c.mp4\"]}]";
+    char path[160];
+    nc_error e = { 0 };
+    nc_image frame[6] = { { 0 } };
+    (void)state;
+    nc_log_setup(NC_LOG_SILENT, false);
+    strcpy(folder, "/tmp/nunchi-test-XXXXXX");
+    if (!mkdtemp(folder))
+        return -1;
+    snprintf(recipe, sizeof recipe, "%s/r.yaml", folder);
+    put("dataset_info.json", info);
+    put("seen.json", data);
+    put("r.yaml", "model_name_or_path: " MODEL "\nstage: sft\ndataset: seen\ncutoff_len: 256\nlearning_rate: 5.0e-3\nmax_steps: 12\nlogging_steps: 1\nper_device_train_batch_size: 2\nseed: 3\n");
+    for (int i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "%s/%c.png", folder, 'a' + i);
+        if (nc_file_copy(i ? MODEL "/image2.png" : MODEL "/image.png", path, &e) < 0)
+            return -1;
+    }
+    for (int i = 0; i < 6; i++) {
+        if (nc_image_new(48, 32, 3, &frame[i], &e) < 0)
+            return -1;
+        for (size_t j = 0; j < nc_image_bytes(&frame[i]); j++)
+            frame[i].pixels[j] = (uint8_t)(j * 5 + (size_t)i * 40);
+    }
+    snprintf(path, sizeof path, "%s/c.mp4", folder);
+    int status = nc_video_write(path, frame, 6, 3, &e);
+    for (int i = 0; i < 6; i++)
+        nc_image_free(&frame[i]);
+    return status;
+}
+
+static int remove_folder(void **state)
+{
+    nc_error e = { 0 };
+    (void)state;
+    return nc_remove_tree(folder, &e);
+}
+
+static nc_train_report train(const char *out, const char *const *more)
+{
+    char place[160], data[160];
+    char *list[8] = { place, data };
+    int n = 2;
+    nc_train_report r;
+    nc_error e = { 0 };
+    snprintf(place, sizeof place, "output_dir=%s/%s", folder, out);
+    snprintf(data, sizeof data, "dataset_dir=%s", folder);
+    for (; more && *more; more++)
+        list[n++] = (char *)(uintptr_t)*more;
+    if (nc_train(recipe, list, n, &r, &e) < 0)
+        fail_msg("%s", e.message);
+    return r;
+}
+
+static bool changed(const char *model, const char *name)
+{
+    nc_safetensors *before = NULL, *after = NULL;
+    nc_error e = { 0 };
+    assert_int_equal(nc_safetensors_open(MODEL, &before, &e), 0);
+    assert_int_equal(nc_safetensors_open(model, &after, &e), 0);
+    const nc_stored *a = nc_safetensors_find(before, name), *b = nc_safetensors_find(after, name);
+    assert_non_null(a);
+    assert_non_null(b);
+    assert_int_equal(a->bytes, b->bytes);
+    bool is = memcmp(a->data, b->data, a->bytes);
+    nc_safetensors_close(before);
+    nc_safetensors_close(after);
+    return is;
+}
+
+static const char tower[] = "visual.blocks.0.attn.qkv.weight", patches[] = "visual.patch_embed.proj.weight", merger[] = "visual.merger.mlp.0.weight", text[] = "model.layers.0.mlp.up_proj.weight";
+
+static void parts_are_frozen_as_the_recipe_says(void **state)
+{
+    static const char *const merger_too[] = { "freeze_multi_modal_projector=false", NULL }, *const tower_only[] = { "freeze_vision_tower=false", "freeze_language_model=true", NULL },
+                      *const lora[] = { "finetuning_type=lora", "lora_target=all", NULL };
+    (void)state;
+    nc_train_report r = train("usual", NULL);
+    assert_true(r.last_loss < r.first_loss);
+    assert_true(changed(r.model, text) && !changed(r.model, tower) && !changed(r.model, patches) && !changed(r.model, merger));
+    r = train("merger", merger_too);
+    assert_true(changed(r.model, text) && changed(r.model, merger) && !changed(r.model, tower));
+    r = train("tower", tower_only);
+    assert_true(!changed(r.model, text) && !changed(r.model, merger) && changed(r.model, tower) && changed(r.model, patches));
+    r = train("lora", lora);
+    assert_true(r.last_loss < r.first_loss);
+    assert_true(changed(r.model, text) && !changed(r.model, tower) && !changed(r.model, merger));
+}
+
+/* The tower in the program makes no difference to which micro-batch a sample lies in; smaller pictures make shorter samples. */
+static void sizes_and_batches(void **state)
+{
+    static const char *const alone[] = { "per_device_train_batch_size=1", "gradient_accumulation_steps=2", "max_steps=1", NULL }, *const both[] = { "max_steps=1", NULL },
+                      *const small[] = { "max_steps=1", "image_max_pixels=200", "video_max_pixels=200", "video_fps=1.0", NULL };
+    (void)state;
+    nc_train_report one = train("alone", alone), two = train("both", both), less = train("small", small);
+    assert_true(one.first_loss == two.first_loss);
+    assert_int_equal(one.tokens, two.tokens);
+    assert_true(less.tokens < two.tokens);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(parts_are_frozen_as_the_recipe_says), cmocka_unit_test(sizes_and_batches) };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
