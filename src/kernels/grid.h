@@ -12,6 +12,7 @@
 #include "kernels/dtype.h"
 #include "kernels/kernels.h"
 
+enum { NC_GRID_KERNEL = 4096 };                 /* most cells of a kernel of columns */
 typedef struct nc_grid_shape { int64_t channels, in[2], out[2], kernel[2], stride[2], dilation[2], before[2]; } nc_grid_shape;
 static inline int64_t nc_grid_cells(const int64_t d[2]) { return d[0] * d[1]; }
 

@@ -52,10 +52,10 @@ static void each_stretch(void *context, int64_t begin, int64_t end, int worker)
     }
 }
 
-static int run_rows(const nc_node *n, const nc_run *r, const nc_value *from, int64_t in, int64_t out, const void *w, const void *bias, int64_t cost, stretch_fn *fn)
+static int run_rows(const nc_node *n, const nc_run *r, const nc_value *from, int64_t in, int64_t out, const void *w, const void *bias, int64_t grain, stretch_fn *fn)
 {
     stretches t = { { .n = n, .r = r, .s = &NC_ATTR(n, attr)->s, .from = from, .to = n->out[0], .in = in, .out = out, .width = n->out[0]->shape.dim[1], .w = w, .bias = bias }, fn };
-    nc_parallel_rows(r, nc_live_rows(n->out[0], r->counts), nc_grain(cost), each_stretch, &t);
+    nc_parallel_rows(r, nc_live_rows(n->out[0], r->counts), grain, each_stretch, &t);
     return 0;
 }
 
@@ -74,7 +74,7 @@ static void columns_rows(const job *j, int64_t picture, int64_t first, int64_t l
     j->r->kernels->grid->columns[slot_of(j->to)](picture_at(j->to, picture, j->out, first), picture_at(j->from, picture, j->in, 0), j->s, first, last);
 }
 
-static int columns_run(const nc_node *n, const nc_run *r) { return run_rows(n, r, n->in[0], in_cells(n), out_cells(n), NULL, NULL, n->out[0]->shape.dim[1] * 4, columns_rows); }
+static int columns_run(const nc_node *n, const nc_run *r) { return run_rows(n, r, n->in[0], in_cells(n), out_cells(n), NULL, NULL, nc_grain(n->out[0]->shape.dim[1] * 2), columns_rows); }
 
 static void columns_grad(nc_graph *g, nc_node *n, nc_value *const *dy, nc_value **dx)
 {
@@ -92,7 +92,7 @@ static void uncolumns_rows(const job *j, int64_t picture, int64_t first, int64_t
     j->r->kernels->grid->uncolumns[slot_of(j->to)](picture_at(j->to, picture, j->out, first), picture_at(j->from, picture, j->in, 0), j->s, first, last);
 }
 
-static int uncolumns_run(const nc_node *n, const nc_run *r) { return run_rows(n, r, n->in[0], out_cells(n), in_cells(n), NULL, NULL, channels(n) * kernel_cells(n) * 4, uncolumns_rows); }
+static int uncolumns_run(const nc_node *n, const nc_run *r) { return run_rows(n, r, n->in[0], out_cells(n), in_cells(n), NULL, NULL, nc_grain(channels(n) * kernel_cells(n) * 4), uncolumns_rows); }
 
 static void uncolumns_grad(nc_graph *g, nc_node *n, nc_value *const *dy, nc_value **dx)
 {
@@ -112,7 +112,7 @@ static size_t depth_workspace(const nc_node *n, int threads)
     return weight_bytes(n) + up64((size_t)channels(n) * wide_bytes(n->in[0]));
 }
 
-static double load(const nc_value *v, int64_t i) { return v->dtype == NC_F32 ? (double)((const float *)v->data)[i] : nc_dtype_load(v->dtype, v->data, i); }
+static float load_f32(const nc_value *v, int64_t i) { return v->dtype == NC_F32 ? ((const float *)v->data)[i] : v->dtype == NC_BF16 ? nc_bf16_to_f32(((const uint16_t *)v->data)[i]) : (float)nc_dtype_load(v->dtype, v->data, i); }
 
 /* w [C,K] as [K,C] wide, then the bias. */
 static const void *turn_weight(const nc_node *n, const nc_run *r, const nc_value *w, const nc_value *bias, const void **wide_bias)
@@ -123,17 +123,16 @@ static const void *turn_weight(const nc_node *n, const nc_run *r, const nc_value
 
     for (int64_t c = 0; c < C; c++)
         for (int64_t k = 0; k < K; k++) {
-            double v = load(w, c * K + k);
             if (f64)
-                ((double *)to)[k * C + c] = v;
+                ((double *)to)[k * C + c] = nc_dtype_load(w->dtype, w->data, c * K + k);
             else
-                ((float *)to)[k * C + c] = (float)v;
+                ((float *)to)[k * C + c] = load_f32(w, c * K + k);
         }
     for (int64_t c = 0; bias && c < C; c++) {
         if (f64)
-            ((double *)b)[c] = load(bias, c);
+            ((double *)b)[c] = nc_dtype_load(bias->dtype, bias->data, c);
         else
-            ((float *)b)[c] = (float)load(bias, c);
+            ((float *)b)[c] = load_f32(bias, c);
     }
     *wide_bias = bias ? b : NULL;
     return to;
@@ -167,7 +166,7 @@ static void depth_rows(const job *j, int64_t picture, int64_t first, int64_t las
 static int depth_run(const nc_node *n, const nc_run *r)
 {
     const void *bias, *w = turn_weight(n, r, n->in[1], n->in[2], &bias);
-    return run_rows(n, r, n->in[0], in_cells(n), out_cells(n), w, bias, channels(n) * kernel_cells(n), depth_rows);
+    return run_rows(n, r, n->in[0], in_cells(n), out_cells(n), w, bias, NC_ATTR(n, attr)->s.out[1], depth_rows);
 }
 
 static void depth_cost(const nc_node *n, const int64_t *counts, double *flops, double *bytes)
@@ -204,7 +203,7 @@ static void dx_rows(const job *j, int64_t picture, int64_t first, int64_t last)
 static int dx_run(const nc_node *n, const nc_run *r)
 {
     const void *bias, *w = turn_weight(n, r, n->in[1], NULL, &bias);
-    return run_rows(n, r, n->in[0], out_cells(n), in_cells(n), w, NULL, channels(n) * kernel_cells(n), dx_rows);
+    return run_rows(n, r, n->in[0], out_cells(n), in_cells(n), w, NULL, nc_grain(channels(n) * kernel_cells(n)), dx_rows);
 }
 
 /* z = dx of (dy, w) is linear in both. */
@@ -274,7 +273,7 @@ static void pool_rows(const job *j, int64_t picture, int64_t first, int64_t last
     j->r->kernels->grid->pool[slot_of(j->to)](picture_at(j->to, picture, j->out, first), picture_at(j->from, picture, j->in, 0), j->s, NC_ATTR(j->n, attr)->average, first, last);
 }
 
-static int pool_run(const nc_node *n, const nc_run *r) { return run_rows(n, r, n->in[0], in_cells(n), out_cells(n), NULL, NULL, channels(n) * kernel_cells(n), pool_rows); }
+static int pool_run(const nc_node *n, const nc_run *r) { return run_rows(n, r, n->in[0], in_cells(n), out_cells(n), NULL, NULL, nc_grain(channels(n) * kernel_cells(n)), pool_rows); }
 
 static void pool_grad(nc_graph *g, nc_node *n, nc_value *const *dy, nc_value **dx)
 {
@@ -346,6 +345,10 @@ static nc_value *emit(nc_graph *g, const nc_op *op, const char *what, nc_value *
     for (int i = 0; i < 2; i++) {
         a.s.kernel[i] = w->kernel[i], a.s.stride[i] = w->stride[i] ? w->stride[i] : 1, a.s.dilation[i] = w->dilation[i] ? w->dilation[i] : 1, a.s.before[i] = w->before[i];
         fits = fits && w->kernel[i] > 0 && a.s.stride[i] > 0 && a.s.dilation[i] > 0 && w->before[i] >= 0 && w->after[i] >= 0;
+    }
+    if (fits && a.s.kernel[0] * a.s.kernel[1] > NC_GRID_KERNEL && op == &nc_op_grid_columns) {
+        nc_graph_mistake(g, NC_ELIMIT, "%s: a kernel of %lld x %lld cells; at most %d are known", what, (long long)a.s.kernel[0], (long long)a.s.kernel[1], NC_GRID_KERNEL);
+        return nc_graph_poison(g);
     }
     if (!fits) {
         nc_graph_mistake(g, NC_ESHAPE, "%s: a window of %d x %d does not fit a picture of %lld x %lld cells", what, w->kernel[0], w->kernel[1], (long long)height, (long long)width);

@@ -26,30 +26,76 @@ NC_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* ---- columns ---- */
 
-/* Channels of one kernel cell go to every K-th place of the row. */
-NC_INLINE void spread(bool h, void *to, const void *from, int64_t at, int64_t C, int64_t K)
+enum { MOST_CELLS = 64, MOST_KERNEL = NC_GRID_KERNEL, ZEROS = 256 };
+static const float zeros[ZEROS];                 /* what a cell outside the picture reads */
+
+/* n channels: cell k of channel c is from[k][c]. Rows are written in order, read from K places that all stay in L1. */
+NC_INLINE void interleave(bool h, int64_t K, void *y, const void *const *from, int64_t n)
 {
-    if (h)
-        for (int64_t c = 0; c < C; c++)
-            ((uint16_t *)to)[c * K] = from ? ((const uint16_t *)from)[at + c] : 0;
-    else
-        for (int64_t c = 0; c < C; c++)
-            ((float *)to)[c * K] = from ? ((const float *)from)[at + c] : 0;
+    for (int64_t c = 0; c < n; c++)
+        for (int64_t k = 0; k < K; k++) {
+            if (h)
+                ((uint16_t *)y)[c * K + k] = ((const uint16_t *)from[k])[c];
+            else
+                ((float *)y)[c * K + k] = ((const float *)from[k])[c];
+        }
+}
+
+/* Channels of one kernel cell to every K-th place of the row: large kernels. */
+NC_INLINE void spread(bool h, void *to, const void *from, int64_t C, int64_t K)
+{
+    for (int64_t c = 0; c < C; c++) {
+        if (h)
+            ((uint16_t *)to)[c * K] = from ? ((const uint16_t *)from)[c] : 0;
+        else
+            ((float *)to)[c * K] = from ? ((const float *)from)[c] : 0;
+    }
+}
+
+/* Where each kernel cell of an output cell reads; NULL outside. */
+NC_INLINE void find_cells(const char *x, const nc_grid_shape *s, int64_t p, int64_t size, const char **cell)
+{
+    const nc_grid_range r = nc_grid_inside(s, 0, p / s->out[1]), q = nc_grid_inside(s, 1, p % s->out[1]);
+    const int64_t across = s->dilation[1] * s->channels * size, down = s->dilation[0] * s->in[1] * s->channels * size;
+    const char *row = x + (r.start * s->in[1] + q.start) * s->channels * size - q.from * across;
+    for (int64_t i = 0; i < s->kernel[0]; i++) {
+        const bool inside = i >= r.from && i < r.to;
+        for (int64_t j = 0; j < s->kernel[1]; j++)
+            *cell++ = inside && j >= q.from && j < q.to ? row + j * across : NULL;
+        row += inside ? down : 0;
+    }
+}
+
+NC_INLINE void columns_row(bool h, char *y, const char *x, const nc_grid_shape *s, int64_t p, const char **cell)
+{
+    const int64_t K = nc_grid_cells(s->kernel), C = s->channels, size = h ? 2 : 4;
+    const void *from[MOST_CELLS];
+    find_cells(x, s, p, size, cell);
+    if (K > MOST_CELLS) {
+        for (int64_t k = 0; k < K; k++)
+            spread(h, y + k * size, cell[k], C, K);
+        return;
+    }
+    if (K == 1 && cell[0]) {
+        memcpy(y, cell[0], (size_t)(C * size));
+        return;
+    }
+    for (int64_t c = 0; c < C; c += ZEROS) {
+        for (int64_t k = 0; k < K; k++)
+            from[k] = cell[k] ? cell[k] + c * size : (const char *)zeros;
+        if (K == 9)
+            interleave(h, 9, y + c * K * size, from, least(C - c, ZEROS));
+        else
+            interleave(h, K, y + c * K * size, from, least(C - c, ZEROS));
+    }
 }
 
 NC_INLINE void columns_body(bool h, char *y, const void *x, const nc_grid_shape *s, int64_t first, int64_t last)
 {
-    const int64_t K = nc_grid_cells(s->kernel), C = s->channels, size = h ? 2 : 4;
-
-    for (int64_t p = first; p < last; p++, y += C * K * size) {
-        const nc_grid_range r = nc_grid_inside(s, 0, p / s->out[1]), q = nc_grid_inside(s, 1, p % s->out[1]);
-        for (int64_t i = 0; i < s->kernel[0]; i++)
-            for (int64_t j = 0; j < s->kernel[1]; j++) {
-                const bool inside = i >= r.from && i < r.to && j >= q.from && j < q.to;
-                const int64_t cell = (r.start + (i - r.from) * s->dilation[0]) * s->in[1] + q.start + (j - q.from) * s->dilation[1];
-                spread(h, y + (i * s->kernel[1] + j) * size, inside ? x : NULL, cell * C, C, K);
-            }
-    }
+    const int64_t row = nc_grid_cells(s->kernel) * s->channels * (h ? 2 : 4);
+    const char *cell[MOST_KERNEL];
+    for (int64_t p = first; p < last; p++, y += row)
+        columns_row(h, y, x, s, p, cell);
 }
 
 NC_INLINE void uncolumns_body(bool h, void *dx, const void *y, const nc_grid_shape *s, int64_t first, int64_t last)
@@ -76,28 +122,47 @@ NC_INLINE void uncolumns_body(bool h, void *dx, const void *y, const nc_grid_sha
 
 /* ---- depthwise ---- */
 
-/* `cells` neighbouring output cells (1 or 4) of channels [c, c+n), whose windows have the same kernel columns inside. */
-NC_INLINE void depth_cells(bool h, int cells, void *y, int64_t to, const void *x, const float *w, const float *bias, const nc_grid_shape *s, nc_grid_range r, nc_grid_range q, int64_t c, int64_t n)
+/* `cells` neighbouring output cells (1 or 4) of `vectors` vectors of channels (1, 2 or 4; the last one holds n of them) from c on; their windows have the same kernel
+ * columns inside. Sums are independent chains, enough of them to fill the multipliers. */
+NC_INLINE void depth_cells(bool h, int cells, int vectors, void *y, int64_t to, const void *x, const float *w, const float *bias, const nc_grid_shape *s, nc_grid_range r, nc_grid_range q, int64_t c, int64_t n)
 {
     const int64_t C = s->channels, step = s->stride[1] * C;
-    const vf start = bias ? load(bias + c, n) : v_zero();
-    vf sum[4] = { start, start, start, start };
+    vf sum[8];
 
+    for (int v = 0; v < vectors; v++)
+        for (int e = 0; e < cells; e++)
+            sum[v * cells + e] = bias ? load(bias + c + v * NC_VL, n - v * NC_VL) : v_zero();
     for (int64_t i = r.from; i < r.to; i++) {
         int64_t at = ((r.start + (i - r.from) * s->dilation[0]) * s->in[1] + q.start) * C + c;
-        for (int64_t j = q.from; j < q.to; j++, at += s->dilation[1] * C) {
-            const vf k = load(w + (i * s->kernel[1] + j) * C + c, n);
-            for (int e = 0; e < cells; e++)
-                sum[e] = v_fma(k, get(h, x, at + e * step, n), sum[e]);
-        }
+        for (int64_t j = q.from; j < q.to; j++, at += s->dilation[1] * C)
+            for (int v = 0; v < vectors; v++) {
+                const vf k = load(w + (i * s->kernel[1] + j) * C + c + v * NC_VL, n - v * NC_VL);
+                for (int e = 0; e < cells; e++)
+                    sum[v * cells + e] = v_fma(k, get(h, x, at + e * step + v * NC_VL, n - v * NC_VL), sum[v * cells + e]);
+            }
     }
-    for (int e = 0; e < cells; e++)
-        put(h, y, to + e * C + c, sum[e], n);
+    for (int v = 0; v < vectors; v++)
+        for (int e = 0; e < cells; e++)
+            put(h, y, to + e * C + c + v * NC_VL, sum[v * cells + e], n - v * NC_VL);
+}
+
+/* All channels of one or four cells. */
+NC_INLINE void depth_channels(bool h, int cells, void *y, int64_t to, const void *x, const float *w, const float *bias, const nc_grid_shape *s, nc_grid_range r, nc_grid_range q)
+{
+    enum { WIDE = NC_VL };
+    const int many = cells == 1 ? 4 : 2;
+    int64_t c = 0;
+    for (; c + many * WIDE <= s->channels; c += many * WIDE)
+        depth_cells(h, cells, many, y, to, x, w, bias, s, r, q, c, many * WIDE);
+    for (; c + WIDE <= s->channels; c += WIDE)
+        depth_cells(h, cells, 1, y, to, x, w, bias, s, r, q, c, WIDE);
+    if (c < s->channels)
+        depth_cells(h, cells, 1, y, to, x, w, bias, s, r, q, c, s->channels - c);
 }
 
 NC_INLINE void depth_body(bool h, void *y, const void *x, const float *w, const float *bias, const nc_grid_shape *s, int64_t first, int64_t last)
 {
-    const int64_t C = s->channels, W = s->out[1];
+    const int64_t W = s->out[1];
 
     for (int64_t p = first; p < last;) {
         const nc_grid_range r = nc_grid_inside(s, 0, p / W), q = nc_grid_inside(s, 1, p % W);
@@ -106,20 +171,10 @@ NC_INLINE void depth_body(bool h, void *y, const void *x, const float *w, const 
             const nc_grid_range end = nc_grid_inside(s, 1, p % W + 3);
             four = end.to - end.from == s->kernel[1];
         }
-        const int64_t to = (p - first) * C;
-        int64_t c = 0;
-        for (; c + NC_VL <= C; c += NC_VL) {
-            if (four)
-                depth_cells(h, 4, y, to, x, w, bias, s, r, q, c, NC_VL);
-            else
-                depth_cells(h, 1, y, to, x, w, bias, s, r, q, c, NC_VL);
-        }
-        if (c < C) {
-            if (four)
-                depth_cells(h, 4, y, to, x, w, bias, s, r, q, c, C - c);
-            else
-                depth_cells(h, 1, y, to, x, w, bias, s, r, q, c, C - c);
-        }
+        if (four)
+            depth_channels(h, 4, y, (p - first) * s->channels, x, w, bias, s, r, q);
+        else
+            depth_channels(h, 1, y, (p - first) * s->channels, x, w, bias, s, r, q);
         p += four ? 4 : 1;
     }
 }
