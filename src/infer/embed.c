@@ -176,7 +176,7 @@ static int ids_of(const nc_embedder *x, nc_arena *a, nc_str text, struct text *o
     nc_encoding enc = { 0 };
     nc_buf whole = { 0 };
     nc_buf_adds(&whole, x->prompt);
-    if (x->modules.lower_case)
+    if (x->modules.lower_case || x->loaded->model->lowers_text)
         add_lower(&whole, text);
     else
         nc_buf_add(&whole, text.p, text.n);

@@ -87,10 +87,13 @@ static void clip_config(nc_model *m, void *self, nc_config *r)
     pair_config(m, c, r);
 }
 
+extern const nc_family nc_family_siglip2;
+
 static void siglip_config(nc_model *m, void *self, nc_config *r)
 {
     pair_config(m, self, r);
     m->pads_text = true;
+    m->lowers_text = m->family == &nc_family_siglip2;
 }
 
 static void pair_weights(nc_model *m, void *self)
@@ -236,6 +239,8 @@ static int prepare(const nc_model *m, const void *self, nc_batch *batch, const n
     return 0;
 }
 
+static void vision_info(const void *self, nc_vision_info *out) { *out = ((const nc_vision *)((const pair *)self)->vision->self)->info; }
+
 static void capacity(const void *self, nc_build *b, int64_t pictures)
 {
     const pair *c = self;
@@ -246,7 +251,7 @@ static void capacity(const void *self, nc_build *b, int64_t pictures)
 static const char *const ignored[] = { "*position_ids", NULL };
 
 #define TEXT_KIN .size = sizeof(text_tower), .weights = text_weights, .ignored = ignored, .prepare = text_prepare, .encode = text_encode, .reads_text = true
-#define PAIR_KIN .size = sizeof(pair), .weights = pair_weights, .ignored = ignored, .prepare = prepare, .encode = encode, .outputs = outputs, .capacity = capacity
+#define PAIR_KIN .size = sizeof(pair), .weights = pair_weights, .ignored = ignored, .prepare = prepare, .encode = encode, .outputs = outputs, .vision_info = vision_info, .capacity = capacity
 
 const nc_family nc_family_clip_text_model = { .name = "clip_text_model", .architectures = "CLIPTextModel", .config = clip_text_config, TEXT_KIN };
 const nc_family nc_family_siglip_text_model = { .name = "siglip_text_model", .architectures = "SiglipTextModel", .config = siglip_text_config, TEXT_KIN };
