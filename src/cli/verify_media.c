@@ -140,7 +140,8 @@ static void add_tiles(nc_verify *v, struct media *m, const nc_stored *t, int k)
 static int gather(nc_verify *v, const struct seen *seen, struct media *m, nc_error *e)
 {
     const nc_stored *images = images_of(v), *videos = nc_verify_tensor(v, "in.pixel_values_videos");
-    bool tiled = images && images->shape.rank == 4 && seen->frames == images->shape.dim[0] && !videos;
+    const bool one_row = images && images->shape.rank == 5 && images->shape.dim[0] == 1 && seen->count > 1;      /* Idefics3: a prompt's pictures in one row */
+    const bool tiled = images && !videos && ((images->shape.rank == 4 && seen->frames == images->shape.dim[0]) || (one_row && seen->frames == images->shape.dim[1]));
     int first = 0, image = 0, video = 0, images_left = images ? (int)images->shape.dim[0] : 0;
     *m = (struct media){ 0 };
     if (images && images->shape.rank == 4 && nc_json_get(v->golden, "image_file"))

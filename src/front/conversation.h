@@ -21,6 +21,7 @@ typedef struct nc_visual {
     /* Pictures that come cut into patches: a frame is one step in time of grid_height x grid_width patches; pixels [frames, height, channels, width] with height patches, width
      * values of a patch and channel. 0: as above. */
     int grid_height, grid_width;
+    int tile_rows, tile_columns;     /* of a picture that was cut, where its words say so (Idefics3); 0: whole */
     float seconds_per_grid;          /* of a video, between two frames; 0: unknown */
     const double *times;             /* of a video's frames, seconds; the arena's; NULL: unknown */
     int pictures;                    /* of its prompt, this one included, videos not counted: LLaVA-OneVision tiles a picture that is alone; 0: unknown */

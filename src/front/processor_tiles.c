@@ -18,7 +18,7 @@ static const nc_processor_class_row classes[] = {
 };
 
 enum { most_tiles = 4096 };
-struct list { nc_image *tile; int count; };
+struct list { nc_image *tile; int count; int rows, columns; };
 
 static int count_of(const nc_json *config, const char *key, int fallback, int most, const char *file, int *out, nc_error *e)
 {
@@ -181,6 +181,8 @@ static int idefics_split(const nc_processor *p, nc_image *im, struct list *l, nc
     for (int y = 0; y < h && code == 0; y += edge)
         for (int x = 0; x < w && code == 0; x += edge)
             code = add_crop(l, im, x, y, edge, edge, e);
+    l->rows = h / edge;
+    l->columns = w / edge;
     return code < 0 ? code : add_resized(p, l, im, edge, edge, e);
 }
 
@@ -220,6 +222,9 @@ static int run_images(const nc_processor *p, nc_arena *a, const nc_image *images
         int64_t *mask = nc_emit_ints(a, out, "pixel_attention_mask", 4, shape);
         for (int64_t i = 0; i < shape[1] * shape[2] * shape[3]; i++)
             mask[i] = 1;
+        int64_t *grid = nc_emit_ints(a, out, "tile_grid", 1, (int64_t[]){ 2 });
+        grid[0] = l.rows;
+        grid[1] = l.columns;
     }
     for (int i = 0; i < l.count; i++)
         nc_image_free(&l.tile[i]);

@@ -59,6 +59,9 @@ static int keep(const nc_features *f, const char *name, bool is_video, nc_visual
     int64_t frames = s[0];
     for (int i = 0; i < p->rank - 4; i++)
         frames *= p->shape[i];
+    const nc_feature *tiles = nc_features_get(f, "tile_grid");
+    out->tile_rows = tiles && tiles->i64 ? (int)tiles->i64[0] : 0;
+    out->tile_columns = tiles && tiles->i64 ? (int)tiles->i64[1] : 0;
     out->is_video = is_video;
     out->pixels = p->f32;
     out->u8 = f->u8;

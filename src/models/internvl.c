@@ -133,12 +133,7 @@ static int tower_tables(const void *self, nc_batch *batch, const nc_pixels *pict
     const struct internvl *c = self;
     const nc_vision_info *info = &c->parts.info;
     NC_TRY(nc_prepare_pictures(batch, info, pictures, count, e));
-    int each = c->side * c->side + info->class_rows + info->register_rows, across = c->side / c->block, k = c->block;
-    int32_t *from = nc_batch_i32(batch, "media.from", (int64_t)count * rows_of_tile(c), k * k);
-    for (int p = 0; p < count; p++)
-        for (int i = 0; i < rows_of_tile(c); i++)
-            for (int j = 0; j < k * k; j++)
-                *from++ = (p + 1) * each - c->side * c->side + (i / across * k + j / k) * c->side + i % across * k + j % k;
+    nc_media_blocks(batch, count, c->side, c->block, info->class_rows + info->register_rows);
     return 0;
 }
 

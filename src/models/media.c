@@ -70,10 +70,15 @@ static void pass_tied(nc_model *m, bool tied)
 
 bool nc_vision_text_config(nc_model *m, nc_vision_text *c, nc_config *r, bool tied)
 {
+    return nc_vision_text_config_at(m, c, r, tied, "vision_tower.", "language_model.");
+}
+
+bool nc_vision_text_config_at(nc_model *m, nc_vision_text *c, nc_config *r, bool tied, const char *vision, const char *text)
+{
     pass_tied(m, tied);
     nc_config_bool(r, "tie_word_embeddings", tied);
-    c->vision = nc_submodel(m, r, "vision_config", "vision_tower.");
-    c->text = nc_submodel(m, r, "text_config", "language_model.");
+    c->vision = nc_submodel(m, r, "vision_config", vision);
+    c->text = nc_submodel(m, r, "text_config", text);
     if (!c->vision || !c->text)
         return false;
     if (!c->vision->family->vision_info || !c->text->family->decoder || c->text->family->tower) {
@@ -144,4 +149,14 @@ int nc_vision_text_prepare(const nc_model *m, const void *self, nc_batch *batch,
         NC_TRY(see(c, batch, seqs, count, tower, e));
     nc_media_splice(m, batch, seqs, count);
     return 0;
+}
+
+void nc_media_blocks(nc_batch *batch, int count, int side, int k, int before)
+{
+    const int across = side / k, each = side * side + before;
+    int32_t *from = nc_batch_i32(batch, "media.from", (int64_t)count * across * across, k * k);
+    for (int p = 0; p < count; p++)
+        for (int i = 0; i < across * across; i++)
+            for (int j = 0; j < k * k; j++)
+                *from++ = p * each + before + (i / across * k + j / k) * side + i % across * k + j % k;
 }

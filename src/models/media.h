@@ -15,10 +15,13 @@ static inline bool nc_is_placeholder(const nc_model *m, int32_t id) { return id 
 typedef struct nc_vision_text { nc_model *vision, *text; nc_vision_info info; } nc_vision_text;
 /* vision_config and text_config; a decoder is tied where its own config says so, else where the whole's does (tied: what that is where it says nothing). False after a mistake. */
 bool nc_vision_text_config(nc_model *m, nc_vision_text *c, nc_config *r, bool tied);
+bool nc_vision_text_config_at(nc_model *m, nc_vision_text *c, nc_config *r, bool tied, const char *vision, const char *text);   /* under other prefixes */
 nc_value *nc_vision_text_decoder(const nc_model *m, const void *self, nc_build *b, nc_value *media);
 void nc_vision_text_head(const void *self, nc_head *out);
 void nc_vision_text_cache(const void *self, nc_cache_need *out);
 int nc_vision_text_regime(const void *self, int length);
+/* "media.from" [media, k * k]: the tower rows of each k x k block of patches, row by row, of count pictures of side x side patches that `before` other rows stand before. */
+void nc_media_blocks(nc_batch *batch, int count, int side, int k, int before);
 /* The decoder's tables, then the media's: rows computed earlier and splices; `tower` makes the tables of a step whose pictures are still to be seen. */
 typedef int nc_tower_tables(const void *self, nc_batch *batch, const nc_pixels *pictures, int count, nc_error *e);
 int nc_vision_text_prepare(const nc_model *m, const void *self, nc_batch *batch, const nc_seq *seqs, int count, nc_tower_tables *tower, nc_error *e);

@@ -39,6 +39,14 @@ static void siglip_config(nc_model *m, void *self, nc_config *r)
     c->use_head = nc_config_bool(r, "vision_use_head", true);
 }
 
+/* Idefics3's and SmolVLM's: SigLIP without a head. Positions of a whole tile are those of the table (fractions matter only to padded pictures). */
+static void idefics3_config(nc_model *m, void *self, nc_config *r)
+{
+    nc_vision *c = self;
+    nc_encoder_config(r, &c->encoder, "gelu_pytorch_tanh", 1e-6);
+    common_config(m, c, r);
+}
+
 /* NaFlex: the table of positions is a square of num_patches. */
 static void siglip2_config(nc_model *m, void *self, nc_config *r)
 {
@@ -178,6 +186,14 @@ nc_value *nc_vision_pooled(const nc_model *m, nc_build *b, const char *probe_pre
     return c->use_head ? nc_probe(b, attention_pool(c, b, x), "out.pooled") : x;
 }
 
+nc_value *nc_vision_closed(const nc_model *v, nc_build *b, const char *probe_prefix)
+{
+    const nc_vision *c = v->self;
+    return nc_ln(b, vision(v, c, b, -1, probe_prefix), c->post, c->post_b, c->encoder.eps);
+}
+
+bool nc_is_closed_vision(const nc_model *v) { return v->family->weights == weights && !((const nc_vision *)v->self)->is_clip; }
+
 int nc_vision_prepare(const nc_model *m, const void *self, nc_batch *batch, const nc_seq *seqs, int count, nc_error *e)
 {
     const nc_vision *c = self;
@@ -208,3 +224,5 @@ static const char *const ignored[] = { "*position_ids", NULL };
 const nc_family nc_family_clip_vision_model = { .name = "clip_vision_model", .architectures = "CLIPVisionModel", .config = clip_config, TOWER_KIN };
 const nc_family nc_family_siglip_vision_model = { .name = "siglip_vision_model", .architectures = "SiglipVisionModel", .config = siglip_config, TOWER_KIN };
 const nc_family nc_family_siglip2_vision_model = { .name = "siglip2_vision_model", .architectures = "Siglip2VisionModel", .config = siglip2_config, TOWER_KIN };
+const nc_family nc_family_idefics3_vision = { .name = "idefics3_vision", .architectures = "Idefics3VisionTransformer", .config = idefics3_config, TOWER_KIN };
+const nc_family nc_family_smolvlm_vision = { .name = "smolvlm_vision", .architectures = "SmolVLMVisionTransformer", .config = idefics3_config, TOWER_KIN };

@@ -13,6 +13,9 @@ typedef struct nc_vision {
 
 /* The pooled vector of each picture [pictures, D]; probes out.last_hidden_state (also *rows) and out.pooled. Tables of nc_vision_prepare. */
 nc_value *nc_vision_pooled(const nc_model *m, nc_build *b, const char *probe_prefix, nc_value **rows);
+/* All blocks and the norm that closes them. Of towers that nc_is_closed_vision says have it over every row (SigLIP and its kin). */
+nc_value *nc_vision_closed(const nc_model *v, nc_build *b, const char *probe_prefix);
+bool nc_is_closed_vision(const nc_model *v);
 /* nc_family.prepare of a tower: one picture a sequence; nc_prepare_pictures' tables, "pool.rows", the spans "pool" and the count "pictures". */
 int nc_vision_prepare(const nc_model *m, const void *self, nc_batch *batch, const nc_seq *seqs, int count, nc_error *e);
 /* The blocks beyond `depth`, run for their probes alone. */
