@@ -121,6 +121,7 @@ static int whole(nc_verify *v, const nc_seq *from, int pictures, const int32_t *
         nc_batch *batch = nc_batch_new();
         nc_program *p = NULL;
         nc_seq seq = *from;
+        seq.prompt = count;
         seq.ids = all;
         seq.count = count + k;
         int status = nc_verify_build(v, v->f32, NC_F32, false, &seq, 1, pictures, &p, batch, e);

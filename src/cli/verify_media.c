@@ -348,6 +348,29 @@ static int check_training(nc_verify *v, const struct media *m, nc_error *e)
     return status;
 }
 
+/* The prompt with its answer, where the reference tells its logits too. */
+static int check_answer(nc_verify *v, const struct media *m, nc_error *e)
+{
+    const nc_stored *in = nc_verify_tensor(v, "train.input_ids"), *labels = nc_verify_tensor(v, "train.labels"), *want = nc_verify_tensor(v, "train.logits");
+    if (!in || !labels)
+        return nc_fail(e, NC_EFORMAT, "%s: train.logits without train.input_ids and train.labels", v->folder);
+    int n = (int)nc_shape_count(&in->shape), prompt = 0;
+    int32_t *ids = nc_verify_ints(v->arena, in), *given = nc_verify_ints(v->arena, labels);
+    while (prompt < n && given[prompt] < 0)
+        prompt++;
+    nc_batch *batch = nc_batch_new();
+    nc_program *p = NULL;
+    nc_seq seq = { .ids = ids, .count = n, .prompt = prompt, .slot = -1, .media = m->item, .media_count = m->count };
+    int status = nc_verify_build(v, v->f32, NC_F32, false, &seq, 1, m->pictures, &p, batch, e);
+    int64_t count = 0;
+    float *ours = status == 0 ? nc_verify_probe(v->arena, p, "logits", &count) : NULL;
+    if (status == 0)
+        nc_verify_compare(v, "train.logits", want, ours, count, 2e-5, NULL, 1);
+    nc_program_free(p);
+    nc_batch_free(batch);
+    return status;
+}
+
 struct pixels_seen { double worst, pillow; bool has_pillow; };
 
 static double two_levels(const nc_verify *v)
@@ -462,6 +485,8 @@ static int run_all(nc_verify *v, nc_error *e)
     NC_TRY(check_bf16(v, ids, n, &m, e));
     if (nc_verify_has(v, "generate.new_ids"))
         NC_TRY(nc_verify_generate(v, ids, n, m.item, m.count, e));
+    if (nc_verify_has(v, "train.logits"))
+        NC_TRY(check_answer(v, &m, e));
     return nc_verify_has(v, "loss") ? check_training(v, &m, e) : 0;
 }
 

@@ -43,10 +43,16 @@
 #define EMPTY \
     "{%- for m in messages %}{%- if m.role == 'assistant' %}{% generation %}" CONTENT "{{- eos_token }}{% endgeneration %}{%- else %}" CONTENT "{%- endif %}{%- endfor %}"
 
+/* PaliGemma: pictures, <s>, the question and a line feed; the answer follows. It was trained for one turn. */
+#define PALIGEMMA \
+    "{%- for m in messages %}{%- if m.role == 'assistant' %}{% generation %}" CONTENT "{{- eos_token }}{% endgeneration %}{%- elif m.content is string %}{{- bos_token + m.content + '\\n' }}" \
+    "{%- else %}{%- for p in m.content %}{%- if p.type == 'image' %}{{- '<image>' }}{%- endif %}{%- endfor %}{{- bos_token }}" \
+    "{%- for p in m.content %}{%- if p.type == 'text' %}{{- p.text }}{%- endif %}{%- endfor %}{{- '\\n' }}{%- endif %}{%- endfor %}"
+
 static const struct { const char *name, *source; } rows[] = {
     { "default", DEFAULT }, { "chatml", CHATML }, { "qwen", CHATML }, { "qwen3", CHATML }, { "vicuna", VICUNA }, { "llava", VICUNA },
     { "llava_next", VICUNA }, { "llava_next_video", VICUNA }, { "video_llava", VICUNA }, { "llama3", LLAMA3 }, { "alpaca", ALPACA }, { "empty", EMPTY },
-    { "qwen2_vl", QWEN_VL }, { "qwen3_vl", QWEN_VL }, { "intern_vl", INTERN_VL }, { "got_ocr2", GOT },
+    { "qwen2_vl", QWEN_VL }, { "qwen3_vl", QWEN_VL }, { "intern_vl", INTERN_VL }, { "got_ocr2", GOT }, { "paligemma", PALIGEMMA },
 };
 
 const char *nc_builtin_template(const char *name)
@@ -60,7 +66,7 @@ const char *nc_builtin_template(const char *name)
 const char *const *nc_builtin_templates(int *count)
 {
     static const char *const names[] = { "default", "chatml", "qwen", "qwen3", "vicuna", "llava", "llava_next", "llava_next_video", "video_llava", "llama3", "alpaca", "empty",
-                                         "qwen2_vl", "qwen3_vl", "intern_vl", "got_ocr2" };
+                                         "qwen2_vl", "qwen3_vl", "intern_vl", "got_ocr2", "paligemma" };
     _Static_assert(sizeof names / sizeof *names == sizeof rows / sizeof *rows, "one name for each row");
     *count = NC_COUNT(names);
     return names;

@@ -98,6 +98,9 @@ static int check_job(const nc_engine *g, nc_job *ask, int *cross_rows, nc_error 
         return nc_fail(e, NC_EINVAL, "the prompt is empty");
     if (ask->prompt_count >= g->max_length)
         return nc_fail(e, NC_EINVAL, "the prompt has %d tokens, this server takes sequences of at most %d with the answer", ask->prompt_count, g->max_length);
+    if (g->model->family->whole_prompt && ask->prompt_count > g->o.step_tokens - g->o.sequences)
+        return nc_fail(e, NC_EINVAL, "the prompt has %d tokens; a %s reads its prompt whole and a step has room for %d (step_tokens)", ask->prompt_count, g->model->family->name,
+                       g->o.step_tokens - g->o.sequences);
     if (ask->max_tokens < 1)
         return nc_fail(e, NC_EINVAL, "max_tokens is %d; it must be at least 1", ask->max_tokens);
     if (ask->choices < 1 || ask->choices > g->o.sequences)
@@ -392,6 +395,11 @@ static void fill_defaults(nc_engine *g)
     o->sequences = o->sequences > 0 ? o->sequences : 16;
     o->step_tokens = o->step_tokens > 0 ? o->step_tokens : 512;
     o->step_tokens = o->step_tokens > o->sequences ? o->step_tokens : o->sequences;
+    if (g->model->family->whole_prompt && g->model->family->media_rows) {
+        const nc_media picture = { .kind = NC_MEDIA_IMAGE, .count = 1 };
+        int least = g->model->family->media_rows(g->model, g->model->self, &picture) + 512;
+        o->step_tokens = o->step_tokens > least ? o->step_tokens : least;
+    }
     o->max_waiting = o->max_waiting > 0 ? o->max_waiting : 256;
     o->tower_pictures = o->tower_pictures > 0 ? o->tower_pictures : 8;
     o->feature_bytes = o->feature_bytes ? o->feature_bytes : (size_t)64 << 20;

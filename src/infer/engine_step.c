@@ -58,6 +58,11 @@ static int share_rows(nc_engine *g)
             int want = s->count - s->done - s->take;
             if (want == 0 || s->count - s->done == 1)
                 continue;
+            if (g->model->family->whole_prompt) {
+                s->take = want <= left ? want : 0;
+                left -= s->take;
+                continue;
+            }
             bool turn = round == 2 || (at++ >= g->rotate % reading) == (round == 0);
             if (!turn)
                 continue;
@@ -91,7 +96,7 @@ static int lay_out(nc_engine *g, int *scored)
         if (!s->take)
             continue;
         nc_seq *q = &g->stretch[n++];
-        *q = (nc_seq){ .ids = s->ids + s->done, .count = s->take, .start = s->done, .length = s->count, .slot = s->slot, .feature_dtype = g->compute,
+        *q = (nc_seq){ .ids = s->ids + s->done, .count = s->take, .start = s->done, .length = s->count, .prompt = s->of->ask.prompt_count, .slot = s->slot, .feature_dtype = g->compute,
                        .want_logits = s->done + s->take == s->count };
         q->positions = s->of->positions.table ? &s->of->positions : NULL;
         q->cross_slot = s->of->cross_slot;

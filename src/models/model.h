@@ -80,6 +80,7 @@ struct nc_family {
     nc_value *(*outputs)(const nc_model *m, const void *self, nc_build *b);
     /* Encoders (ViT, BERT, conv nets, each side of a pair): the mathematics up to what nc_encoded holds, probed under the reference's names. Loss: nc_model_loss. */
     void (*encode)(const nc_model *m, const void *self, nc_build *b, nc_modality what, nc_encoded *out);
+    bool whole_prompt;                       /* the rows of a prompt see each other both ways: it is never cut into stretches */
     bool reads_text;                         /* encode takes texts; else pictures, or both when outputs is there too */
     /* Capacities of the counts beyond "tokens" and "scored", for a step of at most so many pictures (patches where pictures come as patches: nc_media_units). NULL: none. */
     void (*capacity)(const void *self, nc_build *b, int64_t pictures);
@@ -164,6 +165,8 @@ int nc_model_prepare(const nc_model *m, nc_batch *batch, const nc_seq *seqs, int
 /* Tables every decoder shares: "text.ids" [tokens], "text.pos" [tokens, 1], spans "text"; "score.rows" (rows the head is asked for: those with a target, or that
  * sample), "score.targets", "score.weights"; counts "tokens", "scored". */
 int nc_prepare_text(nc_batch *batch, const nc_seq *seqs, int count, nc_error *e);
+/* After nc_prepare_text: the rows of a prompt see each other, what follows sees what is before it (nc_family.whole_prompt). */
+void nc_prepare_prefix(nc_batch *batch, const nc_seq *seqs, int count);
 /* Encoder-decoder models that read text: nc_prepare_text, then "source.ids" [source], "source.pos" [source, 1], spans "source" (all see all), count "source", and
  * nc_prepare_cross over them. */
 int nc_prepare_seq2seq(const nc_model *m, const void *self, nc_batch *batch, const nc_seq *seqs, int count, nc_error *e);

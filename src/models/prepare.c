@@ -54,6 +54,22 @@ int nc_prepare_text(nc_batch *batch, const nc_seq *seqs, int count, nc_error *e)
     return 0;
 }
 
+void nc_prepare_prefix(nc_batch *batch, const nc_seq *seqs, int count)
+{
+    nc_spans spans = nc_batch_spans(batch, "text");
+    for (int i = 0; i < count && i < spans.count; i++) {
+        const nc_seq *s = &seqs[i];
+        int prefix = s->prompt;
+        for (int j = 0; prefix == 0 && s->targets && j < s->count; j++)
+            prefix = s->targets[j] >= 0 ? s->start + j + 1 : 0;
+        prefix = prefix ? prefix : s->start == 0 ? s->count : 0;
+        if (s->start >= prefix)
+            continue;
+        spans.span[i].sight = NC_SIGHT_PREFIX;
+        spans.span[i].prefix = prefix;
+    }
+}
+
 void nc_prepare_cross(nc_batch *batch, const nc_seq *seqs, int count, const int *rows)
 {
     int32_t row = 0, key = 0;

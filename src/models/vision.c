@@ -33,7 +33,9 @@ static void clip_config(nc_model *m, void *self, nc_config *r)
 
 static void siglip_config(nc_model *m, void *self, nc_config *r)
 {
+    static const char *const ignored[] = { "num_image_tokens", "projection_dim", "projector_hidden_act", "num_positions", NULL };
     nc_vision *c = self;
+    nc_config_ignore(r, ignored);
     nc_encoder_config(r, &c->encoder, "gelu_pytorch_tanh", 1e-6);
     common_config(m, c, r);
     c->use_head = nc_config_bool(r, "vision_use_head", true);

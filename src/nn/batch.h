@@ -44,6 +44,7 @@ typedef struct nc_seq {
     int start;                   /* index of the first one in its sequence (rows already in the cache) */
     int length;                  /* of the whole sequence as far as it is known beforehand (a prompt cut into stretches); less than start + count: nothing more */
     int slot;                    /* cache slot, -1 without */
+    int prompt;                  /* tokens of the whole sequence that are its prompt; 0: those before the first target, else all that start at 0 */
     const int32_t *targets;      /* training: next token at each row, -1 where it does not count; NULL: none */
     float weight;                /* training: weight of each counted row in the loss */
     const nc_media *media;       /* in order of their placeholders, of this stretch */

@@ -305,8 +305,8 @@ static int read_pictures(const struct golden *g, nc_pictures *p[8])
         int tiles = media_frames(images, false, &v);
         size_t each = (size_t)tiles * (size_t)v.channels * (size_t)v.height * (size_t)v.width;
         for (int i = 0; i < (int)images->shape.dim[0]; i++, v.pixels += each) {
-            v.original_height = (int)nc_dtype_load(sizes->dtype, sizes->data, 2 * i);
-            v.original_width = (int)nc_dtype_load(sizes->dtype, sizes->data, 2 * i + 1);
+            v.original_height = sizes ? (int)nc_dtype_load(sizes->dtype, sizes->data, 2 * i) : 0;
+            v.original_width = sizes ? (int)nc_dtype_load(sizes->dtype, sizes->data, 2 * i + 1) : 0;
             p[pictures++] = nc_pictures_new(&v);
         }
     } else if (images) {
@@ -327,7 +327,7 @@ static int read_pictures(const struct golden *g, nc_pictures *p[8])
 static void test_media(void **state)
 {
     (void)state;
-    static const char *const names[] = { "llava", "llava_siglip", "llava_next", "llava_next_video", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "got_ocr2", "internvl", "llava_onevision", "llava_onevision_multi", "video_llava" };
+    static const char *const names[] = { "llava", "llava_siglip", "llava_next", "llava_next_video", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "got_ocr2", "internvl", "llava_onevision", "llava_onevision_multi", "video_llava", "idefics3", "paligemma" };
     for (int f = 0; f < (int)(sizeof names / sizeof *names); f++) {
         char folder[512];
         struct golden g = { 0 };
