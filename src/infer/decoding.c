@@ -123,40 +123,41 @@ static int begin_suppress(const struct reader *r) { return ids_of(r, r->v, &r->d
 /* ---- keys ---- */
 enum { WHOLE, NUMBER, FLAG, OWN };
 #define AT(field) offsetof(nc_decoding, field)
-static const struct key { const char *name; int kind; size_t at; double least, most; int (*own)(const struct reader *r); } keys[] = {
-    { "max_new_tokens", WHOLE, AT(max_new_tokens), 1, 0, NULL },
-    { "max_length", WHOLE, AT(max_length), 1, 0, NULL },
-    { "min_length", WHOLE, AT(process.min_length), 0, 0, NULL },
-    { "min_new_tokens", WHOLE, AT(process.min_new_tokens), 0, 0, NULL },
-    { "num_beams", WHOLE, AT(beams), 1, 0, NULL },
-    { "num_return_sequences", WHOLE, AT(returned), 1, 0, NULL },
-    { "no_repeat_ngram_size", WHOLE, AT(process.no_repeat_ngram_size), 0, 0, NULL },
-    { "encoder_no_repeat_ngram_size", WHOLE, AT(process.encoder_no_repeat_ngram_size), 0, 0, NULL },
-    { "top_k", WHOLE, AT(sample.top_k), 0, 0, NULL },
-    { "min_tokens_to_keep", WHOLE, AT(process.min_tokens_to_keep), 1, 0, NULL },
-    { "decoder_start_token_id", WHOLE, AT(decoder_start), 0, 0, NULL },
-    { "pad_token_id", WHOLE, AT(pad), 0, 0, NULL },
-    { "temperature", NUMBER, AT(sample.temperature), 0, 100, NULL },
-    { "top_p", NUMBER, AT(sample.top_p), 0, 1, NULL },
-    { "min_p", NUMBER, AT(sample.min_p), 0, 1, NULL },
-    { "typical_p", NUMBER, AT(process.typical_p), 0, 1, NULL },
-    { "epsilon_cutoff", NUMBER, AT(process.epsilon_cutoff), 0, 1, NULL },
-    { "eta_cutoff", NUMBER, AT(process.eta_cutoff), 0, 1, NULL },
-    { "top_h", NUMBER, AT(process.top_h), 0, 1, NULL },
-    { "repetition_penalty", NUMBER, AT(sample.repetition_penalty), 0.01, 100, NULL },
-    { "encoder_repetition_penalty", NUMBER, AT(process.encoder_repetition_penalty), 0.01, 100, NULL },
-    { "length_penalty", NUMBER, AT(length_penalty), -1000, 1000, NULL },
-    { "do_sample", FLAG, AT(do_sample), 0, 0, NULL },
-    { "renormalize_logits", FLAG, AT(process.renormalize), 0, 0, NULL },
-    { "early_stopping", OWN, 0, 0, 0, early },
-    { "bad_words_ids", OWN, 0, 0, 0, words },
-    { "sequence_bias", OWN, 0, 0, 0, biases },
-    { "forced_bos_token_id", OWN, 0, 0, 0, forced_bos },
-    { "forced_eos_token_id", OWN, 0, 0, 0, forced_eos },
-    { "eos_token_id", OWN, 0, 0, 0, eos },
-    { "suppress_tokens", OWN, 0, 0, 0, suppress },
-    { "begin_suppress_tokens", OWN, 0, 0, 0, begin_suppress },
-    { "exponential_decay_length_penalty", OWN, 0, 0, 0, decays },
+#define UNTIL(first, last) AT(first), AT(last) + sizeof((nc_decoding *)0)->last - AT(first)
+static const struct key { const char *name; int kind; size_t at, bytes; double least, most; int (*own)(const struct reader *r); } keys[] = {
+    { "max_new_tokens", WHOLE, UNTIL(max_new_tokens, max_new_tokens), 1, 0, NULL },
+    { "max_length", WHOLE, UNTIL(max_length, max_length), 1, 0, NULL },
+    { "min_length", WHOLE, UNTIL(process.min_length, process.min_length), 0, 0, NULL },
+    { "min_new_tokens", WHOLE, UNTIL(process.min_new_tokens, process.min_new_tokens), 0, 0, NULL },
+    { "num_beams", WHOLE, UNTIL(beams, beams), 1, 0, NULL },
+    { "num_return_sequences", WHOLE, UNTIL(returned, returned), 1, 0, NULL },
+    { "no_repeat_ngram_size", WHOLE, UNTIL(process.no_repeat_ngram_size, process.no_repeat_ngram_size), 0, 0, NULL },
+    { "encoder_no_repeat_ngram_size", WHOLE, UNTIL(process.encoder_no_repeat_ngram_size, process.encoder_no_repeat_ngram_size), 0, 0, NULL },
+    { "top_k", WHOLE, UNTIL(sample.top_k, sample.top_k), 0, 0, NULL },
+    { "min_tokens_to_keep", WHOLE, UNTIL(process.min_tokens_to_keep, process.min_tokens_to_keep), 1, 0, NULL },
+    { "decoder_start_token_id", WHOLE, UNTIL(decoder_start, decoder_start), 0, 0, NULL },
+    { "pad_token_id", WHOLE, UNTIL(pad, pad), 0, 0, NULL },
+    { "temperature", NUMBER, UNTIL(sample.temperature, sample.temperature), 0, 100, NULL },
+    { "top_p", NUMBER, UNTIL(sample.top_p, sample.top_p), 0, 1, NULL },
+    { "min_p", NUMBER, UNTIL(sample.min_p, sample.min_p), 0, 1, NULL },
+    { "typical_p", NUMBER, UNTIL(process.typical_p, process.typical_p), 0, 1, NULL },
+    { "epsilon_cutoff", NUMBER, UNTIL(process.epsilon_cutoff, process.epsilon_cutoff), 0, 1, NULL },
+    { "eta_cutoff", NUMBER, UNTIL(process.eta_cutoff, process.eta_cutoff), 0, 1, NULL },
+    { "top_h", NUMBER, UNTIL(process.top_h, process.top_h), 0, 1, NULL },
+    { "repetition_penalty", NUMBER, UNTIL(sample.repetition_penalty, sample.repetition_penalty), 0.01, 100, NULL },
+    { "encoder_repetition_penalty", NUMBER, UNTIL(process.encoder_repetition_penalty, process.encoder_repetition_penalty), 0.01, 100, NULL },
+    { "length_penalty", NUMBER, UNTIL(length_penalty, length_penalty), -1000, 1000, NULL },
+    { "do_sample", FLAG, UNTIL(do_sample, do_sample), 0, 0, NULL },
+    { "renormalize_logits", FLAG, UNTIL(process.renormalize, process.renormalize), 0, 0, NULL },
+    { "early_stopping", OWN, UNTIL(early_stopping, early_stopping), 0, 0, early },
+    { "bad_words_ids", OWN, UNTIL(process.bad_words, process.bad_word_count), 0, 0, words },
+    { "sequence_bias", OWN, UNTIL(process.bias, process.biases), 0, 0, biases },
+    { "forced_bos_token_id", OWN, UNTIL(process.forced_bos, process.forced_bos), 0, 0, forced_bos },
+    { "forced_eos_token_id", OWN, UNTIL(process.forced_eos, process.forced_eos), 0, 0, forced_eos },
+    { "eos_token_id", OWN, UNTIL(process.eos, process.eos), 0, 0, eos },
+    { "suppress_tokens", OWN, UNTIL(process.suppress, process.suppress), 0, 0, suppress },
+    { "begin_suppress_tokens", OWN, UNTIL(process.begin_suppress, process.begin_suppress), 0, 0, begin_suppress },
+    { "exponential_decay_length_penalty", OWN, UNTIL(process.decays, process.decay_factor), 0, 0, decays },
 };
 
 /* Keys that would change the text in ways not offered here, unless they have this value. */
@@ -197,14 +198,22 @@ static bool is_idle(const nc_json *v, double idle)
     return v->type == NC_JSON_NUMBER && !(d > idle) && !(d < idle);
 }
 
+static int unset(nc_decoding *d, const struct key *k)
+{
+    nc_decoding usual;
+    nc_decoding_init(&usual);
+    memcpy((char *)d + k->at, (const char *)&usual + k->at, k->bytes);
+    return 0;
+}
+
 int nc_decoding_take(nc_decoding *d, nc_arena *a, const nc_json *item, const char *where, nc_error *e)
 {
     struct reader r = { d, a, item, item->key.p, where, e };
-    if (item->type == NC_JSON_NULL)
-        return 0;
     for (int i = 0; i < NC_COUNT(keys); i++)
         if (nc_str_eqz(item->key, keys[i].name))
-            return take(&r, &keys[i]);
+            return item->type == NC_JSON_NULL ? unset(d, &keys[i]) : take(&r, &keys[i]);
+    if (item->type == NC_JSON_NULL)
+        return 0;
     for (int i = 0; i < NC_COUNT(refused); i++)
         if (nc_str_eqz(item->key, refused[i].name) && !is_idle(item, refused[i].idle))
             return nc_fail(e, NC_EUNSUPPORTED, "%s: line %d: \"%s\" is not offered here", where, item->line, refused[i].name);

@@ -20,7 +20,7 @@ typedef struct nc_decoding {
 void nc_decoding_init(nc_decoding *d);
 /* Takes every key of an object that is known; one that would change the text and is not known here is a mistake that `where` names. */
 int nc_decoding_read(nc_decoding *d, nc_arena *a, const nc_json *options, const char *where, nc_error *e);
-/* One key; nothing happens where it is not known. */
+/* One key; null takes it back. Nothing happens where it is not known. */
 int nc_decoding_take(nc_decoding *d, nc_arena *a, const nc_json *item, const char *where, nc_error *e);
 bool nc_decoding_knows(nc_str key);
 /* Greedy, sampling or beams into a job: sample (process points into d), beams, choices, and max_tokens where the lengths say it (0: they do not). */

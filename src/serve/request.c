@@ -289,7 +289,7 @@ static int read_decoding(struct reader *x)
         bool is_own = !nc_decoding_knows(item->key);
         for (int i = 0; i < NC_COUNT(own); i++)
             is_own = is_own || nc_str_eqz(item->key, own[i]);
-        if (is_own || item->type == NC_JSON_NULL)
+        if (is_own)
             continue;
         take(x, item->key.p);
         int status = nc_decoding_take(d, r->arena, item, "request body", x->e);

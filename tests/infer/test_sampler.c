@@ -180,8 +180,41 @@ static void test_logprobs(void **state)
     nc_sampler_free(s);
 }
 
+/* A caller's options lie over the folder's, null takes one back; what would change the text in ways not offered is refused. */
+static void test_options(void **state)
+{
+    static const struct { const char *json, *says; } wrong[] = {
+        { "{\"num_beams\": 0}", "num_beams" }, { "{\"top_p\": 1.5}", "from 0 to 1" }, { "{\"bad_words_ids\": [[]]}", "bad_words_ids" }, { "{\"early_stopping\": \"soon\"}", "never" },
+        { "{\"penalty_alpha\": 0.6}", "not offered" }, { "{\"num_beam_groups\": 2}", "not offered" }, { "{\"suppress_tokens\": [-1]}", "suppress_tokens" },
+    };
+    nc_arena *a = nc_arena_new();
+    nc_json *v = NULL;
+    nc_error e = { 0 };
+    nc_decoding d;
+    (void)state;
+    nc_decoding_init(&d);
+    assert_int_equal(nc_json_parse(a, NC_STR("{\"num_beams\": 4, \"forced_bos_token_id\": 6, \"bad_words_ids\": [[1, 2]], \"length_penalty\": 2.0, \"num_beam_groups\": 1, \"use_cache\": true,"
+                                           " \"exponential_decay_length_penalty\": [3, 1.5]}"), "a", &v, &e), 0);
+    assert_int_equal(nc_decoding_read(&d, a, v, "a", &e), 0);
+    assert_int_equal(d.beams, 4);
+    assert_int_equal(d.process.forced_bos, 6);
+    assert_int_equal(d.process.bad_word_count, 1);
+    assert_true(d.process.decays && d.process.decay_start == 3);
+    assert_int_equal(nc_json_parse(a, NC_STR("{\"num_beams\": null, \"forced_bos_token_id\": null, \"bad_words_ids\": null, \"exponential_decay_length_penalty\": null}"), "b", &v, &e), 0);
+    assert_int_equal(nc_decoding_read(&d, a, v, "b", &e), 0);
+    assert_int_equal(d.beams, 1);
+    assert_true(d.length_penalty > 1.9);
+    assert_true(nc_processors_idle(&d.process));
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        assert_int_equal(nc_json_parse(a, nc_str_of(wrong[i].json), "c", &v, &e), 0);
+        assert_true(nc_decoding_read(&d, a, v, "c", &e) < 0);
+        assert_non_null(strstr(e.message, wrong[i].says));
+    }
+    nc_arena_free(a);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_reference), cmocka_unit_test(test_distribution), cmocka_unit_test(test_seeds), cmocka_unit_test(test_logprobs) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_reference), cmocka_unit_test(test_options), cmocka_unit_test(test_distribution), cmocka_unit_test(test_seeds), cmocka_unit_test(test_logprobs) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
