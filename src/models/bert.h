@@ -38,7 +38,7 @@ typedef struct nc_bert {
     nc_site *word, *position, *type;
     nc_bert_dense norm, project, pooler;
     nc_bert_dense word_dense, word_norm, text_dense, head, next_sentence;
-    nc_site *word_decoder, *word_bias;
+    nc_site *word_decoder, *word_bias, *own_bias;
 } nc_bert;
 
 /* config(): what the class says is to be built; the keys of BERT's spelling. */

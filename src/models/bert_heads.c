@@ -7,19 +7,23 @@
  */
 #include "models/bert.h"
 
-static nc_site *own_decoder(nc_model *m, const nc_bert *c)
-{
-    return nc_weight_linear(m, nc_arena_printf(m->arena, "%s.weight", c->dialect->word_decoder), c->vocab, c->narrow);
-}
-
+/* An untied decoder has a bias of its own where the file has one (transformers 5 keeps both), else that of the tied head. */
 static void word_weights(nc_model *m, nc_bert *c)
 {
     const nc_bert_dialect *d = c->dialect;
     c->word_dense = nc_bert_linear(m, d->word_dense, c->narrow, c->width);
     c->word_norm = nc_bert_norm(m, d->word_norm, c->narrow);
-    c->word_decoder = c->tied ? c->word : own_decoder(m, c);
+    const char *own = nc_arena_printf(m->arena, "%s.bias", d->word_decoder);
+    c->word_decoder = c->tied ? c->word : nc_weight_linear(m, nc_arena_printf(m->arena, "%s.weight", d->word_decoder), c->vocab, c->narrow);
     c->word_bias = nc_weight_bias(m, d->word_bias, c->vocab);
+    if (!c->tied && strcmp(own, d->word_bias)) {
+        c->own_bias = nc_weight_bias(m, own, c->vocab);
+        c->own_bias->flags |= NC_SITE_OPTIONAL;
+        c->word_bias->flags |= NC_SITE_OPTIONAL;
+    }
 }
+
+static nc_value *word_bias(const nc_bert *c, nc_build *b) { return nc_site_value(b, nc_site_is_there(c->own_bias) ? c->own_bias : c->word_bias); }
 
 void nc_bert_head_weights(nc_model *m, nc_bert *c)
 {
@@ -53,7 +57,7 @@ static nc_value *word_rows(const nc_bert *c, nc_build *b, nc_value *x)
 
 static nc_value *word_loss(const nc_bert *c, nc_build *b, nc_value *rows)
 {
-    nc_value *logp = nc_head_logprob(b->g, word_rows(c, b, scored(b, rows)), nc_site_value(b, c->word_decoder), nc_site_value(b, c->word_bias),
+    nc_value *logp = nc_head_logprob(b->g, word_rows(c, b, scored(b, rows)), nc_site_value(b, c->word_decoder), word_bias(c, b),
                                      nc_in(b, "score.targets", NC_I32, "scored", 0), 1, 0);
     return nc_nll(b->g, logp, nc_in(b, "score.weights", NC_F32, "scored", 0));
 }
@@ -96,7 +100,7 @@ static void text_logits(const nc_bert *c, nc_build *b, nc_encoded *x)
 static nc_value *words(const nc_bert *c, nc_build *b, const nc_encoded *x, bool loss)
 {
     if (b->probes)
-        nc_probe(b, nc_linear_op(b->g, word_rows(c, b, x->rows), nc_site_value(b, c->word_decoder), nc_site_value(b, c->word_bias), NC_DTYPES), "out.logits");
+        nc_probe(b, nc_linear_op(b->g, word_rows(c, b, x->rows), nc_site_value(b, c->word_decoder), word_bias(c, b), NC_DTYPES), "out.logits");
     return loss ? word_loss(c, b, x->rows) : NULL;
 }
 

@@ -101,8 +101,9 @@ static int prepare(const nc_model *m, const void *self, nc_batch *batch, const n
 }
 
 static const char *const renames[] = { "model.", "", NULL };
+static const char *const ignored[] = { "*register_tokens", NULL };               /* [1,0,D] where there are none */
 
 const nc_family nc_family_dinov3_vit = {
-    .name = "dinov3_vit", .architectures = "DINOv3ViTModel DINOv3ViTBackbone", .size = sizeof(dinov3), .config = config, .weights = weights, .renames = renames,
+    .name = "dinov3_vit", .architectures = "DINOv3ViTModel DINOv3ViTBackbone", .size = sizeof(dinov3), .config = config, .weights = weights, .renames = renames, .ignored = ignored,
     .prepare = prepare, .vision = vision, .vision_info = nc_vit_info, .encode = encode, .capacity = nc_vit_capacity,
 };
