@@ -10,6 +10,7 @@
 static const nc_cli_option options[] = {
     { "data", "DIR", "where some cases find pictures and tokenizer files" },
     { "only", "PATTERN", "cases whose path matches (models/*, tokenizers/bbpe-gpt2)" },
+    { "table", "FILE", "the measured errors of every model folder as Markdown (docs/models.md)" },
     { "threads", "N", "threads, all CPUs by default" },
     { NULL, NULL, NULL },
 };
@@ -92,13 +93,19 @@ static int run(nc_cli *c, nc_error *e)
     if (!nc_is_dir(tree))
         return nc_cli_usage(c, e, "golden: %s: no such folder", tree);
     NC_TRY(nc_list_dir(c->arena, tree, &names, &count, e));
-    nc_golden_tally t = { .data = nc_cli_get(c, "data"), .pool = nc_pool_new((int)threads) };
+    nc_buf table = { 0 };
+    nc_golden_tally t = { .data = nc_cli_get(c, "data"), .pool = nc_pool_new((int)threads), .table = nc_cli_get(c, "table") ? &table : NULL };
+    if (t.table)
+        nc_golden_table_head(t.table);
     for (int i = 0; status == 0 && i < count; i++) {
         const char *folder = nc_path_join(c->arena, tree, names[i]);
         if (nc_is_dir(folder) && strcmp(names[i], "data"))
             status = run_kind(c, &t, names[i], folder, only, e);
     }
     nc_pool_free(t.pool);
+    if (status == 0 && t.table)
+        status = nc_file_write(nc_cli_get(c, "table"), table.p, table.n, e);
+    nc_buf_free(&table);
     if (status < 0)
         return status;
     printf("%d passed, %d failed, %d skipped\n", t.passed, t.failed, t.skipped);
