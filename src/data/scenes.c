@@ -19,7 +19,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { format_version = 1, most_clips = 1000000, batch = 32, references = 3 };
+enum { format_version = 2, most_clips = 1000000, batch = 32, references = 3 };
 enum { train, val, test };
 static const char *const split_names[] = { "train", "val", "test" };
 

@@ -2,7 +2,9 @@
  * of the world for one of the frame, which smooths the edges.
  */
 #include "data/scenes_draw.h"
+#include "base/arena.h"
 #include <math.h>
+#include <stdlib.h>
 
 rgb color(int r, int g, int b) { return (rgb){ r, g, b }; }
 
@@ -160,26 +162,44 @@ view scene_view(const stage *s, double phase, bool leftward)
     return (view){ world_width / 2 - 50, 0, 100 };
 }
 
-/* Every frame pixel is the mean of 2 x 2 points of its square, each interpolated between the four nearest pixels of the world. */
+/* Where one of a line's sample points falls: the pixel before it and how far behind that it lies, in 64ths. */
+struct tap { int at, share; };
+
+static void taps_of(struct tap *t, int count, double first, double step, int size)
+{
+    for (int i = 0; i < count; i++) {
+        double p = first + (i + 0.5) * step - 0.5;
+        p = p < 0 ? 0 : p > size - 1.001 ? size - 1.001 : p;
+        t[i].at = (int)p;
+        t[i].share = (int)((p - t[i].at) * 64);
+    }
+}
+
+/* Every frame pixel is the mean of 2 x 2 points of its square, each interpolated between the four nearest pixels of the world: down two lines of
+ * points first, for all columns at once, then across. */
 void scene_shoot(const canvas *c, view v, nc_image *frame)
 {
     const double step = v.size * c->scale / frame->width / 2;
     const size_t stride = (size_t)c->im.width * 3;
+    struct tap *across = nc_xcalloc(2 * (size_t)(frame->width + frame->height), sizeof *across), *down = across + 2 * frame->width;
+    uint16_t *line = nc_xcalloc(stride, sizeof *line);
 
-    for (int y = 0; y < frame->height; y++)
-        for (int x = 0; x < frame->width; x++) {
-            int sum[3] = { 0 };
-            for (int k = 0; k < 4; k++) {
-                double px = v.x * c->scale + (2 * x + (k & 1) + 0.5) * step - 0.5, py = v.y * c->scale + (2 * y + (k >> 1) + 0.5) * step - 0.5;
-                px = px < 0 ? 0 : px > c->im.width - 1.001 ? c->im.width - 1.001 : px;
-                py = py < 0 ? 0 : py > c->im.height - 1.001 ? c->im.height - 1.001 : py;
-                const int ix = (int)px, iy = (int)py, fx = (int)((px - ix) * 64), fy = (int)((py - iy) * 64);
-                const uint8_t *p = c->im.pixels + (size_t)iy * stride + (size_t)ix * 3;
-                for (int i = 0; i < 3; i++)
-                    sum[i] += (p[i] * (64 - fx) + p[i + 3] * fx) * (64 - fy) + (p[stride + (size_t)i] * (64 - fx) + p[stride + (size_t)i + 3] * fx) * fy;
-            }
-            uint8_t *to = frame->pixels + ((size_t)y * (size_t)frame->width + (size_t)x) * 3;
+    taps_of(across, 2 * frame->width, v.x * c->scale, step, c->im.width);
+    taps_of(down, 2 * frame->height, v.y * c->scale, step, c->im.height);
+    const size_t from = (size_t)across[0].at * 3, to = (size_t)across[2 * frame->width - 1].at * 3 + 6;
+    for (int y = 0; y < frame->height; y++) {
+        const struct tap a = down[2 * y], b = down[2 * y + 1];
+        const uint8_t *p = c->im.pixels + (size_t)a.at * stride, *q = c->im.pixels + (size_t)b.at * stride;
+        uint8_t *out = frame->pixels + (size_t)y * (size_t)frame->width * 3;
+        for (size_t i = from; i < to; i++)
+            line[i] = (uint16_t)(p[i] * (64 - a.share) + p[i + stride] * a.share + q[i] * (64 - b.share) + q[i + stride] * b.share);
+        for (int x = 0; x < frame->width; x++, out += 3) {
+            const struct tap h = across[2 * x], k = across[2 * x + 1];
+            const uint16_t *l = line + 3 * h.at, *m = line + 3 * k.at;
             for (int i = 0; i < 3; i++)
-                to[i] = (uint8_t)((sum[i] + (1 << 13)) >> 14);
+                out[i] = (uint8_t)((l[i] * (64 - h.share) + l[i + 3] * h.share + m[i] * (64 - k.share) + m[i + 3] * k.share + (1 << 13)) >> 14);
         }
+    }
+    free(line);
+    free(across);
 }

@@ -35,22 +35,22 @@ thing scene_thing(stage *s, int kind, int index)
     return t;
 }
 
-/* f turns what faces right to face left. */
-struct brush { const stage *s; canvas *c; double x, y, f, phase; rgb coat; };
+/* f turns what faces right to face left; size magnifies. */
+struct brush { const stage *s; canvas *c; double x, y, f, phase, size; rgb coat; };
 
 /* Things catch more light than the ground behind them, so that they stand out in the dark. */
 static rgb seen(const struct brush *b, rgb k) { return mix(ink(b->s, k, 0, 0), k, 0.3 * b->s->l.lamps + 0.12); }
 static rgb tone(const struct brush *b, int r, int g, int bl) { return seen(b, color(r, g, bl)); }
-static point at(const struct brush *b, double x, double y) { return (point){ b->x + b->f * x, b->y + y }; }
+static point at(const struct brush *b, double x, double y) { return (point){ b->x + b->f * b->size * x, b->y + b->size * y }; }
 static void box(const struct brush *b, double x0, double y0, double x1, double y1, rgb k)
 {
     POLY(b->c, k, at(b, x0, y0), at(b, x1, y0), at(b, x1, y1), at(b, x0, y1));
 }
-static void ball(const struct brush *b, double x, double y, double rx, double ry, rgb k) { draw_oval(b->c, b->x + b->f * x, b->y + y, rx, ry, k, 1); }
+static void ball(const struct brush *b, double x, double y, double rx, double ry, rgb k) { draw_oval(b->c, b->x + b->f * b->size * x, b->y + b->size * y, b->size * rx, b->size * ry, k, 1); }
 static void stick(const struct brush *b, double x0, double y0, double x1, double y1, double w, rgb k)
 {
     const point p = at(b, x0, y0), q = at(b, x1, y1);
-    draw_line(b->c, p.x, p.y, q.x, q.y, w, k, 1);
+    draw_line(b->c, p.x, p.y, q.x, q.y, b->size * w, k, 1);
 }
 /* Glass: lit from inside in the dark. */
 static rgb glass(const struct brush *b) { return mix(tone(b, 150, 206, 236), color(255, 228, 150), b->s->l.lamps * 0.85); }
@@ -59,7 +59,7 @@ static void headlight(const struct brush *b, double x, double y)
 {
     if (b->s->l.lamps < 0.3)
         return;
-    draw_glow(b->c, b->x + b->f * (x + 4), b->y + y, 9, color(255, 240, 180), 0.7 * b->s->l.lamps);
+    draw_glow(b->c, b->x + b->f * b->size * (x + 4), b->y + b->size * y, 9 * b->size, color(255, 240, 180), 0.7 * b->s->l.lamps);
     ball(b, x, y, 1.1, 1.1, color(255, 250, 210));
 }
 
@@ -258,6 +258,17 @@ static void draw_cable_car(struct brush *b)
         box(b, -8.6 + 6.1 * i, -4.2, -3.6 + 6.1 * i, 2, glass(b));
 }
 
+/* What is small comes nearer, so that a frame of 96 pixels shows what it is. */
+static double nearness(int kind)
+{
+    switch (kind) {
+    case gull: case person: case dog: return 1.35;
+    case car: case bicycle: return 1.25;
+    case boat: return 1.15;
+    default: return 1;
+    }
+}
+
 void scene_draw_thing(const stage *s, canvas *c, const thing *t, double phase, view v)
 {
     static void (*const paint[nc_scene_things])(struct brush *) = { draw_boat, draw_gull, draw_car, draw_bus, draw_train, draw_person, draw_bicycle,
@@ -266,7 +277,7 @@ void scene_draw_thing(const stage *s, canvas *c, const thing *t, double phase, v
     const double reach = t->kind == balloon || t->kind == kite ? 0.16 : t->kind == boat || t->kind == person ? 0.26 : t->kind == train ? 0.3 : 0.34;
     const double side = t->kind == kite || t->kind == balloon ? (t->index ? 0.14 : -0.14) : 0;
     const double along = 0.5 + side + t->offset + (t->leftward ? -1 : 1) * reach * (2 * phase - 1);
-    struct brush b = { s, c, v.x + along * v.size, flies(t->kind) ? v.y + t->lane * v.size : t->lane, t->leftward ? -1 : 1, phase * 2, t->coat };
+    struct brush b = { s, c, v.x + along * v.size, flies(t->kind) ? v.y + t->lane * v.size : t->lane, t->leftward ? -1 : 1, phase * 2, nearness(t->kind), t->coat };
     if (t->kind == cable_car)
         b.y -= b.f * (along - 0.5) * v.size * 0.043 * b.f * (t->leftward ? -1 : 1);
     paint[t->kind](&b);

@@ -103,7 +103,7 @@ static int start_encoder(struct job *j, int width, int height, int fps, nc_error
     c->gop_size = 64;
     c->max_b_frames = 0;
     c->flags |= AV_CODEC_FLAG_BITEXACT | AV_CODEC_FLAG_GLOBAL_HEADER;
-    av_opt_set(c->priv_data, "preset", "veryfast", 0);
+    av_opt_set(c->priv_data, "preset", "superfast", 0);
     av_opt_set_int(c->priv_data, "qp", quantizer, 0);
     av_opt_set(c->priv_data, "x264-params", "threads=1:cpu-independent=1:aq-mode=0:mbtree=0:rc-lookahead=0:sync-lookahead=0:scenecut=0", 0);
     if (avcodec_open2(c, x264, NULL) < 0)
