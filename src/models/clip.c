@@ -100,11 +100,13 @@ static void pair_weights(nc_model *m, void *self)
 {
     pair *c = self;
     c->scale = nc_weight(m, 0, NC_INIT_ZERO, "logit_scale", 1, 0, 0, 0);
-    c->scale->init_value = 2.6592;
-    if (c->is_clip)
+    c->scale->init_value = c->is_clip ? 2.6592 : 2.3026;
+    if (c->is_clip) {
         c->scale->file_shape = (nc_shape){ 0 };
-    else
+    } else {                                         /* the paper's start: nearly all pairs are no pairs */
         c->bias = nc_weight(m, 0, NC_INIT_ZERO, "logit_bias", 1, 0, 0, 0);
+        c->bias->init_value = -10;
+    }
     nc_submodel_weights(c->text);
     nc_submodel_weights(c->vision);
     if (c->is_clip) {

@@ -61,7 +61,8 @@ static void weights(nc_model *m, void *self)
         l->fc_b = nc_weight_bias(m, "mlp.c_fc.bias", F);
         l->out = nc_weight_conv1d(m, "mlp.c_proj.weight", F, D);
         l->out_b = nc_weight_bias(m, "mlp.c_proj.bias", D);
-        l->proj->init_std = l->out->init_std = 0.02 / sqrt(2.0 * c->layers);
+        l->proj->init_std /= sqrt(2.0 * c->layers);
+        l->out->init_std /= sqrt(2.0 * c->layers);
     }
     nc_weight_scope(m, "transformer.");
     c->ln_f = nc_weight_norm(m, "ln_f.weight", D);

@@ -166,6 +166,17 @@ void nc_weight_scope(nc_model *m, const char *format, ...)
     m->scope = nc_arena_strdup(m->arena, scope);
 }
 
+/* A fresh weight's standard deviation: its part's initializer_range, else that of the model around it. */
+static double init_std(const nc_model *m)
+{
+    for (; m; m = m->parent) {
+        double std = nc_json_double(nc_json_get(m->config, "initializer_range"), -1);
+        if (std > 0 && std < 100)
+            return std;
+    }
+    return 0.02;
+}
+
 nc_site *nc_weight(nc_model *m, unsigned flags, nc_init init, const char *name, int64_t d0, int64_t d1, int64_t d2, int64_t d3)
 {
     nc_model *top = outermost(m);
@@ -178,7 +189,7 @@ nc_site *nc_weight(nc_model *m, unsigned flags, nc_init init, const char *name, 
     s->shape = s->file_shape = nc_shape_of(rank, dims);
     s->flags = flags;
     s->init = init;
-    s->init_std = 0.02;
+    s->init_std = init_std(m);
     s->index = top->site_count;
     if ((top->site_count & (top->site_count - 1)) == 0)
         top->sites = nc_xrealloc(top->sites, sizeof *top->sites * (size_t)(top->site_count ? 2 * top->site_count : 1));
