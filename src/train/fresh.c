@@ -40,7 +40,9 @@ static int feed_text(nc_trainer *t, const nc_sample *s, nc_error *e)
     if (s->text.n)
         return nc_trainer_feed(t, s->text, e);
     NC_JSON_EACH(m, s->messages) {
-        const nc_json *content = nc_json_get(m, "content");
+        const nc_json *role = nc_json_get(m, "role"), *content = nc_json_get(m, "content");
+        if (nc_json_is(role, NC_JSON_STRING))        /* templates write it */
+            NC_TRY(nc_trainer_feed(t, role->text, e));
         if (nc_json_is(content, NC_JSON_STRING))
             NC_TRY(nc_trainer_feed(t, content->text, e));
         NC_JSON_EACH(part, nc_json_is(content, NC_JSON_ARRAY) ? content : NULL)
@@ -53,13 +55,15 @@ static int feed_text(nc_trainer *t, const nc_sample *s, nc_error *e)
 static int learn_tokenizer(nc_train_run *r, const char *folder, nc_error *e)
 {
     nc_trainer_options o = { .vocab_size = (int32_t)r->s->tokenizer_vocab_size, .special = specials, .special_count = NC_COUNT(specials), .pattern = "qwen2", .nfc = true };
-    nc_dataset_options d = { .folder = r->s->dataset_dir, .media_folder = r->s->media_dir, .plain = r->s->kind == NC_STAGE_PT, .max_samples = r->s->max_samples };
+    const char *names = r->s->tokenizer_dataset ? r->s->tokenizer_dataset : r->s->dataset;
+    nc_dataset_options d = { .folder = r->s->dataset_dir, .media_folder = r->s->media_dir, .plain = r->s->kind == NC_STAGE_PT && names == r->s->dataset,
+                             .max_samples = r->s->max_samples };
     nc_dataset *data = NULL;
     nc_trainer *t = NULL;
     nc_json *tree = NULL;
     if (o.vocab_size < 256 + NC_COUNT(specials))
         return nc_fail(e, NC_EINVAL, "tokenizer_vocab_size must be at least %d (all bytes and the special tokens)", 256 + NC_COUNT(specials));
-    NC_TRY(nc_dataset_load(r->s->dataset, &d, &data, e));
+    NC_TRY(nc_dataset_load(names, &d, &data, e));
     int status = nc_trainer_new(&o, &t, e);
     for (int i = 0; i < data->count && status == 0; i++)
         status = feed_text(t, &data->samples[i], e);

@@ -2,7 +2,7 @@
  *
  * An unknown key is refused with the nearest known one; keys of LLaMA-Factory without meaning here are accepted with a warning. A command line's value holds in
  * every stage; `stages.<index or name>.key=value` in one. Keys that LLaMA-Factory lacks: stages, name, train_from_scratch, model_config, compose, tokenizer_name_or_path,
- * tokenizer_vocab_size, image_processor, merge_adapter, memory_limit_gb, stage: contrastive.
+ * tokenizer_vocab_size, tokenizer_dataset, image_processor, merge_adapter, memory_limit_gb, stage: contrastive.
  */
 #ifndef NC_TRAIN_RECIPE_H
 #define NC_TRAIN_RECIPE_H
@@ -18,6 +18,7 @@ typedef struct nc_recipe_stage {
     bool train_from_scratch, freeze_vision_tower, freeze_multi_modal_projector, freeze_language_model;
     const nc_json *model_config, *image_processor, *compose;     /* inline maps, or a path */
     int64_t tokenizer_vocab_size;
+    const char *tokenizer_dataset;   /* what a tokenizer is learned from; NULL: dataset */
     /* LoRA */
     int64_t lora_rank, lora_alpha;
     double lora_dropout;
