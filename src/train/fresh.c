@@ -141,9 +141,11 @@ static int write_processors(nc_train_run *r, const char *folder, const nc_json *
     }
     nc_json_set(a, crop, "height", nc_json_new_int(a, size));
     nc_json_set(a, crop, "width", nc_json_new_int(a, size));
-    if (siglip)
+    if (siglip) {
         edge = nc_json_clone(a, crop);
-    else
+        nc_json_set(a, p, "do_center_crop", nc_json_new_bool(a, false));
+    }
+    if (!siglip)
         nc_json_set(a, edge, "shortest_edge", nc_json_new_int(a, size));
     nc_json_set(a, p, "image_processor_type", nc_json_new_string(a, nc_str_of(siglip ? "SiglipImageProcessor" : "CLIPImageProcessor")));
     nc_json_set(a, p, "size", edge);
