@@ -35,7 +35,7 @@ static int pictures(run *r, nc_error *e)
     for (int64_t i = 0; i < n; i++)
         pixels[i] = (float)(nc_rng_uniform(&rng) * 4 - 2);
     for (int i = 0; i < r->b->o.batch; i++)
-        p[i] = (nc_pixels){ pixels, v->channels, v->image_size, v->image_size };
+        p[i] = (nc_pixels){ .data = pixels, v->channels, v->image_size, v->image_size };
     return nc_prepare_pictures(r->batch, v, p, r->b->o.batch, e);
 }
 

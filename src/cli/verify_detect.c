@@ -50,7 +50,7 @@ static int gather(nc_verify *v, struct pictures *out, nc_error *e)
         float *own = NC_NEW_ARRAY(v->arena, float, C * height * width + 1);
         for (int64_t k = 0; k < C * height; k++)
             memcpy(own + k * width, (const float *)t->data + ((i * C + k / height) * H + k % height) * W, sizeof *own * (size_t)width);
-        *p = (nc_pixels){ own, (int)C, height, width };
+        *p = (nc_pixels){ .data = own, (int)C, height, width };
         *m = (nc_media){ .kind = NC_MEDIA_IMAGE, .frames = p, .count = 1 };
         out->seq[i] = (nc_seq){ .slot = -1, .media = m, .media_count = 1, .objects = objects_of(v, (int)i) };
     }

@@ -24,7 +24,7 @@ static int pictures_of(nc_verify *v, const char *name, struct pictures *out, nc_
     nc_media *media = NC_NEW_ARRAY(v->arena, nc_media, n + 1);
     *out = (struct pictures){ NC_NEW_ARRAY(v->arena, nc_seq, n + 1), n, (int)dim[2], (int)dim[3] };
     for (int i = 0; i < n; i++) {
-        pixels[i] = (nc_pixels){ (const float *)t->data + i * dim[1] * dim[2] * dim[3], (int)dim[1], (int)dim[2], (int)dim[3] };
+        pixels[i] = (nc_pixels){ .data = (const float *)t->data + i * dim[1] * dim[2] * dim[3], (int)dim[1], (int)dim[2], (int)dim[3] };
         media[i] = (nc_media){ .kind = NC_MEDIA_IMAGE, .frames = &pixels[i], .count = 1 };
         out->seq[i] = (nc_seq){ .slot = -1, .media = &media[i], .media_count = 1 };
     }

@@ -79,7 +79,7 @@ static void add(nc_verify *v, struct media *m, const nc_stored *t, int kind, int
     int64_t c = t->shape.dim[rank - 3], h = t->shape.dim[rank - 2], w = t->shape.dim[rank - 1];
     nc_pixels *p = NC_NEW_ARRAY(v->arena, nc_pixels, frames);
     for (int i = 0; i < frames; i++)
-        p[i] = (nc_pixels){ (const float *)t->data + (first + i) * c * h * w, (int)c, (int)h, (int)w };
+        p[i] = (nc_pixels){ .data = (const float *)t->data + (first + i) * c * h * w, (int)c, (int)h, (int)w };
     nc_media *item = &m->item[m->count++];
     *item = (nc_media){ .kind = kind, .frames = p, .count = frames };
     if (sizes && kind == NC_MEDIA_IMAGE && m->images < sizes->shape.dim[0]) {
@@ -109,7 +109,7 @@ static int add_patches(nc_verify *v, struct media *m, int kind, int k, nc_error 
         return nc_fail(e, NC_EFORMAT, "%s: the grids have more patches than there are", v->folder);
     nc_pixels *p = NC_NEW_ARRAY(v->arena, nc_pixels, grid[0] + 1);
     for (int i = 0; i < grid[0]; i++)
-        p[i] = (nc_pixels){ (const float *)t->data + (first + i * rows) * width, 3, (int)rows, (int)(width / 3) };
+        p[i] = (nc_pixels){ .data = (const float *)t->data + (first + i * rows) * width, 3, (int)rows, (int)(width / 3) };
     nc_media *item = &m->item[m->count++];
     *item = (nc_media){ .kind = kind, .frames = p, .count = (int)grid[0], .grid_height = (int)grid[1], .grid_width = (int)grid[2] };
     if (kind == NC_MEDIA_VIDEO && seconds && k < nc_shape_count(&seconds->shape))

@@ -26,7 +26,7 @@ static int gather_patches(nc_verify *v, const nc_stored *pixels, struct pairs *o
             return nc_fail(e, NC_EFORMAT, "%s: a grid of %d x %d in %lld slots", v->folder, down, across, (long long)slots);
         float *picture = NC_NEW_ARRAY(v->arena, float, down * across * width);
         nc_picture_of_patches((const float *)pixels->data + i * slots * width, down, across, info.patch_size, 3, picture);
-        out->pixels[i] = (nc_pixels){ picture, 3, down * info.patch_size, across * info.patch_size };
+        out->pixels[i] = (nc_pixels){ .data = picture, 3, down * info.patch_size, across * info.patch_size };
         for (int64_t j = down * across; j < slots; j++)
             out->padded_patch[i * slots + j] = true;
     }
@@ -53,7 +53,7 @@ static int gather(nc_verify *v, const char *ids_name, struct pairs *out, nc_erro
                 live = j < live ? j : live;
             }
         if (!out->patches)
-            out->pixels[i] = (nc_pixels){ (const float *)pixels->data + i * dim[1] * dim[2] * dim[3], (int)dim[1], (int)dim[2], (int)dim[3] };
+            out->pixels[i] = (nc_pixels){ .data = (const float *)pixels->data + i * dim[1] * dim[2] * dim[3], (int)dim[1], (int)dim[2], (int)dim[3] };
         out->media[i] = (nc_media){ .kind = NC_MEDIA_IMAGE, .frames = &out->pixels[i], .count = 1 };
         out->seq[i] = (nc_seq){ .ids = all + i * width, .count = live, .slot = -1, .media = &out->media[i], .media_count = 1 };
     }
@@ -146,7 +146,7 @@ static int check_interpolated(nc_verify *v, const struct pairs *all, nc_batch *b
     const nc_stored *pixels = nc_verify_tensor(v, "interp.pixel_values");
     static const char *const names[][2] = { { "out.last_hidden_state", "interp.last_hidden_state" }, { "out.pooled", "interp.pooled" } };
     nc_program *p = NULL;
-    nc_pixels picture = { pixels->data, (int)pixels->shape.dim[1], (int)pixels->shape.dim[2], (int)pixels->shape.dim[3] };
+    nc_pixels picture = { .data = pixels->data, (int)pixels->shape.dim[1], (int)pixels->shape.dim[2], (int)pixels->shape.dim[3] };
     nc_media media = { .kind = NC_MEDIA_IMAGE, .frames = &picture, .count = 1 };
     nc_seq seq = { .ids = all->seq[0].ids, .count = all->seq[0].count, .slot = -1, .media = &media, .media_count = 1 };
     struct pairs one = { .seq = &seq, .media = &media, .pixels = &picture, .count = 1, .width = seq.count };

@@ -49,7 +49,7 @@ static nc_pixels pixels_of(nc_verify *v, const nc_stored *t, struct rows *r)
 {
     const int64_t *dim = t->shape.dim;
     if (t->shape.rank == 4)
-        return (nc_pixels){ t->data, (int)dim[1], (int)dim[2], (int)dim[3] };
+        return (nc_pixels){ .data = t->data, (int)dim[1], (int)dim[2], (int)dim[3] };
     const nc_stored *mask = nc_verify_tensor(v, "in.attention_mask");
     int live = 0, n = (int)dim[1];
     r->padded = NC_NEW_ARRAY(v->arena, bool, n);
@@ -58,7 +58,7 @@ static nc_pixels pixels_of(nc_verify *v, const nc_stored *t, struct rows *r)
         r->padded[i] = mask && i < nc_shape_count(&mask->shape) && nc_dtype_load(mask->dtype, mask->data, i) == 0;
         live += !r->padded[i];
     }
-    return (nc_pixels){ t->data, 1, live, (int)dim[2] };
+    return (nc_pixels){ .data = t->data, 1, live, (int)dim[2] };
 }
 
 /* One picture and the answer that follows it. */

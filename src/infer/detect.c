@@ -54,7 +54,7 @@ int nc_detect(nc_detector *d, nc_arena *a, const nc_image *picture, double thres
     const nc_feature *v = nc_features_get(&f, "pixel_values");
     if (!v || v->rank != 4 || !v->f32)
         return nc_fail(e, NC_EUNSUPPORTED, "%s: its processor gives no pictures a detector takes", d->loaded->folder);
-    const nc_pixels pixels = { v->f32, (int)v->shape[1], (int)v->shape[2], (int)v->shape[3] };
+    const nc_pixels pixels = { .data = v->f32, (int)v->shape[1], (int)v->shape[2], (int)v->shape[3] };
     NC_TRY(nc_picture_plans_run(d->plans, &pixels, 1, e));
     const float *logits = nc_picture_plans_floats(d->plans, a, "logits", &shape), *boxes = nc_picture_plans_floats(d->plans, a, "pooled", &shape);
     *found = NC_NEW_ARRAY(a, nc_detection, queries + 1);

@@ -60,7 +60,7 @@ static int pixels_of(nc_picture_encoder *x, const nc_image *image, nc_pixels *ou
     NC_TRY(nc_processor_images(x->loaded->image, x->scratch, image, 1, &f, e));
     const nc_feature *p = nc_features_get(&f, "pixel_values"), *grid = nc_features_get(&f, "spatial_shapes");
     if (p && p->f32 && p->rank == 4 && p->shape[0] == 1) {
-        *out = (nc_pixels){ p->f32, (int)p->shape[1], (int)p->shape[2], (int)p->shape[3] };
+        *out = (nc_pixels){ .data = p->f32, (int)p->shape[1], (int)p->shape[2], (int)p->shape[3] };
         return 0;
     }
     if (!p || !p->f32 || p->rank != 3 || !grid || !grid->i64 || !x->info.channels_last)
@@ -70,7 +70,7 @@ static int pixels_of(nc_picture_encoder *x, const nc_image *image, nc_pixels *ou
         return nc_fail(e, NC_ESHAPE, "%s: the processor's patches have %lld values, the model's %d x %d x %d", x->loaded->folder, (long long)p->shape[2], size, size, x->info.channels);
     float *picture = NC_NEW_ARRAY(x->scratch, float, (int64_t)down * across * p->shape[2]);
     nc_picture_of_patches(p->f32, down, across, size, x->info.channels, picture);
-    *out = (nc_pixels){ picture, x->info.channels, down * size, across * size };
+    *out = (nc_pixels){ .data = picture, x->info.channels, down * size, across * size };
     return 0;
 }
 

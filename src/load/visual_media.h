@@ -14,6 +14,6 @@ static inline nc_media nc_media_of(const nc_visual *v)
 /* Frame i of pixels laid out as the visual says. */
 static inline nc_pixels nc_pixels_of(const nc_visual *v, const float *pixels, int i)
 {
-    return (nc_pixels){ pixels + (size_t)i * (size_t)v->channels * (size_t)v->height * (size_t)v->width, v->channels, v->height, v->width };
+    return (nc_pixels){ .data = pixels + (size_t)i * (size_t)v->channels * (size_t)v->height * (size_t)v->width, v->channels, v->height, v->width };
 }
 #endif

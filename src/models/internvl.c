@@ -117,7 +117,7 @@ static nc_value *tower(const nc_model *m, const void *self, nc_build *b)
     const int64_t unit = (int64_t)c->block * c->block;
     (void)m;
     nc_scope_push(b->g, "vision_tower");
-    nc_value *x = v->family->vision(v, v->self, b, c->layer, "tower.hidden"), *from = nc_in(b, "media.from", NC_I32, "media", unit);
+    nc_value *x = nc_model_vision(v, b, c->layer, "tower.hidden"), *from = nc_in(b, "media.from", NC_I32, "media", unit);
     nc_scope_pop(b->g);
     nc_scope_push(b->g, "multi_modal_projector");
     x = nc_gather_rows(b->g, x, nc_reshape(b->g, from, NC_SHAPE(from->shape.dim[0] * unit)));

@@ -130,7 +130,7 @@ static nc_value *tower(const nc_model *m, const void *self, nc_build *b)
     const struct llava *c = self;
     (void)m;
     nc_scope_push(b->g, "vision_tower");
-    nc_value *x = c->vision->family->vision(c->vision, c->vision->self, b, c->feature_layer, "tower.hidden");
+    nc_value *x = nc_model_vision(c->vision, b, c->feature_layer, "tower.hidden");
     nc_scope_pop(b->g);
     nc_scope_push(b->g, "multi_modal_projector");
     int taps = c->pool * c->pool;

@@ -177,7 +177,7 @@ static nc_value *tower(const nc_model *m, const void *self, nc_build *b)
     const nc_model *v = c->parts.vision;
     (void)m;
     nc_scope_push(b->g, "vision_tower");
-    nc_value *x = v->family->vision(v, v->self, b, c->layer, "tower.hidden");
+    nc_value *x = nc_model_vision(v, b, c->layer, "tower.hidden");
     nc_scope_pop(b->g);
     nc_scope_push(b->g, "multi_modal_projector");
     x = nc_gather_rows(b->g, x, nc_in(b, "media.patches", NC_I32, "media", 0));

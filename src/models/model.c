@@ -251,6 +251,22 @@ nc_value *nc_model_tower(const nc_model *m, nc_build *b)
     return m->family->tower(m, m->self, b);
 }
 
+nc_value *nc_model_vision(const nc_model *v, nc_build *b, int layer, const char *probe)
+{
+    nc_vision_info info;
+    v->family->vision_info(v->self, &info);
+    if (b->part)                                     /* one of two towers: rows are given for a single one */
+        b->given_rows = b->took_rows = false;
+    if (b->given_rows) {
+        b->took_rows = true;
+        return nc_in(b, "vision.given", nc_graph_compute(b->g), "vision", info.hidden_size);
+    }
+    nc_value *x = v->family->vision(v, v->self, b, layer, probe);
+    if (b->keep_rows)
+        nc_build_keep(b, x, "vision.given");
+    return x;
+}
+
 nc_value *nc_model_decoder(const nc_model *m, nc_build *b, nc_value *media)
 {
     b->layer = 0;

@@ -158,6 +158,8 @@ void nc_capacity_pictures(nc_build *b, const nc_vision_info *info, int64_t pictu
 /* Stages as the rest of the program calls them. */
 static inline int nc_model_media_width(const nc_model *m) { return m->media_width ? m->media_width : m->hidden_size; }
 nc_value *nc_model_tower(const nc_model *m, nc_build *b);
+/* What a composed family calls for its tower's rows: those of `vision`, or rows that were computed earlier (nc_pixels.rows) where the program is given them. */
+nc_value *nc_model_vision(const nc_model *vision, nc_build *b, int layer, const char *probe_prefix);
 nc_value *nc_model_decoder(const nc_model *m, nc_build *b, nc_value *media);
 nc_value *nc_model_encoder(const nc_model *m, nc_build *b);
 int nc_model_encoder_rows(const nc_model *m, const nc_seq *s);

@@ -180,6 +180,25 @@ static void picture_rows(const nc_vision_info *info, const struct grid *g, int f
     }
 }
 
+/* Rows that the tower made of these pictures earlier, end to end. */
+static int given_rows(nc_batch *batch, const nc_vision_info *info, const nc_pixels *pictures, int count, int64_t rows, nc_error *e)
+{
+    const nc_dtype t = pictures[0].rows_dtype;
+    char *to = nc_batch_table(batch, "vision.given", t, rows, info->hidden_size);
+    struct grid g;
+    for (int i = 0; i < count; i++) {
+        if (!pictures[i].rows || pictures[i].rows_dtype != t)
+            return nc_fail(e, NC_EINVAL, "picture %d has no computed rows, others of its batch have", i);
+        NC_TRY(grid_of(info, &pictures[i], &g, e));
+        const size_t bytes = nc_dtype_bytes(t, (int64_t)g.rows * info->hidden_size);
+        memcpy(to, pictures[i].rows, bytes);
+        to += bytes;
+    }
+    nc_batch_set_count(batch, "patches", 0);
+    nc_batch_set_count(batch, "vision", rows);
+    return 0;
+}
+
 int nc_prepare_pictures(nc_batch *batch, const nc_vision_info *info, const nc_pixels *pictures, int count, nc_error *e)
 {
     int64_t width = (int64_t)info->channels * info->patch_size * info->patch_size, patches = 0, rows = 0;
@@ -190,6 +209,8 @@ int nc_prepare_pictures(nc_batch *batch, const nc_vision_info *info, const nc_pi
         patches += g.down * g.across;
         rows += g.rows;
     }
+    if (count > 0 && pictures[0].rows)
+        return given_rows(batch, info, pictures, count, rows, e);
     float *table = nc_batch_f32(batch, "vision.patches", patches, width), *share = nc_batch_f32(batch, "vision.share", rows, n);
     int32_t *from = nc_batch_i32(batch, "vision.rows", rows, 1), *class = nc_batch_i32(batch, "vision.class", rows, 1);
     int32_t *pos = nc_batch_i32(batch, "vision.pos", rows, 1), *taps = nc_batch_i32(batch, "vision.taps", rows, n);

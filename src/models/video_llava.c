@@ -80,7 +80,7 @@ static int media_rows(const nc_model *m, const void *self, const nc_media *media
 static nc_value *tower_rows(nc_build *b, const nc_model *v, const char *scope, int layer, const char *probe)
 {
     nc_scope_push(b->g, scope);
-    nc_value *x = v->family->vision(v, v->self, b, layer, probe);
+    nc_value *x = nc_model_vision(v, b, layer, probe);
     nc_scope_pop(b->g);
     return x;
 }

@@ -9,7 +9,12 @@
 #include "tensor/tensor.h"
 
 /* One picture or frame after the processor: float32 pixels [channels, height, width], normalized. */
-typedef struct nc_pixels { const float *data; int channels, height, width; } nc_pixels;
+typedef struct nc_pixels {
+    const float *data;
+    int channels, height, width;
+    const void *rows;                        /* the tower's rows of it, computed earlier in the compute dtype, for programs with given_rows; NULL: the tower sees the pixels */
+    nc_dtype rows_dtype;
+} nc_pixels;
 
 /* What stands in a picture: boxes [count, 4] as centre x, y, width, height in shares of the picture, and a label each. */
 typedef struct nc_objects { const float *boxes; const int32_t *labels; int count; } nc_objects;

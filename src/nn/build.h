@@ -28,6 +28,8 @@ struct nc_build {
     bool balance;                /* routers are counted for nc_moe_balance (nn/moe.h) */
     nc_value *expert_load, *expert_share;
     int routers, expert_top;
+    bool given_rows, took_rows;  /* the tower's rows come as the input "vision.given" instead of being computed; whether the family had such a tower */
+    bool keep_rows;              /* they are kept under that name */
     bool probes;                 /* golden checks: keep what nc_probe names */
     nc_point_fn *point[8];       /* inserted at every named point, in order */
     void *point_context[8];
@@ -38,6 +40,7 @@ typedef struct nc_program_options {
     nc_dtype compute;            /* NC_F32, NC_BF16, NC_F64 */
     bool training, recompute, probes;
     bool frozen;                 /* batch norm keeps to its running statistics though it is trained */
+    bool given_rows, keep_rows;  /* a frozen tower's rows: an input; kept (nc_model_vision) */
     bool any_size;               /* towers take pictures of any size: position tables are interpolated */
     bool masked;                 /* towers that know a mask token put it where "vision.masked" [patches] is 0 (else -1) */
     int picture_height, picture_width;   /* of all pictures of this program, where the graph is made for one shape (conv nets); 0: as the config says */

@@ -251,6 +251,7 @@ void nc_train_close(nc_train_run *r)
 {
     nc_program_free(r->judge);
     nc_program_free(r->program);
+    nc_frozen_free(r->frozen, r->store ? nc_media_store_count(r->store) : 0);
     if (r->memory)
         nc_pages_free(r->memory, r->memory_bytes);
     nc_optim_free(r->optim);

@@ -75,10 +75,11 @@ static int refuse(const nc_train_run *r, size_t have, nc_error *e)
 int nc_train_memory(nc_train_run *r, nc_error *e)
 {
     nc_weights_plan w = nc_weights_bytes(r->l->model, &r->weights, NC_DTYPES);
-    size_t judge = r->judge ? nc_program_bytes(r->judge) : 0, program = nc_program_bytes(r->program);
+    size_t judge = r->judge ? nc_program_bytes(r->judge) : 0, program = nc_program_bytes(r->program), tower = r->frozen ? nc_program_bytes(nc_frozen_program(r->frozen)) : 0;
     r->row_count = 0;
     r->planned = 0;
     r->memory_bytes = program > judge ? program : judge;
+    r->memory_bytes = tower > r->memory_bytes ? tower : r->memory_bytes;
     row(r, "weights", w.values);
     row(r, "master weights (f32)", w.masters);
     row(r, "gradients (f32)", w.gradients);
@@ -87,7 +88,9 @@ int nc_train_memory(nc_train_run *r, nc_error *e)
     row(r, "optimizer", nc_optim_bytes(r->optim, nc_pool_threads(r->pool)));
     row(r, "activations", r->memory_bytes);
     row(r, "media, kept", nc_media_store_bytes(r->store));
-    row(r, "media and batch, staging", staging_bytes(r));
+    if (r->frozen)
+        row(r, "frozen tower's rows, kept", nc_frozen_kept(r->frozen));
+    row(r, "media and batch, staging", staging_bytes(r) + (r->frozen ? nc_frozen_staging(r->frozen, r->most_pictures) : 0));
     row(r, "samples", examples_bytes(r->train) + examples_bytes(r->eval) + nc_arena_bytes(r->data->arena) + (r->eval_data ? nc_arena_bytes(r->eval_data->arena) : 0));
     row(r, "tokenizer", nc_tokenizer_memory(r->l->tokenizer));
     row(r, "reserve for libraries", (nc_media_store_count(r->store) ? media_reserve : text_reserve) + status_kilobytes("/proc/self/status", "RssFile:"));

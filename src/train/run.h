@@ -20,6 +20,8 @@ enum { NC_MEMORY_ROWS = 12 };
 typedef struct nc_media_shelf { nc_arena *arena; nc_media_store *store; uint64_t key; } nc_media_shelf;
 void nc_media_shelf_clear(nc_media_shelf *s);
 
+typedef struct nc_frozen nc_frozen;
+
 typedef struct nc_train_run {
     const nc_recipe *recipe;
     const nc_recipe_stage *s;
@@ -55,6 +57,7 @@ typedef struct nc_train_run {
 
     nc_program *program, *judge;     /* with gradient; for evaluation, may be NULL */
     nc_value *loss, *judge_loss;
+    nc_frozen *frozen;               /* NULL: none */
     void *memory;
     size_t memory_bytes;
     nc_batch *batch;
@@ -88,6 +91,15 @@ int nc_train_schedule(nc_train_run *r, nc_error *e);             /* epochs, step
 int nc_train_programs(nc_train_run *r, nc_error *e);
 int nc_train_step(nc_train_run *r, double *loss, double *norm, double *rate, nc_error *e);
 int nc_train_evaluate(nc_train_run *r, double *loss, nc_error *e);
+/* frozen.c: the rows of a tower that is not trained, each medium's computed once. NULL in r: the step's program holds the tower. */
+bool nc_frozen_wanted(const nc_train_run *r);
+int nc_frozen_new(nc_train_run *r, nc_error *e);                 /* sets r->frozen */
+void nc_frozen_free(nc_frozen *f, int media);                    /* NULL is allowed */
+nc_program *nc_frozen_program(const nc_frozen *f);               /* runs in the same memory as the step's */
+size_t nc_frozen_kept(const nc_frozen *f);                       /* bytes, in the end */
+size_t nc_frozen_staging(const nc_frozen *f, int64_t pictures);  /* of one micro-batch */
+const void *nc_frozen_rows(const nc_frozen *f, int medium, int frame);
+int nc_frozen_see(nc_train_run *r, const nc_examples *x, const int64_t *order, int count, nc_error *e);   /* all media of a micro-batch have rows after it */
 /* plan.c */
 int nc_train_memory(nc_train_run *r, nc_error *e);               /* fills rows; NC_ELIMIT when it cannot fit */
 void nc_train_table(const nc_train_run *r, nc_buf *out);

@@ -160,10 +160,18 @@ static nc_value *pair_loss(nc_train_run *r, nc_build *b)
 
 static int make_program(nc_train_run *r, bool training, nc_program **out, nc_value **loss, nc_error *e)
 {
-    nc_program_options o = { .compute = r->weights.compute, .training = training, .recompute = r->s->gradient_checkpointing };
+    nc_program_options o = { .compute = r->weights.compute, .training = training, .recompute = r->s->gradient_checkpointing, .given_rows = nc_frozen_wanted(r) };
     *out = nc_program_new(&o);
     nc_build *b = nc_program_build(*out);
     *loss = r->s->kind == NC_STAGE_CONTRASTIVE ? pair_loss(r, b) : sft_loss(r, b);
+    if (o.given_rows && !b->took_rows) {             /* a tower that computes its rows where they are needed */
+        nc_program_free(*out);
+        o.given_rows = false;
+        *out = nc_program_new(&o);
+        *loss = sft_loss(r, nc_program_build(*out));
+    } else if (o.given_rows && !r->frozen) {
+        NC_TRY(nc_frozen_new(r, e));
+    }
     return nc_program_finish(*out, *loss, nc_pool_threads(r->pool), e);
 }
 
@@ -301,14 +309,19 @@ static int add_media(nc_train_run *r, const nc_example *x, uint64_t draw, nc_med
             first = (int)nc_rng_below(&rng, (uint64_t)v->frames);
             count = 1;
         }
-        NC_TRY(nc_media_store_pixels(r->store, x->media[k], first, count, *pixels, e));
+        if (!r->frozen)
+            NC_TRY(nc_media_store_pixels(r->store, x->media[k], first, count, *pixels, e));
         media[k] = nc_media_of(v);
         media[k].pictures = pictures;
         media[k].kind = pair ? NC_MEDIA_IMAGE : media[k].kind;
         media[k].frames = r->frames + *frames;
         media[k].count = count;
-        for (int f = 0; f < count; f++, *pixels += one)
-            r->frames[(*frames)++] = nc_pixels_of(v, *pixels, 0);
+        for (int f = 0; f < count; f++, *pixels += r->frozen ? 0 : one) {
+            nc_pixels *p = &r->frames[(*frames)++];
+            *p = nc_pixels_of(v, *pixels, 0);
+            p->rows = r->frozen ? nc_frozen_rows(r->frozen, x->media[k], f) : NULL;
+            p->rows_dtype = r->weights.compute;
+        }
     }
     return 0;
 }
@@ -317,6 +330,8 @@ static int assemble(nc_train_run *r, const nc_examples *x, const int64_t *order,
 {
     float *pixels = r->pixels;
     int frames = 0, media = 0;
+    if (r->frozen)
+        NC_TRY(nc_frozen_see(r, x, order, count, e));
     for (int i = 0; i < count; i++) {
         const nc_example *one = &x->item[order[i]];
         NC_TRY(add_media(r, one, nc_rng_stream(0x6672616d65, epoch, (uint64_t)order[i], 0), r->media + media, &frames, &pixels, e));

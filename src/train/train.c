@@ -116,6 +116,8 @@ static int bind_memory(nc_train_run *r, nc_error *e)
     if (!r->memory)
         return nc_fail(e, NC_ENOMEM, "%.1f GB for activations are not to be had", (double)r->memory_bytes / 1e9);
     NC_TRY(nc_program_allocate(r->program, r->memory, e));
+    if (r->frozen)
+        NC_TRY(nc_program_allocate(nc_frozen_program(r->frozen), r->memory, e));
     return r->judge ? nc_program_allocate(r->judge, r->memory, e) : 0;
 }
 

@@ -46,7 +46,7 @@ static output run(nc_loaded *l, nc_dtype compute, int first, int count, nc_pool 
         float *data = malloc(sizeof(float) * 3 * SIDE * SIDE);
         for (int k = 0; k < 3 * SIDE * SIDE; k++)
             data[k] = (float)nc_rng_normal(&r);
-        pixels[i] = (nc_pixels){ data, 3, SIDE, SIDE };
+        pixels[i] = (nc_pixels){ .data = data, 3, SIDE, SIDE };
         media[i] = (nc_media){ .kind = NC_MEDIA_IMAGE, .frames = &pixels[i], .count = 1 };
         seq[i] = (nc_seq){ .slot = -1, .media = &media[i], .media_count = 1 };
     }
@@ -147,7 +147,7 @@ static void buffers_move_in_training_alone(void **state)
         for (int i = 0; i < 2; i++) {
             for (int k = 0; k < 3 * SIDE * SIDE; k++)
                 data[i][k] = (float)nc_rng_normal(&r);
-            pixels[i] = (nc_pixels){ data[i], 3, SIDE, SIDE };
+            pixels[i] = (nc_pixels){ .data = data[i], 3, SIDE, SIDE };
             media[i] = (nc_media){ .kind = NC_MEDIA_IMAGE, .frames = &pixels[i], .count = 1 };
             seq[i] = (nc_seq){ .slot = -1, .media = &media[i], .media_count = 1 };
         }

@@ -129,6 +129,20 @@ static void frozen_parts_stay(void **state)
     nc_safetensors_close(last);
 }
 
+/* The frozen tower's rows, kept from epoch to epoch or made again for every step. */
+static void kept_rows_change_no_bit(void **state)
+{
+    nc_error e = { 0 };
+    (void)state;
+    if (train("again", "media_memory_gb=0", NULL, &e) < 0)
+        fail_msg("%s", e.message);
+    nc_buf a = bytes_of("whole/model/model.safetensors"), b = bytes_of("again/model/model.safetensors");
+    assert_int_equal(a.n, b.n);
+    assert_memory_equal(a.p, b.p, a.n);
+    nc_buf_free(&a);
+    nc_buf_free(&b);
+}
+
 static void killed_at_any_stage_it_goes_on(void **state)
 {
     nc_error e = { 0 };
@@ -177,7 +191,8 @@ static void a_plan_leaves_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(four_stages_make_a_model), cmocka_unit_test(frozen_parts_stay), cmocka_unit_test(killed_at_any_stage_it_goes_on), cmocka_unit_test(a_plan_leaves_nothing),
+        cmocka_unit_test(four_stages_make_a_model), cmocka_unit_test(frozen_parts_stay), cmocka_unit_test(kept_rows_change_no_bit),
+        cmocka_unit_test(killed_at_any_stage_it_goes_on), cmocka_unit_test(a_plan_leaves_nothing),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
