@@ -6,6 +6,11 @@
 #include "base/progress.h"
 #include "cli/demo.h"
 
+static const struct { const char *key, *name, *note; } slots[nc_scene_slot_count] = {
+    { "place", "  place", "바다, 산, 논 ..." }, { "time", "  time", "새벽, 아침, 낮, 저녁, 밤" }, { "weather", "  weather", "맑음, 비, 눈, 안개, 노을" },
+    { "objects", "  moving things", "all of them and no others" }, { "camera", "  camera", "고정, 좌우 이동, 확대" },
+};
+
 int nc_demo_summary(const nc_demo *d, nc_error *e)
 {
     nc_arena *a = nc_arena_new();
@@ -27,6 +32,10 @@ int nc_demo_summary(const nc_demo *d, nc_error *e)
     };
     for (int i = 0; i < NC_COUNT(words); i++)
         nc_json_set(a, o, words[i].key, nc_json_new_string(a, nc_str_of(words[i].v)));
+    nc_json *by_slot = nc_json_new(a, NC_JSON_OBJECT);
+    for (int i = 0; i < nc_scene_slot_count; i++)
+        nc_json_set(a, by_slot, slots[i].key, nc_json_new_double(a, d->trained.slot[i]));
+    nc_json_set(a, o, "slots", by_slot);
     nc_json *references = nc_json_new(a, NC_JSON_ARRAY);
     for (int i = 0; i < d->references; i++)
         nc_json_append(references, nc_json_new_string(a, d->reference[i]));
@@ -71,7 +80,9 @@ void nc_demo_tell(const nc_demo *d, nc_buf *out)
     score(out, "  untrained", d->before.meteor, "the same model before training");
     score(out, "  ceiling", d->trained.meteor_ceiling, "a fresh caption by the generator itself");
     score(out, "  q8_0", d->small.meteor, "after quantization");
-    score(out, "slots named rightly", d->trained.slot_accuracy, "place, time, weather, objects, camera");
+    score(out, "slots named rightly", d->trained.slot_accuracy, "the mean of these five");
+    for (int i = 0; i < nc_scene_slot_count; i++)
+        score(out, slots[i].name, d->trained.slot[i], slots[i].note);
     score(out, "BLEU-4", d->trained.bleu4, "");
     score(out, "ROUGE-L", d->trained.rouge_l, "");
     nc_buf_printf(out, "  CIDEr-D               %6.3f\n\n", d->trained.cider);

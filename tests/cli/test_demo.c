@@ -57,7 +57,7 @@ static void the_whole_way_at_a_reduced_size(void **state)
     nc_json *v;
     nc_error e = { 0 };
     (void)state;
-    const char *const words[] = { "--out", in(a, "demo"), "--clips", "40", "max_steps=3", NULL };
+    const char *const words[] = { "--out", in(a, "demo"), "--clips", "40", "max_steps=3", "per_device_train_batch_size=8", NULL };
     assert_int_equal(end_of(start("demo", words)), 0);
     if (nc_json_load(a, in(a, "demo/summary.json"), &v, &e) < 0)
         fail_msg("%s", e.message);
@@ -97,8 +97,8 @@ static void killed_at_a_random_step_it_ends_with_the_same_weights(void **state)
     nc_buf whole = { 0 }, resumed = { 0 };
     (void)state;
     const char *data = nc_arena_printf(a, "dataset_dir=%s/demo/data", folder);
-    const char *const undisturbed[] = { "recipes/korean-scenes.yaml", data, nc_arena_printf(a, "output_dir=%s/whole", folder), "max_steps=6", "save_steps=2", "logging_steps=1", NULL };
-    const char *const killed[] = { "recipes/korean-scenes.yaml", data, nc_arena_printf(a, "output_dir=%s/killed", folder), "max_steps=6", "save_steps=2", "logging_steps=1", NULL };
+    const char *const undisturbed[] = { "recipes/korean-scenes.yaml", data, nc_arena_printf(a, "output_dir=%s/whole", folder), "max_steps=6", "save_steps=2", "logging_steps=1", "per_device_train_batch_size=8", NULL };
+    const char *const killed[] = { "recipes/korean-scenes.yaml", data, nc_arena_printf(a, "output_dir=%s/killed", folder), "max_steps=6", "save_steps=2", "logging_steps=1", "per_device_train_batch_size=8", NULL };
     assert_int_equal(end_of(start("train", undisturbed)), 0);
     srand((unsigned)time(NULL));
     for (int i = 0; i < 3; i++) {
