@@ -17,7 +17,7 @@
 #include "models/moe_config.h"
 
 struct indexer { nc_site *q, *k, *k_norm, *k_norm_b, *w; };
-struct mla { nc_site *q, *q_a, *q_a_norm, *q_b, *kv_a, *kv_a_norm, *kv_b, *o; struct indexer index; };
+struct mla { nc_site *q, *q_a, *q_a_bias, *q_a_norm, *q_b, *kv_a, *kv_a_bias, *kv_a_norm, *kv_b, *o, *o_bias; struct indexer index; };
 typedef struct deepseek { nc_moe_llama moe; int q_rank, kv_rank, nope, rope, value, index_heads, index_dim, index_top; struct mla *mla; } deepseek;   /* index_top 0: none */
 
 static const double LATENT_EPS = 1e-6;
@@ -50,15 +50,18 @@ static void mla_weights(nc_model *m, nc_llama *base, int layer)
     const int D = base->width, H = base->heads;
     if (c->q_rank) {
         l->q_a = nc_weight_linear(m, "self_attn.q_a_proj.weight", c->q_rank, D);
+        l->q_a_bias = base->qkv_bias ? nc_weight_bias(m, "self_attn.q_a_proj.bias", c->q_rank) : NULL;
         l->q_a_norm = nc_weight_norm(m, "self_attn.q_a_layernorm.weight", c->q_rank);
         l->q_b = nc_weight_linear(m, "self_attn.q_b_proj.weight", (int64_t)H * (c->nope + c->rope), c->q_rank);
     } else {
         l->q = nc_weight_linear(m, "self_attn.q_proj.weight", (int64_t)H * (c->nope + c->rope), D);
     }
     l->kv_a = nc_weight_linear(m, "self_attn.kv_a_proj_with_mqa.weight", c->kv_rank + c->rope, D);
+    l->kv_a_bias = base->qkv_bias ? nc_weight_bias(m, "self_attn.kv_a_proj_with_mqa.bias", c->kv_rank + c->rope) : NULL;
     l->kv_a_norm = nc_weight_norm(m, "self_attn.kv_a_layernorm.weight", c->kv_rank);
     l->kv_b = nc_weight_linear(m, "self_attn.kv_b_proj.weight", (int64_t)H * (c->nope + c->value), c->kv_rank);
     l->o = nc_weight_linear(m, "self_attn.o_proj.weight", D, (int64_t)H * c->value);
+    l->o_bias = base->o_bias ? nc_weight_bias(m, "self_attn.o_proj.bias", D) : NULL;
     if (c->index_top)
         indexer_weights(m, c, &l->index);
 }
@@ -87,11 +90,11 @@ static nc_value *mla(const nc_llama *base, nc_build *b, int layer, nc_value *x, 
     const deepseek *c = (const deepseek *)base;
     const struct mla *l = &c->mla[layer];
     const int64_t N = x->shape.dim[0], H = base->heads, P = c->nope, R = c->rope, V = c->value;
-    nc_value *q_latent = l->q ? NULL : nc_rms(b, nc_linear(b, x, l->q_a, NULL), l->q_a_norm, LATENT_EPS), *q = nc_linear(b, l->q ? x : q_latent, l->q ? l->q : l->q_b, NULL);
+    nc_value *q_latent = l->q ? NULL : nc_rms(b, nc_linear(b, x, l->q_a, l->q_a_bias), l->q_a_norm, LATENT_EPS), *q = nc_linear(b, l->q ? x : q_latent, l->q ? l->q : l->q_b, NULL);
     nc_value *list = c->index_top ? chosen_keys(c, b, &l->index, x, q_latent, rope) : NULL;
     q = nc_reshape(b->g, q, NC_SHAPE(N, H, P + R));
     q = nc_concat(b->g, (nc_value *[]){ nc_slice(b->g, q, 2, 0, P), nc_rope_apply(b, nc_slice(b->g, q, 2, P, R), rope) }, 2, 2);
-    nc_value *latent = nc_linear(b, x, l->kv_a, NULL);
+    nc_value *latent = nc_linear(b, x, l->kv_a, l->kv_a_bias);
     nc_value *k_pe = nc_rope_apply(b, nc_reshape(b->g, nc_contiguous(b->g, nc_slice(b->g, latent, 1, c->kv_rank, R)), NC_SHAPE(N, 1, R)), rope);
     nc_value *kv = nc_linear(b, nc_rms(b, nc_slice(b->g, latent, 1, 0, c->kv_rank), l->kv_a_norm, LATENT_EPS), l->kv_b, NULL);
     kv = nc_reshape(b->g, kv, NC_SHAPE(N, H, P + V));
@@ -99,7 +102,7 @@ static nc_value *mla(const nc_llama *base, nc_build *b, int layer, nc_value *x, 
     nc_value *k = nc_concat(b->g, (nc_value *[]){ nc_slice(b->g, kv, 2, 0, P), k_pe }, 2, 2);
     nc_value *y = nc_attend_heads(b, q, k, nc_slice(b->g, kv, 2, P, V), &(nc_attend){ .heads = (int)H, .kv_heads = (int)H, .head_dim = (int)(P + R), .scale = base->score_scale,
                                                                                       .cached = true, .spans = nc_in_spans(b, "text"), .list = list });
-    return nc_linear(b, y, l->o, NULL);
+    return nc_linear(b, y, l->o, l->o_bias);
 }
 
 /* Layers after the last predict further tokens (multi-token prediction): not run here, kept with the checkpoint. */
@@ -146,8 +149,6 @@ static void common_config(nc_model *m, deepseek *c, nc_config *r, int first_dens
     base->attention_weights = mla_weights;
     nc_llama_config(m, base, r, 10000);
     base->score_scale = yarn_scale(r) / sqrt((double)c->nope + c->rope);
-    if (base->qkv_bias)
-        nc_config_mistake(r, "\"attention_bias\" is true, and this family knows only false");
     if (c->nope < 1 || c->rope < 2 || c->value < 1 || c->kv_rank < 1 || base->head_dim != c->rope)
         nc_config_mistake(r, "qk_nope_head_dim %d, qk_rope_head_dim %d (head_dim %d), v_head_dim %d, kv_lora_rank %d", c->nope, c->rope, base->head_dim, c->value, c->kv_rank);
     nc_moe_config(&c->moe, r, "n_routed_experts", "num_local_experts");
