@@ -1,6 +1,6 @@
 /* recurrent.c - the table of recurrent.h (references, then twins upward) and the scratch its functions need.
  *
- * A backward pass holds the states at chunk boundaries and those of one chunk: of one column in double (the references) or of one vector of columns in f32.
+ * A backward pass holds the states at chunk boundaries and those of one chunk: of one column, or of one vector of columns (the selective scan's).
  */
 #include "kernels/recurrent.h"
 
@@ -27,10 +27,16 @@ static size_t states_held(int64_t rows) { return (size_t)(rows > 0 ? nc_recurren
 
 size_t nc_conv_scratch(int64_t taps) { return (size_t)taps * NC_CONV_UNIT * 2 * sizeof(double) + 64; }
 
+/* The fast gradient holds every column's state at chunk boundaries, and of one chunk a column's states, q, k, dq, dk, and v, dout, dv. */
 size_t nc_linear_scratch(int64_t key, int64_t value, int64_t rows)
 {
-    (void)value;
-    return states_held(rows) * (size_t)key * COLUMN + 2 * NC_RECURRENT_CHUNK * COLUMN + 64;
+    const size_t keys = (size_t)key + NC_SCAN_UNIT, R = NC_RECURRENT_CHUNK;
+
+    if (rows == 0)
+        return 2 * (size_t)key * COLUMN + 64;
+    size_t columns = ((size_t)nc_recurrent_chunks(rows) + 1) * keys * (size_t)value + (5 * R + 1) * keys + 3 * R * (size_t)value;
+    size_t plain = states_held(rows) * keys + 2 * R;
+    return columns * sizeof(float) + plain * sizeof(double) + 64;
 }
 
 size_t nc_selective_scratch(int64_t states, int64_t rows) { return (states_held(rows) + 3) * (size_t)states * COLUMN + 64; }

@@ -19,7 +19,7 @@
 #include "kernels/dtype.h"
 #include "kernels/kernels.h"
 
-enum { NC_CONV_UNIT = 64, NC_SCAN_UNIT = 16, NC_RECURRENT_CHUNK = 64, NC_CONV_MAX_TAPS = 64 };   /* channels of a unit; rows between checkpoints of a backward pass */
+enum { NC_CONV_UNIT = 64, NC_SCAN_UNIT = 16, NC_RECURRENT_CHUNK = 16, NC_CONV_MAX_TAPS = 64 };   /* channels of a unit; rows between checkpoints of a backward pass */
 
 typedef struct nc_recurrent_span {
     int64_t row, rows;

@@ -1,7 +1,7 @@
 /* recurrent_body.h - recurrent.h in f32 over vectors of columns; included by recurrent_avx2.c and recurrent_avx512.c, which define ISA(name).
  *
  * A lane is a column of the state (a channel, a value's coordinate): it never meets its neighbours, so where it lies in a vector changes nothing. Sums over a
- * column's own states run in order, in two chains that are added at the end. Only gradients that sum over columns (dq, dk, decays, B, C) add lanes together.
+ * column's own states run in order. Only gradients that sum over columns (decays, B, C) add lanes together.
  */
 #include "kernels/cpu/simd_math.h"
 #include "kernels/recurrent.h"
@@ -111,59 +111,88 @@ NC_INLINE at_row row_of(const nc_linear_args *a, int64_t row, int64_t h)
 /* S^T k */
 NC_INLINE void project(const int W, const float *S, const float *k, int64_t K, vf *out)
 {
-    vf sum[2][2] = { { v_zero(), v_zero() }, { v_zero(), v_zero() } };
-    for (int64_t i = 0; i + 1 < K; i += 2)
-        for (int w = 0; w < W; w++) {
-            sum[0][w] = v_fma(v_load(S + (i * W + w) * NC_VL), v_set(k[i]), sum[0][w]);
-            sum[1][w] = v_fma(v_load(S + ((i + 1) * W + w) * NC_VL), v_set(k[i + 1]), sum[1][w]);
-        }
+#pragma GCC unroll 2
     for (int w = 0; w < W; w++)
-        out[w] = v_add(K % 2 ? v_fma(v_load(S + ((K - 1) * W + w) * NC_VL), v_set(k[K - 1]), sum[0][w]) : sum[0][w], sum[1][w]);
-}
-
-/* S' = g S + k u^T into `to`; out = S'^T q */
-NC_INLINE void advance(const int W, const float *S, float *to, at_row at, int64_t K, const vf *u, vf *out)
-{
-    const vf g = v_set(at.g);
-    vf sum[2][2] = { { v_zero(), v_zero() }, { v_zero(), v_zero() } };
+        out[w] = v_zero();
     for (int64_t i = 0; i < K; i++)
-        for (int w = 0; w < W; w++) {
-            vf x = v_fma(v_set(at.k[i]), u[w], v_mul(g, v_load(S + (i * W + w) * NC_VL)));
-            v_store(to + (i * W + w) * NC_VL, x);
-            sum[i % 2][w] = v_fma(x, v_set(at.q[i]), sum[i % 2][w]);
-        }
-    for (int w = 0; w < W; w++)
-        out[w] = v_add(sum[0][w], sum[1][w]);
+#pragma GCC unroll 2
+        for (int w = 0; w < W; w++)
+            out[w] = v_fma(v_load(S + (i * W + w) * NC_VL), v_set(k[i]), out[w]);
 }
 
-/* One row from S to `to`; r = S^T k (the delta rule's alone). */
-NC_INLINE void linear_row(const int W, const bool delta, const float *S, float *to, at_row at, int64_t K, const float *v, int64_t m, vf *r, vf *u, vf *o)
+/* Takes S through n rows that begin with u, key by key: S becomes g S + k u^T, out = S^T q. next: also S^T next after the last of them, into ahead. */
+NC_INLINE void advance(const int W, const int n, float *S, const at_row *at, int64_t K, vf u[][2], vf out[][2], const float *next, vf *ahead)
 {
-    for (int w = 0; w < W; w++)
-        u[w] = get(v + w * NC_VL, m);
-    if (delta) {
-        project(W, S, at.k, K, r);
+    vf g[4];
+#pragma GCC unroll 4
+    for (int r = 0; r < n; r++) {
+        g[r] = v_set(at[r].g);
+#pragma GCC unroll 2
         for (int w = 0; w < W; w++)
-            u[w] = v_mul(v_set(at.beta), v_fnma(v_set(at.g), r[w], u[w]));
+            out[r][w] = ahead[w] = v_zero();
     }
-    advance(W, S, to, at, K, u, o);
+    for (int64_t i = 0; i < K; i++)
+#pragma GCC unroll 2
+        for (int w = 0; w < W; w++) {
+            vf x = v_load(S + (i * W + w) * NC_VL);
+#pragma GCC unroll 4
+            for (int r = 0; r < n; r++) {
+                x = v_fma(v_set(at[r].k[i]), u[r][w], v_mul(g[r], x));
+                out[r][w] = v_fma(x, v_set(at[r].q[i]), out[r][w]);
+            }
+            v_store(S + (i * W + w) * NC_VL, x);
+            if (next)
+                ahead[w] = v_fma(x, v_set(next[i]), ahead[w]);
+        }
+}
+
+/* Rows [i, i + n) of a span; n above 1 for plain sums only. r: S^T k of row i, and on return of row i + n where there is one. */
+NC_INLINE void linear_rows(const int W, const int n, const bool delta, const nc_linear_args *a, const nc_recurrent_span *s, int64_t h, int64_t i, int64_t c, int64_t m, float *S,
+                           vf *r)
+{
+    at_row at[4];
+    vf u[4][2], o[4][2], ahead[2];
+    const float *next = delta && i + n < s->rows ? row_of(a, s->row + i + n, h).k : NULL;
+
+#pragma GCC unroll 4
+    for (int j = 0; j < n; j++) {
+        at[j] = row_of(a, s->row + i + j, h);
+#pragma GCC unroll 2
+        for (int w = 0; w < W; w++) {
+            u[j][w] = get((const float *)a->v + at[j].v + c + w * NC_VL, m);
+            if (delta)
+                u[j][w] = v_mul(v_set(at[j].beta), v_fnma(v_set(at[j].g), r[w], u[j][w]));
+        }
+    }
+    if (next)
+        advance(W, n, S, at, a->key, u, o, next, ahead);
+    else
+        advance(W, n, S, at, a->key, u, o, NULL, ahead);
+#pragma GCC unroll 4
+    for (int j = 0; j < n; j++)
+#pragma GCC unroll 2
+        for (int w = 0; w < W; w++) {
+            put((float *)a->out + at[j].v + c + w * NC_VL, o[j][w], m);
+            r[w] = ahead[w];
+        }
 }
 
 NC_INLINE void linear_columns(const int W, const bool delta, const nc_linear_args *a, const nc_recurrent_span *s, int64_t h, int64_t c, int64_t m, float *S)
 {
     const int64_t K = a->key, V = a->value;
     const float *state = begun(s);
-    vf r[2], u[2], o[2];
+    vf r[2] = { v_zero(), v_zero() };
+    int64_t i = 0;
 
     for (int64_t k = 0; k < K; k++)
         for (int w = 0; w < W; w++)
             v_store(S + (k * W + w) * NC_VL, state ? get(state + (h * K + k) * V + c + w * NC_VL, m) : v_zero());
-    for (int64_t i = 0; i < s->rows; i++) {
-        at_row at = row_of(a, s->row + i, h);
-        linear_row(W, delta, S, S, at, K, (const float *)a->v + at.v + c, m, r, u, o);
-        for (int w = 0; w < W; w++)
-            put((float *)a->out + at.v + c + w * NC_VL, o[w], m);
-    }
+    if (delta)
+        project(W, S, row_of(a, s->row, h).k, K, r);
+    for (; !delta && i + 4 <= s->rows; i += 4)
+        linear_rows(W, 4, false, a, s, h, i, c, m, S, r);
+    for (; i < s->rows; i++)
+        linear_rows(W, 1, delta, a, s, h, i, c, m, S, r);
     for (int64_t k = 0; s->state && k < K; k++)
         for (int w = 0; w < W; w++)
             put(s->state + (h * K + k) * V + c + w * NC_VL, v_load(S + (k * W + w) * NC_VL), m);
@@ -182,80 +211,152 @@ static void linear(const nc_linear_args *a, const nc_recurrent_span *s, int64_t 
     }
 }
 
-/* One row backward for one vector of columns: G is dL/dS_i without the row's own part and leaves as dL/dS_{i-1}. first: dq, dk ... of the head begin here. */
-static void linear_row_backward(const nc_linear_args *a, at_row at, int64_t c, int64_t m, const float *before, const float *now, vf r, vf u, float *G, bool first)
-{
-    const int64_t K = a->key;
-    const vf dout = get((const float *)a->dout + at.v + c, m), g = v_set(at.g);
-    float *dq = a->dq ? (float *)a->dq + at.h * K : NULL, *dk = a->dk ? (float *)a->dk + at.h * K : NULL;
-    vf du = v_zero(), dg = v_zero(), dr = v_zero();
+/* The gradient takes a chunk of rows at a time, in it one value column after the other with the keys as lanes: sums over values (dq, dk) then need no adding across
+ * lanes. What a chunk reads and writes by column is turned first, and its dq, dk stay close until it is done. */
+typedef struct stretch {
+    const nc_linear_args *a;
+    at_row at[R];                                /* q and k lead to rows filled up with zeros, below */
+    int64_t rows, keys;                          /* keys: whole vectors */
+    float *v, *dout, *dv;                        /* [V][R] */
+    float *q, *k, *dq, *dk, *states;             /* [R][keys]; states one more */
+    float dg[R], dbeta[R], r[R], u[R];
+} stretch;
+NC_INLINE int64_t padded(int64_t K) { return (K + NC_VL - 1) / NC_VL * NC_VL; }
 
-    for (int64_t k = 0; k < K; k++) {
-        vf x = v_fma(v_set(at.q[k]), dout, v_load(G + k * NC_VL));
-        v_store(G + k * NC_VL, x);
-        du = v_fma(x, v_set(at.k[k]), du);
-        dg = v_fma(x, v_load(before + k * NC_VL), dg);
-        if (dq)
-            add_sum(dq + k, v_mul(v_load(now + k * NC_VL), dout), first);
+/* Row i of column v: S' = g S + k u into `to`. */
+NC_INLINE void column_row(stretch *x, int64_t i, int64_t v, const float *S, float *to)
+{
+    const at_row *at = &x->at[i];
+    const vf g = v_set(at->g);
+    float u = x->v[v * R + i];
+
+    if (x->a->beta) {
+        vf sum = v_zero();
+        for (int64_t c = 0; c < x->keys; c += NC_VL)
+            sum = v_fma(v_load(S + c), v_load(at->k + c), sum);
+        x->r[i] = v_sum(sum);
+        u = at->beta * (u - at->g * x->r[i]);
     }
-    if (a->beta) {
+    x->u[i] = u;
+    for (int64_t c = 0; c < x->keys; c += NC_VL)
+        v_store(to + c, v_fma(v_set(u), v_load(at->k + c), v_mul(g, v_load(S + c))));
+}
+
+/* Row i backward: G is dL/dS_i without the row's own part and leaves as dL/dS_{i-1}. */
+NC_INLINE void column_row_backward(stretch *x, const bool delta, int64_t i, int64_t v, float *G)
+{
+    const at_row *at = &x->at[i];
+    const float *before = x->states + i * x->keys, *now = before + x->keys;
+    const vf dout = v_set(x->dout[v * R + i]), u = v_set(x->u[i]), g = v_set(at->g);
+    float *dq = x->dq + i * x->keys, *dk = x->dk + i * x->keys;
+    vf du_sum = v_zero(), dg_sum = v_zero();
+
+    for (int64_t c = 0; c < x->keys; c += NC_VL) {
+        const vf y = v_fma(v_load(at->q + c), dout, v_load(G + c));
+        v_store(G + c, delta ? y : v_mul(g, y));
+        du_sum = v_fma(y, v_load(at->k + c), du_sum);
+        dg_sum = v_fma(y, v_load(before + c), dg_sum);
+        v_store(dq + c, v_fma(v_load(now + c), dout, v_load(dq + c)));
+        v_store(dk + c, v_fma(y, u, v_load(dk + c)));
+    }
+    float du = v_sum(du_sum), dg = v_sum(dg_sum);
+    if (delta) {
+        x->dbeta[i] += du * (x->v[v * R + i] - at->g * x->r[i]);
+        du *= at->beta;
+        dg -= du * x->r[i];
+        const vf dr = v_set(-du), back = v_set(-at->g * du);
+        for (int64_t c = 0; c < x->keys; c += NC_VL) {
+            v_store(dk + c, v_fma(back, v_load(before + c), v_load(dk + c)));
+            v_store(G + c, v_mul(g, v_fma(dr, v_load(at->k + c), v_load(G + c))));
+        }
+    }
+    x->dv[v * R + i] = du;
+    x->dg[i] += dg;
+}
+
+NC_INLINE void column_backward(stretch *x, const bool delta, int64_t v, const float *begin, float *G)
+{
+    memcpy(x->states, begin, (size_t)x->keys * sizeof(float));
+    for (int64_t i = 0; i < x->rows; i++)
+        column_row(x, i, v, x->states + i * x->keys, x->states + (i + 1) * x->keys);
+    for (int64_t i = x->rows - 1; i >= 0; i--)
+        column_row_backward(x, delta, i, v, G);
+}
+
+/* A row's keys, filled up. */
+static const float *filled(float *to, const float *from, int64_t K, int64_t keys)
+{
+    memcpy(to, from, (size_t)K * sizeof *to);
+    for (int64_t c = K; c < keys; c++)
+        to[c] = 0;
+    return to;
+}
+
+static void rows_begin(stretch *x, const nc_recurrent_span *s, int64_t h, int64_t begin)
+{
+    const nc_linear_args *a = x->a;
+
+    x->rows = least(R, s->rows - begin);
+    for (int64_t i = 0; i < x->rows; i++) {
+        x->at[i] = row_of(a, s->row + begin + i, h);
+        x->at[i].q = filled(x->q + i * x->keys, x->at[i].q, a->key, x->keys);
+        x->at[i].k = filled(x->k + i * x->keys, x->at[i].k, a->key, x->keys);
+        for (int64_t v = 0; v < a->value; v++) {
+            x->v[v * R + i] = ((const float *)a->v)[x->at[i].v + v];
+            x->dout[v * R + i] = ((const float *)a->dout)[x->at[i].v + v];
+        }
+        x->dg[i] = x->dbeta[i] = x->r[i] = 0;
+    }
+    memset(x->dq, 0, (size_t)(x->rows * x->keys) * sizeof *x->dq);
+    memset(x->dk, 0, (size_t)(x->rows * x->keys) * sizeof *x->dk);
+}
+
+static void rows_end(const stretch *x)
+{
+    const nc_linear_args *a = x->a;
+
+    for (int64_t i = 0; i < x->rows; i++) {
+        const at_row *at = &x->at[i];
+        if (a->dq)
+            memcpy((float *)a->dq + at->h * a->key, x->dq + i * x->keys, (size_t)a->key * sizeof(float));
+        if (a->dk)
+            memcpy((float *)a->dk + at->h * a->key, x->dk + i * x->keys, (size_t)a->key * sizeof(float));
+        for (int64_t v = 0; a->dv && v < a->value; v++)
+            ((float *)a->dv)[at->v + v] = x->dv[v * R + i];
+        if (a->ddecay)
+            ((float *)a->ddecay)[at->h] = x->dg[i];
         if (a->dbeta)
-            add_sum((float *)a->dbeta + at.h, v_mul(du, v_fnma(g, r, get((const float *)a->v + at.v + c, m))), first);
-        du = v_mul(v_set(at.beta), du);
-        dr = v_neg(du);
-        dg = v_fma(dr, r, dg);
-    }
-    if (a->dv)
-        put((float *)a->dv + at.v + c, du, m);
-    if (a->ddecay)
-        add_sum((float *)a->ddecay + at.h, dg, first);
-    const vf back = v_mul(g, dr);
-    for (int64_t k = 0; k < K; k++) {
-        vf x = v_load(G + k * NC_VL);
-        if (dk)
-            add_sum(dk + k, v_fma(back, v_load(before + k * NC_VL), v_mul(x, u)), first);
-        v_store(G + k * NC_VL, v_mul(g, v_fma(dr, v_set(at.k[k]), x)));
-    }
-}
-
-NC_INLINE void linear_step(const nc_linear_args *a, const float *S, float *to, int64_t row, int64_t h, int64_t c, int64_t m, vf *r, vf *u)
-{
-    at_row at = row_of(a, row, h);
-    vf o;
-
-    *r = v_zero();
-    if (a->beta)
-        linear_row(1, true, S, to, at, a->key, (const float *)a->v + at.v + c, m, r, u, &o);
-    else
-        linear_row(1, false, S, to, at, a->key, (const float *)a->v + at.v + c, m, r, u, &o);
-}
-
-static void linear_columns_backward(const nc_linear_args *a, const nc_recurrent_span *s, int64_t h, int64_t c, int64_t m, float *scratch)
-{
-    const int64_t K = a->key, each = K * NC_VL, chunks = nc_recurrent_chunks(s->rows);
-    float *G = scratch, *marks = G + each, *states = marks + (chunks + 1) * each;
-    vf r[R], u[R];
-
-    memset(G, 0, (size_t)each * sizeof *G);
-    memset(marks, 0, (size_t)each * sizeof *marks);
-    for (int64_t i = 0; i < s->rows; i++) {
-        float *S = marks + (i / R + 1) * each;
-        linear_step(a, i % R ? S : S - each, S, s->row + i, h, c, m, r, u);
-    }
-    for (int64_t chunk = chunks - 1; chunk >= 0; chunk--) {
-        const int64_t begin = chunk * R, rows = least(R, s->rows - begin);
-        memcpy(states, marks + chunk * each, (size_t)each * sizeof *states);
-        for (int64_t i = 0; i < rows; i++)
-            linear_step(a, states + i * each, states + (i + 1) * each, s->row + begin + i, h, c, m, &r[i], &u[i]);
-        for (int64_t i = rows - 1; i >= 0; i--)
-            linear_row_backward(a, row_of(a, s->row + begin + i, h), c, m, states + i * each, states + (i + 1) * each, r[i], u[i], G, c == 0);
+            ((float *)a->dbeta)[at->h] = x->dbeta[i];
     }
 }
 
 static void linear_backward(const nc_linear_args *a, const nc_recurrent_span *s, int64_t h, void *scratch)
 {
-    for (int64_t c = 0; c < a->value; c += NC_VL)
-        linear_columns_backward(a, s, h, c, least(NC_VL, a->value - c), scratch);
+    const int64_t keys = padded(a->key), all = keys * a->value, chunks = nc_recurrent_chunks(s->rows);
+    float *G = scratch, *marks = G + all, *at = marks + chunks * all;
+    stretch x = { .a = a, .keys = keys, .states = at, .dq = at + (R + 1) * keys, .dk = at + (2 * R + 1) * keys, .q = at + (3 * R + 1) * keys, .k = at + (4 * R + 1) * keys,
+               .v = at + (5 * R + 1) * keys };
+
+    x.dout = x.v + R * a->value;
+    x.dv = x.dout + R * a->value;
+    memset(G, 0, 2 * (size_t)all * sizeof *G);               /* and the first mark */
+    for (int64_t c = 0; c + 1 < chunks; c++) {
+        rows_begin(&x, s, h, c * R);
+        for (int64_t v = 0; v < a->value; v++) {
+            float *S = marks + (c + 1) * all + v * keys;
+            for (int64_t i = 0; i < R; i++)
+                column_row(&x, i, v, i ? S : S - all, S);
+        }
+    }
+    for (int64_t c = chunks - 1; c >= 0; c--) {
+        rows_begin(&x, s, h, c * R);
+        for (int64_t v = 0; v < a->value; v++)
+            if (a->beta)
+                column_backward(&x, true, v, marks + c * all + v * keys, G + v * keys);
+            else
+                column_backward(&x, false, v, marks + c * all + v * keys, G + v * keys);
+        rows_end(&x);
+    }
 }
 
 /* ---- selective: channels as lanes, their states one after the other ---- */
