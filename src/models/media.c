@@ -87,6 +87,7 @@ bool nc_vision_text_config_at(nc_model *m, nc_vision_text *c, nc_config *r, bool
     }
     c->vision->family->vision_info(c->vision->self, &c->info);
     m->hidden_size = c->text->hidden_size;
+    m->media_width = c->text->media_width;
     m->vocab_size = c->text->vocab_size;
     m->max_positions = c->text->max_positions;
     return c->info.patch_size > 0;

@@ -16,12 +16,13 @@ typedef struct nc_dense { nc_site *w, *b; } nc_dense;            /* of a product
 /* Modules of a block under its own scope; NULL: the family has none. */
 typedef struct nc_vit_names {
     const char *layer;                       /* "encoder.layer." */
+    const char *qkv;                         /* the three as one product, instead of q, k and v */
     const char *norm1, *q, *k, *v, *o, *norm2, *fc1, *gate, *fc2, *scale1, *scale2;
     const char *q_norm, *k_norm;             /* over all heads at once */
     const char *patch, *norm;                /* "embeddings.patch_embeddings.projection", "layernorm" */
 } nc_vit_names;
 
-typedef struct nc_vit_block { nc_dense norm1, q_norm, k_norm, q, k, v, o, norm2, fc1, gate, fc2; nc_site *scale1, *scale2, *bias; } nc_vit_block;
+typedef struct nc_vit_block { nc_dense norm1, q_norm, k_norm, qkv, q, k, v, o, norm2, fc1, gate, fc2; nc_site *scale1, *scale2, *bias; } nc_vit_block;
 
 typedef struct nc_vit {
     nc_vision_info info;

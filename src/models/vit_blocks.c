@@ -95,6 +95,7 @@ void nc_vit_block_weights(nc_model *m, nc_vit *c, const char *prefix)
         l->norm1 = block_norm(m, c, n->norm1);
         l->q_norm = (nc_dense){ c->qk_norm ? nc_weight_norm(m, joined(m, n->q_norm, "weight"), D) : NULL, NULL };
         l->k_norm = (nc_dense){ c->qk_norm ? nc_weight_norm(m, joined(m, n->k_norm, "weight"), D) : NULL, NULL };
+        l->qkv = nc_weight_dense(m, n->qkv, 3 * D, D, c->q_bias);
         l->q = nc_weight_dense(m, n->q, D, D, c->q_bias);
         l->k = nc_weight_dense(m, n->k, D, D, c->k_bias);
         l->v = nc_weight_dense(m, n->v, D, D, c->v_bias);
@@ -147,11 +148,20 @@ static nc_value *bias_of(const nc_vit *c, nc_build *b, const nc_vit_block *l, co
     return nc_permute(b->g, nc_gather_weighted(b->g, table, p->taps, p->share), swap);
 }
 
+static void project(const nc_vit *c, nc_build *b, const nc_vit_block *l, nc_value *x, nc_value **q, nc_value **k, nc_value **v)
+{
+    const nc_dense one[] = { l->q, l->k, l->v };
+    nc_value *const all = l->qkv.w ? nc_dense_apply(b, x, l->qkv) : NULL, **const out[] = { q, k, v };
+    for (int i = 0; i < 3; i++)
+        *out[i] = all ? nc_slice(b->g, all, 1, (int64_t)i * c->width, c->width) : nc_dense_apply(b, x, one[i]);
+}
+
 static nc_value *attention(const nc_vit *c, nc_build *b, const nc_vit_block *l, nc_value *x, const nc_vit_positions *p)
 {
     const int A = c->width / c->heads;
     x = nc_point(b, x, "attn.in");
-    nc_value *q = nc_dense_apply(b, x, l->q), *k = nc_dense_apply(b, x, l->k), *v = nc_dense_apply(b, x, l->v);
+    nc_value *q, *k, *v;
+    project(c, b, l, x, &q, &k, &v);
     if (c->qk_norm) {
         q = nc_rms(b, q, l->q_norm.w, 1e-6);
         k = nc_rms(b, k, l->k_norm.w, 1e-6);

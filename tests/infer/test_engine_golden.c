@@ -327,7 +327,7 @@ static int read_pictures(const struct golden *g, nc_pictures *p[8])
 static void test_media(void **state)
 {
     (void)state;
-    static const char *const names[] = { "llava", "llava_siglip", "llava_next", "llava_next_video", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "got_ocr2", "internvl", "llava_onevision", "llava_onevision_multi", "video_llava", "idefics3", "paligemma" };
+    static const char *const names[] = { "llava", "llava_siglip", "llava_next", "llava_next_video", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "got_ocr2", "internvl", "llava_onevision", "llava_onevision_multi", "video_llava", "idefics3", "paligemma", "blip-2" };
     for (int f = 0; f < (int)(sizeof names / sizeof *names); f++) {
         char folder[512];
         struct golden g = { 0 };
