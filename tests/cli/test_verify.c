@@ -20,21 +20,23 @@ static void say(const nc_verify *v)
     }
 }
 
-static void every_golden_model_is_within_its_limits(void **state)
+/* Folders of root that are not among those of `but` too; how many there were. */
+static int check_all(const char *root, const char *but)
 {
     nc_arena *a = nc_arena_new();
     nc_pool *pool = nc_pool_new(2);
     char **names;
-    int count = 0, failed = 0;
+    int count = 0, failed = 0, checked = 0;
     nc_error e = { 0 };
-    (void)state;
-    assert_int_equal(nc_list_dir(a, "tests/golden/models", &names, &count, &e), 0);
-    assert_true(count >= 8);
+    assert_int_equal(nc_list_dir(a, root, &names, &count, &e), 0);
     for (int i = 0; i < count; i++) {
         nc_verify v;
-        int status = nc_verify_run(nc_arena_printf(a, "tests/golden/models/%s", names[i]), NULL, pool, &v, &e);
+        if (but && nc_is_dir(nc_path_join(a, but, names[i])))
+            continue;
+        int status = nc_verify_run(nc_path_join(a, root, names[i]), NULL, pool, &v, &e);
         print_message("%-24s %s, worst %.3f of its limit\n", names[i], status < 0 ? e.message : v.passed ? "ok" : "over", status < 0 ? 0 : nc_verify_worst(&v));
         failed += status < 0 || !v.passed;
+        checked++;
         if (status == 0)
             say(&v);
         nc_verify_free(&v);
@@ -42,6 +44,27 @@ static void every_golden_model_is_within_its_limits(void **state)
     nc_pool_free(pool);
     nc_arena_free(a);
     assert_int_equal(failed, 0);
+    return checked;
+}
+
+static void every_golden_model_is_within_its_limits(void **state)
+{
+    (void)state;
+    assert_true(check_all("tests/golden/models", NULL) >= 40);
+}
+
+/* The other families' folders, where they are at hand. */
+static void every_shared_model_is_within_its_limits(void **state)
+{
+    const char *shared = getenv("NUNCHI_SHARED") ? getenv("NUNCHI_SHARED") : NUNCHI_SOURCE_DIR "/../shared";
+    nc_arena *a = nc_arena_new();
+    const char *root = nc_path_join(a, shared, "golden/models");
+    (void)state;
+    if (nc_is_dir(root))
+        print_message("%d folders of %s\n", check_all(root, "tests/golden/models"), root);
+    else
+        print_message("skipped: no %s\n", root);
+    nc_arena_free(a);
 }
 
 /* A copy of a folder with one weight changed must be seen, also where limits follow a twin in float64. */
@@ -119,6 +142,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_golden_model_is_within_its_limits),
+        cmocka_unit_test(every_shared_model_is_within_its_limits),
         cmocka_unit_test(a_planted_fault_is_seen),
         cmocka_unit_test(no_number_is_near),
         cmocka_unit_test(a_folder_that_is_no_model_is_refused),
