@@ -66,12 +66,33 @@ static void write_folder(nc_arena *a, const char *folder, const char *config, nc
     nc_loaded_free(l);
 }
 
+/* A weight that trains in bf16 is held packed twice: as it is, and turned for the gradient of its input. */
+static void check_turned(const nc_site *s, const nc_weights_options *o, int i)
+{
+    int64_t rows = s->shape.dim[0], columns = nc_site_count(s) / rows;
+    nc_gemm_b turned = { 0 };
+    nc_error e = { 0 };
+    if (!nc_site_trains_packed(s, o))
+        return;
+    assert_int_equal(nc_gemm_b_borrow(&turned, NC_GEMM_BF16, columns, rows, s->packed->turned, &e), 0);
+    float *row = nc_xmalloc((size_t)rows * 4);
+    for (int64_t c = 0; c < columns; c++) {
+        nc_gemm_unpack_row(&turned, c, row, NC_F32);
+        for (int64_t r = 0; r < rows; r++)
+            if (row[r] != nc_bf16_to_f32(nc_f32_to_bf16(kept[i][s->flags & NC_SITE_TRANSPOSED ? c * rows + r : r * columns + c])))
+                fail_msg("%s: turned element %lld,%lld is %g", s->name, (long long)c, (long long)r, (double)row[r]);
+    }
+    free(row);
+}
+
 static void check_site(const nc_model *m, int i, nc_dtype t, const nc_weights_options *o)
 {
     const nc_site *s = m->sites[i];
     int64_t rows = s->shape.dim[0], columns = nc_site_count(s) / rows;
-    bool packed = o->pack && (s->flags & NC_SITE_LINEAR), rounds = o->compute == NC_BF16 && (packed || !(s->flags & NC_SITE_KEEP_F32));
+    bool packed = nc_site_is_packed(s, o), rounds = o->compute == NC_BF16 && (packed || !(s->flags & NC_SITE_KEEP_F32));
     assert_int_equal(s->packed != NULL, packed);
+    assert_int_equal(packed, (s->flags & NC_SITE_LINEAR) && (o->pack || (s->trainable && o->compute == NC_BF16 && !(s->flags & (NC_SITE_HEAD | NC_SITE_KEEP_F32)))));
+    check_turned(s, o, i);
     float *row = nc_xmalloc((size_t)columns * 4);
     for (int64_t r = 0; r < rows; r++) {
         if (packed)
@@ -99,7 +120,9 @@ static void check_plan(const nc_model *m, const nc_weights_options *o)
     nc_weights_plan plan = nc_weights_bytes(m, o, NC_DTYPES), held = { 0 };
     for (int i = 0; i < m->site_count; i++) {
         const nc_site *s = m->sites[i];
-        held.values += up64(s->packed ? s->packed->bytes : nc_dtype_bytes(s->value.dtype, nc_site_count(s)));
+        int64_t rows = s->shape.dim[0], columns = nc_site_count(s) / rows;
+        size_t turned = nc_site_trains_packed(s, o) ? (size_t)nc_gemm_panels(columns) * nc_gemm_panel_bytes(NC_GEMM_BF16, rows) : 0;
+        held.values += up64((s->packed ? s->packed->bytes : nc_dtype_bytes(s->value.dtype, nc_site_count(s))) + turned);
         held.masters += s->master && s->master != s->value.data ? up64((size_t)nc_site_count(s) * 4) : 0;
         held.gradients += s->grad ? up64((size_t)nc_site_count(s) * 4) : 0;
     }
