@@ -34,12 +34,7 @@ static int unknown_family(const char *type, nc_error *e)
     for (int i = 0; i < NC_COUNT(families); i++)
         names[i] = families[i]->name;
     const char *near = nc_nearest(type, names, NC_COUNT(families));
-    nc_buf all = { 0 };
-    for (int i = 0; i < NC_COUNT(families); i++)
-        nc_buf_printf(&all, "%s%s", i ? " " : "", names[i]);
-    nc_fail(e, NC_EUNSUPPORTED, "config.json: model_type \"%s\" is no family known here%s%s (known: %s)", type, near ? "; nearest is " : "", near ? near : "", all.p);
-    nc_buf_free(&all);
-    return NC_EUNSUPPORTED;
+    return nc_fail(e, NC_EUNSUPPORTED, "config.json: model_type \"%s\" is none of the %d families known here%s%s", type, NC_COUNT(families), near ? "; nearest is " : "", near ? near : "");
 }
 
 /* A part shares the parent's arena and reader. */
