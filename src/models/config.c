@@ -184,7 +184,12 @@ nc_config *nc_config_child(nc_config *r, const char *key)
         nc_config_mistake(r, "line %d: \"%s\" must be an object", v->line, key);
         return NULL;
     }
-    nc_config *c = new_reader(r->arena, v, nc_arena_printf(r->arena, "%s: %s", r->where, key), r->shared);
+    return nc_config_over(r, v, key);
+}
+
+nc_config *nc_config_over(nc_config *r, const nc_json *object, const char *where)
+{
+    nc_config *c = new_reader(r->arena, object, nc_arena_printf(r->arena, "%s: %s", r->where, where), r->shared);
     c->next = r->child;
     return r->child = c;
 }

@@ -22,6 +22,7 @@ const char *nc_config_string(nc_config *r, const char *key, const char *fallback
 void nc_config_expect_bool(nc_config *r, const char *key, bool value);           /* absent or equal, else a mistake */
 void nc_config_ignore(nc_config *r, const char *const *keys);                    /* NULL-terminated: meaningless for this family */
 nc_config *nc_config_child(nc_config *r, const char *key);                       /* an object below; shares mistakes; NULL when absent */
+nc_config *nc_config_over(nc_config *r, const nc_json *object, const char *where);  /* the same over an object that stands elsewhere */
 #define NC_REQUIRED INT64_MIN
 
 /* Activation functions by Hugging Face's names (gelu, gelu_new, gelu_pytorch_tanh, quick_gelu, silu, relu ...). */

@@ -9,7 +9,8 @@
  *         each layer's output too
  *
  * Easy to get wrong: with auxiliary_loss the reference norms the decoder's state between layers, so that the next layer reads it normed and the last is normed twice;
- * batch norm is frozen and the whole backbone, too (the rule for which layers train matches no name of the library's own ResNet); places are counted over the cells
+ * batch norm is frozen, and so is the whole backbone where it is the library's own ResNet (the rule for which layers train matches none of
+ * its names), the stem and the first stage where it is timm's; places are counted over the cells
  * inside the picture and scaled to 2 pi. Golden: detr (hidden.encoder.k, hidden.decoder.k, loss.*, post.*).
  */
 #include "models/detr.h"
@@ -26,7 +27,7 @@ typedef struct stack { int layers, heads, inner; layer *layer; } stack;
 typedef struct detr {
     nc_model *backbone;
     int stage, channels, width, queries;
-    bool auxiliary, learned;
+    bool auxiliary, learned, is_timm;
     nc_unary activation;
     stack encoder, decoder;
     double class_cost, box_cost, giou_cost, box_weight, giou_weight, nothing_weight;
@@ -47,12 +48,27 @@ static int last_stage(const nc_json *backbone)
     return stage;
 }
 
+/* A config.json's own tree, or a net of timm by its name: the key "backbone", or backbone_config's of a timm_backbone. */
+static nc_model *backbone_of(nc_model *m, detr *c, nc_config *r)
+{
+    static const char prefix[] = "model.backbone.conv_encoder.model.";
+    const nc_json *tree = nc_config_get(r, "backbone_config");
+    const bool wraps = !strcmp(nc_json_string(nc_json_get(tree, "model_type"), ""), "timm_backbone");
+    c->is_timm = nc_config_bool(r, "use_timm_backbone", !tree || wraps);
+    const char *name = wraps ? nc_json_string(nc_json_get(tree, "backbone"), "resnet50") : nc_config_string(r, "backbone", "resnet50");
+    if (!c->is_timm)
+        return nc_submodel(m, r, "backbone_config", prefix);
+    const nc_json *named = nc_resnet_named(m->arena, name);
+    if (!named)
+        nc_config_mistake(r, "the backbone \"%s\" of timm is not known here; resnet18, 34, 50, 101 and 152 are", name);
+    nc_config_expect_bool(r, "dilation", false);
+    return named ? nc_submodel_of(m, r, named, name, prefix) : NULL;
+}
+
 static void read_backbone(nc_model *m, detr *c, nc_config *r)
 {
     static const char *const ignored[] = { "backbone", "use_pretrained_backbone", "backbone_kwargs", "dilation", NULL };
-    if (nc_config_bool(r, "use_timm_backbone", false))
-        nc_config_mistake(r, "use_timm_backbone: timm's names are not known here; take the revision of the checkpoint with the library's own ResNet (no_timm)");
-    c->backbone = nc_submodel(m, r, "backbone_config", "model.backbone.conv_encoder.model.");
+    c->backbone = backbone_of(m, c, r);
     nc_config_ignore(r, ignored);
     if (!c->backbone)
         return;
@@ -176,8 +192,8 @@ static nc_value *places(const detr *c, nc_build *b)
 static nc_value *cells(const detr *c, nc_build *b)
 {
     const nc_grid_window one = nc_window(1, 1, 0);
-    nc_grid map = nc_resnet_features(c->backbone, b, nc_grid_in(b, c->channels), c->stage, true);
-    map.rows = nc_stop_gradient(b->g, map.rows);
+    const int stages = c->stage ? c->stage : nc_resnet_stages(c->backbone);
+    nc_grid map = nc_resnet_features(c->backbone, b, nc_grid_in(b, c->channels), c->stage, c->is_timm ? 1 : stages);
     return nc_gather_rows(b->g, nc_grid_conv(b, map, c->projection, c->projection_b, &one).rows, nc_in(b, "detr.cells", NC_I32, "cells", 0));
 }
 

@@ -71,13 +71,8 @@ int nc_model_new(const nc_json *config, nc_model **out, nc_error *e)
     return 0;
 }
 
-nc_model *nc_submodel(nc_model *m, nc_config *r, const char *key, const char *prefix)
+static nc_model *part_of(nc_model *m, nc_config *c, const nc_json *config, const char *prefix)
 {
-    nc_config *c = nc_config_child(r, key);
-    if (!c) {
-        nc_config_mistake(r, "the key \"%s\" is missing", key);
-        return NULL;
-    }
     const char *type = nc_config_string(c, "model_type", "");
     const nc_family *f = nc_family_find(type);
     if (!f) {
@@ -86,9 +81,23 @@ nc_model *nc_submodel(nc_model *m, nc_config *r, const char *key, const char *pr
         nc_config_mistake(c, "%s", e.message);
         return NULL;
     }
-    nc_model *part = new_instance(m->arena, f, nc_json_get(m->config, key), m, nc_arena_printf(m->arena, "%s%s", m->prefix, prefix));
+    nc_model *part = new_instance(m->arena, f, config, m, nc_arena_printf(m->arena, "%s%s", m->prefix, prefix));
     f->config(part, part->self, c);
     return part;
+}
+
+nc_model *nc_submodel(nc_model *m, nc_config *r, const char *key, const char *prefix)
+{
+    nc_config *c = nc_config_child(r, key);
+    if (c)
+        return part_of(m, c, nc_json_get(m->config, key), prefix);
+    nc_config_mistake(r, "the key \"%s\" is missing", key);
+    return NULL;
+}
+
+nc_model *nc_submodel_of(nc_model *m, nc_config *r, const nc_json *config, const char *where, const char *prefix)
+{
+    return part_of(m, nc_config_over(r, config, where), config, prefix);
 }
 
 void nc_submodel_weights(nc_model *part)

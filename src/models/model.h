@@ -133,6 +133,8 @@ nc_site *nc_weight_conv1d(nc_model *m, const char *name, int64_t in, int64_t out
 void nc_weight_scope(nc_model *m, const char *format, ...) NC_PRINTF(2, 3);      /* below the model's own prefix */
 /* Used by config(): a part of another family under a key ("vision_config"), its sites under prefix. NULL after a mistake (sticks to r). */
 nc_model *nc_submodel(nc_model *m, nc_config *r, const char *key, const char *prefix);
+/* The same of a tree that stands nowhere in config.json: what a name there means ("backbone": "resnet50"). It lives as long as m. */
+nc_model *nc_submodel_of(nc_model *m, nc_config *r, const nc_json *config, const char *where, const char *prefix);
 void nc_submodel_weights(nc_model *part);    /* lists the part's sites here in the parent's order */
 /* The class that architectures names ("ViTForImageClassification"), which says what heads there are; "" for a part or when the key is absent. A class the family does
  * not answer for is a mistake. */

@@ -16,7 +16,7 @@ typedef struct stage { layer *layer; int layers, width; } stage;
 typedef struct resnet {
     nc_convnet net;
     int embedding, stages, *depths, *widths;
-    bool is_bottleneck, first_strided, strided_reduce;
+    bool is_bottleneck, first_strided, strided_reduce, is_timm;
     nc_unary activation;
     nc_conv_unit stem;
     stage *stage;
@@ -35,6 +35,7 @@ static void config(nc_model *m, void *self, nc_config *r)
     c->first_strided = nc_config_bool(r, "downsample_in_first_stage", false);
     c->strided_reduce = nc_config_bool(r, "downsample_in_bottleneck", false);
     c->activation = (nc_unary)nc_config_activation(r, "hidden_act", "relu");
+    c->is_timm = !strcmp(nc_config_string(r, "_names", ""), "timm");
     if (!c->is_bottleneck && strcmp(kind, "basic"))
         nc_config_mistake(r, "layer_type is \"%s\"; known are bottleneck and basic", kind);
     if (c->stages < 1 || widths_given != c->stages)
@@ -42,24 +43,33 @@ static void config(nc_model *m, void *self, nc_config *r)
     m->hidden_size = c->stages > 0 && widths_given == c->stages ? c->widths[c->stages - 1] : 0;
 }
 
-static nc_conv_unit unit(nc_model *m, const char *scope, const char *name, int out, int in, int kernel, int stride)
+/* Names of a convolution and its norm under a layer's scope: the shortcut (-1), unit k, or the stem of the whole net (0 under "" or "embedder.embedder."). */
+static nc_conv_unit unit(nc_model *m, const resnet *c, const char *scope, int k, int out, int in, int kernel, int stride)
 {
-    nc_weight_scope(m, "%s%s", scope, name);
-    return nc_weight_conv_unit(m, "convolution", "normalization", &(nc_conv_spec){ out, in, kernel, stride, 1, 1e-5, 0.1 });
+    const nc_conv_spec spec = { out, in, kernel, stride, 1, 1e-5, 0.1 };
+    nc_weight_scope(m, "%s", scope);
+    if (c->is_timm && k < 0)
+        return nc_weight_conv_unit(m, "downsample.0", "downsample.1", &spec);
+    if (c->is_timm)
+        return nc_weight_conv_unit(m, nc_arena_printf(m->arena, "conv%d", k + 1), nc_arena_printf(m->arena, "bn%d", k + 1), &spec);
+    if (kernel == 7)
+        return nc_weight_conv_unit(m, "embedder.embedder.convolution", "embedder.embedder.normalization", &spec);
+    nc_weight_scope(m, k < 0 ? "%sshortcut." : "%slayer.%d.", scope, k);
+    return nc_weight_conv_unit(m, "convolution", "normalization", &spec);
 }
 
 static void layer_weights(nc_model *m, const resnet *c, layer *l, const char *scope, int in, int out, int stride)
 {
     const int inner = c->is_bottleneck ? out / 4 : out;
     if (in != out || stride != 1)
-        l->shortcut = unit(m, scope, "shortcut.", out, in, 1, stride);
+        l->shortcut = unit(m, c, scope, -1, out, in, 1, stride);
     if (c->is_bottleneck) {
-        l->unit[0] = unit(m, scope, "layer.0.", inner, in, 1, c->strided_reduce ? stride : 1);
-        l->unit[1] = unit(m, scope, "layer.1.", inner, inner, 3, c->strided_reduce ? 1 : stride);
-        l->unit[2] = unit(m, scope, "layer.2.", out, inner, 1, 1);
+        l->unit[0] = unit(m, c, scope, 0, inner, in, 1, c->strided_reduce ? stride : 1);
+        l->unit[1] = unit(m, c, scope, 1, inner, inner, 3, c->strided_reduce ? 1 : stride);
+        l->unit[2] = unit(m, c, scope, 2, out, inner, 1, 1);
     } else {
-        l->unit[0] = unit(m, scope, "layer.0.", out, in, 3, stride);
-        l->unit[1] = unit(m, scope, "layer.1.", out, out, 3, 1);
+        l->unit[0] = unit(m, c, scope, 0, out, in, 3, stride);
+        l->unit[1] = unit(m, c, scope, 1, out, out, 3, 1);
     }
     l->units = c->is_bottleneck ? 3 : 2;
 }
@@ -69,13 +79,14 @@ static void weights(nc_model *m, void *self)
     resnet *c = self;
     const char *prefix = nc_convnet_prefix(&c->net, "resnet.");
     int in = c->embedding;
-    c->stem = unit(m, prefix, "embedder.embedder.", in, c->net.channels, 7, 2);
+    c->stem = unit(m, c, prefix, 0, in, c->net.channels, 7, 2);
     c->stage = NC_NEW_ARRAY(m->arena, stage, c->stages + 1);
     for (int i = 0; i < c->stages; i++) {
         stage *s = &c->stage[i];
         *s = (stage){ NC_NEW_ARRAY(m->arena, layer, c->depths[i] + 1), c->depths[i], c->widths[i] };
         for (int j = 0; j < s->layers; j++, in = s->width)
-            layer_weights(m, c, &s->layer[j], nc_arena_printf(m->arena, "%sencoder.stages.%d.layers.%d.", prefix, i, j), in, s->width, j || (!i && !c->first_strided) ? 1 : 2);
+            layer_weights(m, c, &s->layer[j], c->is_timm ? nc_arena_printf(m->arena, "layer%d.%d.", i + 1, j) : nc_arena_printf(m->arena, "%sencoder.stages.%d.layers.%d.", prefix, i, j),
+                          in, s->width, j || (!i && !c->first_strided) ? 1 : 2);
     }
     nc_weight_scope(m, "%s", "");
     if (!c->net.is_bare)
@@ -100,8 +111,10 @@ static nc_grid layer_forward(const resnet *c, nc_build *b, const layer *l, nc_gr
     return nc_grid_unary(b, c->activation, nc_grid_add(b, y, rest));
 }
 
-static nc_grid features(const resnet *c, nc_build *b, nc_grid x, int stages, bool frozen, bool probed)
+/* held: no gradient goes behind so many stages; -1: everything learns, and batch norm with it. */
+static nc_grid features(const resnet *c, nc_build *b, nc_grid x, int stages, int held, bool probed)
 {
+    const bool frozen = held >= 0;
     const nc_grid_window pool = nc_window(3, 2, 1);
     x = nc_grid_pool(b, nc_grid_unary(b, c->activation, apply(b, x, &c->stem, frozen)), &pool, false);
     if (probed)
@@ -114,6 +127,8 @@ static nc_grid features(const resnet *c, nc_build *b, nc_grid x, int stages, boo
             nc_block_end(b->g);
         }
         nc_scope_pop(b->g);
+        if (i + 1 == held)
+            x.rows = nc_stop_gradient(b->g, x.rows);
         if (probed)
             nc_grid_probe(b, x, "hidden.%d", i + 1);
     }
@@ -124,14 +139,29 @@ static void encode(const nc_model *m, const void *self, nc_build *b, nc_modality
 {
     const resnet *c = self;
     (void)m, (void)what;
-    nc_grid x = features(c, b, nc_grid_in(b, c->net.channels), c->stages, false, true);
+    nc_grid x = features(c, b, nc_grid_in(b, c->net.channels), c->stages, -1, true);
     nc_convnet_head(&c->net, b, x, nc_grid_mean(b, x), out);
 }
 
-nc_grid nc_resnet_features(const nc_model *m, nc_build *b, nc_grid pictures, int stages, bool frozen)
+nc_grid nc_resnet_features(const nc_model *m, nc_build *b, nc_grid pictures, int stages, int held)
 {
     const resnet *c = m->self;
-    return features(c, b, pictures, stages ? stages : c->stages, frozen, false);
+    return features(c, b, pictures, stages ? stages : c->stages, held, false);
+}
+
+const nc_json *nc_resnet_named(nc_arena *a, const char *name)
+{
+    static const struct { const char *name, *depths; bool is_basic; } known[] = {
+        { "resnet18", "2, 2, 2, 2", true }, { "resnet34", "3, 4, 6, 3", true }, { "resnet50", "3, 4, 6, 3", false }, { "resnet101", "3, 4, 23, 3", false }, { "resnet152", "3, 8, 36, 3", false },
+    };
+    nc_json *out = NULL;
+    for (int i = 0; i < NC_COUNT(known); i++)
+        if (!strcmp(name, known[i].name)) {
+            const char *text = nc_arena_printf(a, "{\"model_type\": \"resnet\", \"_names\": \"timm\", \"depths\": [%s], \"layer_type\": \"%s\", \"hidden_sizes\": [%s]}", known[i].depths,
+                                               known[i].is_basic ? "basic" : "bottleneck", known[i].is_basic ? "64, 128, 256, 512" : "256, 512, 1024, 2048");
+            nc_json_parse(a, nc_str_of(text), name, &out, &(nc_error){ 0 });
+        }
+    return out;
 }
 
 int nc_resnet_stages(const nc_model *m) { return ((const resnet *)m->self)->stages; }

@@ -63,7 +63,12 @@ nc_grid nc_grid_batch_norm(nc_build *b, nc_grid x, const nc_batch_norm *n)
 {
     const bool frozen = n->frozen || b->frozen || !b->training;
     nc_value *mean = nc_site_value(b, n->mean), *var = nc_site_value(b, n->var);
-    nc_value *y = nc_batch_norm_op(b->g, x.rows, nc_site_value(b, n->w), nc_site_value(b, n->b), frozen ? mean : NULL, frozen ? var : NULL, n->eps, frozen);
+    nc_value *w = nc_site_value(b, n->w), *bias = nc_site_value(b, n->b);
+    if (n->frozen && b->training) {
+        w = nc_stop_gradient(b->g, w);
+        bias = nc_stop_gradient(b->g, bias);
+    }
+    nc_value *y = nc_batch_norm_op(b->g, x.rows, w, bias, frozen ? mean : NULL, frozen ? var : NULL, n->eps, frozen);
     if (!frozen && !nc_graph_failed(b->g)) {
         nc_running_op(b->g, mean, nc_output(y, 1), n->momentum);
         nc_running_op(b->g, var, nc_output(y, 2), n->momentum);

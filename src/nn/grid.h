@@ -9,8 +9,8 @@
 
 typedef struct nc_grid { nc_value *rows; int64_t height, width; } nc_grid;
 
-/* Batch norm (Ioffe & Szegedy 2015): statistics of the rows in training, which also move the running ones; the running ones otherwise, where `frozen`, and in programs
- * built so. batches counts the steps (may be NULL). */
+/* Batch norm (Ioffe & Szegedy 2015): statistics of the rows in training, which also move the running ones; the running ones otherwise, where `frozen` (then w and b
+ * learn nothing either), and in programs built so. batches counts the steps (may be NULL). */
 typedef struct nc_batch_norm { nc_site *w, *b, *mean, *var, *batches; double eps, momentum; bool frozen; } nc_batch_norm;
 
 nc_grid nc_grid_in(nc_build *b, int channels);                                   /* table "grid.pixels" f32 [pictures, channels * height * width] of the program's picture size */
