@@ -34,7 +34,7 @@ test-gpu: ## the tests named test_gpu_*
 test-mpi: ## the tests named test_mpi_*
 	script/test -L mpi
 
-interop: ## the tests named test_interop_*: other programs read what this one writes
+interop: ## transformers and peft of NUNCHI_PYTHON read what this program writes
 	script/test -L interop
 
 clean: ## removes the build folders

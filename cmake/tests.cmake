@@ -16,8 +16,8 @@ foreach(source ${tests})
 endforeach()
 add_custom_target(tests DEPENDS ${NUNCHI_TESTS})
 
-# test_gpu_*, test_mpi_* and test_interop_* carry that label; `threads` marks what ThreadSanitizer must see.
-foreach(label gpu mpi interop)
+# test_gpu_* and test_mpi_* carry that label; `threads` marks what ThreadSanitizer must see.
+foreach(label gpu mpi)
   foreach(test ${NUNCHI_TESTS})
     if(test MATCHES "^test_[a-z]+_${label}(_|$)")
       string(REGEX REPLACE "^test_" "" name ${test})
@@ -41,6 +41,15 @@ endif()
 
 add_test(NAME check_layers COMMAND ${PROJECT_SOURCE_DIR}/tools/check_layers)
 add_test(NAME check_sizes COMMAND ${PROJECT_SOURCE_DIR}/tools/check_sizes)
+
+# tests/interop/<what>.py are checks by the reference's own packages; without NUNCHI_PYTHON in the environment they are skipped.
+file(GLOB checks CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/interop/*.py)
+list(FILTER checks EXCLUDE REGEX "/checks\\.py$")
+foreach(source ${checks})
+  get_filename_component(name ${source} NAME_WE)
+  add_test(NAME interop_${name} COMMAND ${PROJECT_SOURCE_DIR}/tests/interop/run ${source} $<TARGET_FILE:nunchi>)
+  set_tests_properties(interop_${name} PROPERTIES LABELS interop SKIP_RETURN_CODE 77)
+endforeach()
 
 # tests/fuzz/fuzz_<what>.c is linked with the folders it includes. Only clang has libFuzzer; every source is instrumented for coverage.
 if(NUNCHI_FUZZ)
