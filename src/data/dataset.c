@@ -120,11 +120,11 @@ static int load_named(struct loading *l, const char *name, nc_error *e)
         bool is_data = nc_ends_with(name, ".json") || nc_ends_with(name, ".jsonl") || nc_ends_with(name, ".txt");
         if (!is_data || !nc_file_exists(path))
             return unknown_dataset(l, name, e);
-        NC_TRY(nc_columns_read(a, NULL, name, l->o->plain, &c, e));
+        NC_TRY(nc_columns_read(a, NULL, name, l->o->records == NC_RECORDS_TEXT, &c, e));
         c.media_folder = media ? media : nc_path_dir(a, path);
         return read_file(l, &c, path, most, e);
     }
-    NC_TRY(nc_columns_read(a, entry, name, l->o->plain, &c, e));
+    NC_TRY(nc_columns_read(a, entry, name, l->o->records == NC_RECORDS_TEXT, &c, e));
     const char *file = nc_json_string(nc_json_get(entry, "file_name"), NULL);
     if (!file)
         return nc_fail(e, NC_EUNSUPPORTED, "%s: dataset \"%s\" has no file_name; data are read from local files only", l->info_path, name);

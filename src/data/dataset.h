@@ -25,10 +25,12 @@ typedef struct nc_dataset {
     uint64_t hash;                   /* of the files' bytes */
 } nc_dataset;
 
+typedef enum nc_records { NC_RECORDS_CHAT, NC_RECORDS_TEXT } nc_records;       /* conversations; running texts */
+
 typedef struct nc_dataset_options {
     const char *folder;              /* dataset_dir, where dataset_info.json lies; NULL: "data" */
     const char *media_folder;        /* NULL: folder */
-    bool plain;                      /* stage pt: running texts */
+    nc_records records;              /* what a record is read as */
     int64_t max_samples;             /* of each dataset; 0: all */
     size_t max_bytes;                /* of one file; 0: 4 GiB */
 } nc_dataset_options;

@@ -56,7 +56,7 @@ static int learn_tokenizer(nc_train_run *r, const char *folder, nc_error *e)
 {
     nc_trainer_options o = { .vocab_size = (int32_t)r->s->tokenizer_vocab_size, .special = specials, .special_count = NC_COUNT(specials), .pattern = "qwen2", .nfc = true };
     const char *names = r->s->tokenizer_dataset ? r->s->tokenizer_dataset : r->s->dataset;
-    nc_dataset_options d = { .folder = r->s->dataset_dir, .media_folder = r->s->media_dir, .plain = r->s->kind == NC_STAGE_PT && names == r->s->dataset,
+    nc_dataset_options d = { .folder = r->s->dataset_dir, .media_folder = r->s->media_dir, .records = names == r->s->dataset ? r->s->objective->records : NC_RECORDS_CHAT,
                              .max_samples = r->s->max_samples };
     nc_dataset *data = NULL;
     nc_trainer *t = NULL;

@@ -73,7 +73,7 @@ static int save_front(nc_train_run *r, const char *folder, nc_error *e)
     if (!r->conversation)                    /* encoder-decoder models have none */
         return 0;
     const char *own = nc_tokenizer_chat_template(r->l->tokenizer, NULL), *used = nc_conversation_template(r->conversation);
-    if (r->s->kind != NC_STAGE_SFT || (own && !strcmp(own, used)))
+    if (!r->s->objective->keeps_template || (own && !strcmp(own, used)))
         return 0;
     return nc_file_write(nc_path_join(r->arena, folder, "chat_template.jinja"), used, strlen(used), e);
 }

@@ -48,13 +48,6 @@ static int rows_of(void *context, const nc_visual *v)
     return m->family->media_rows ? m->family->media_rows(m, m->self, &media) : 0;
 }
 
-static nc_example_kind kind_of(const nc_train_run *r)
-{
-    if (r->l->model->family->encoder)
-        return NC_EXAMPLE_SOURCE;
-    return r->s->kind == NC_STAGE_PT ? NC_EXAMPLE_TEXT : r->s->kind == NC_STAGE_CONTRASTIVE ? NC_EXAMPLE_PAIR : NC_EXAMPLE_CHAT;
-}
-
 static int cutoff_of(const nc_train_run *r)
 {
     int cutoff = (int)(r->s->cutoff_len < 1 << 20 ? r->s->cutoff_len : 1 << 20), most = r->l->model->max_positions;
@@ -189,8 +182,8 @@ static uint64_t hash_of_data(const nc_train_run *r)
 static int open_data(nc_train_run *r, nc_error *e)
 {
     const nc_recipe_stage *s = r->s;
-    nc_dataset_options d = { .folder = s->dataset_dir, .media_folder = s->media_dir, .plain = s->kind == NC_STAGE_PT, .max_samples = s->max_samples };
-    nc_example_options o = { .kind = kind_of(r), .cutoff = cutoff_of(r), .train_on_prompt = s->train_on_prompt, .mask_history = s->mask_history, .rows = rows_of,
+    nc_dataset_options d = { .folder = s->dataset_dir, .media_folder = s->media_dir, .records = s->objective->records, .max_samples = s->max_samples };
+    nc_example_options o = { .kind = s->objective->kind(r), .cutoff = cutoff_of(r), .train_on_prompt = s->train_on_prompt, .mask_history = s->mask_history, .rows = rows_of,
                              .rows_context = r->l->model };
     if (o.kind == NC_EXAMPLE_SOURCE) {
         NC_TRY(nc_decoder_start(r->l, &o.decoder_start, e));
@@ -216,26 +209,12 @@ static int open_data(nc_train_run *r, nc_error *e)
     return 0;
 }
 
-static int check_family(const nc_train_run *r, nc_error *e)
-{
-    const nc_family *f = r->l->model->family;
-    if (r->s->kind == NC_STAGE_CONTRASTIVE && !f->outputs)
-        return nc_fail(e, NC_EUNSUPPORTED, "stage: contrastive needs a pair of towers (clip, siglip), not %s", f->name);
-    if (r->s->kind != NC_STAGE_CONTRASTIVE && !f->decoder)
-        return nc_fail(e, NC_EUNSUPPORTED, "stage: %s needs a decoder, which %s is not", r->s->stage, f->name);
-    if (r->s->kind == NC_STAGE_PT && f->encoder)
-        return nc_fail(e, NC_EUNSUPPORTED, "stage: pt trains running text; %s answers a source: stage: sft", f->name);
-    if (!r->l->tokenizer)
-        return nc_fail(e, NC_ENOTFOUND, "%s holds no tokenizer", r->front);
-    return 0;
-}
-
 int nc_train_open(nc_train_run *r, nc_error *e)
 {
     NC_TRY(find_source(r, e));
     r->weights = (nc_weights_options){ .compute = r->s->bf16 ? NC_BF16 : NC_F32, .pool = r->pool, .kernels = r->kernels };
     NC_TRY(nc_load(r->front, &(nc_load_options){ .weights = r->weights, .config_only = true }, &r->l, e));
-    NC_TRY(check_family(r, e));
+    NC_TRY(r->s->objective->check(r, e));
     const nc_model *m = r->l->model;
     bool own = r->s->train_from_scratch;             /* its front folder was written with the recipe's template */
     nc_conversation_options c = { .tokenizer = r->l->tokenizer, .template_name = own ? NULL : r->s->template, .image_token_id = m->image_token_id, .video_token_id = m->video_token_id,

@@ -139,10 +139,15 @@ static int one_of(const char *path, const char *key, const char *value, const ch
 
 static int check_stage(nc_recipe_stage *s, const char *path, nc_error *e)
 {
-    static const char *const kinds[] = { "pt", "sft", "contrastive" }, *const types[] = { "full", "lora" }, *const when[] = { "no", "steps", "epoch" };
-    int kind = one_of(path, "stage", s->stage, kinds, 3, e);
-    NC_TRY(kind);
-    s->kind = (nc_stage_kind)kind;
+    static const char *const types[] = { "full", "lora" }, *const when[] = { "no", "steps", "epoch" };
+    const char *names[16];
+    int count, which;
+    const nc_objective *const *all = nc_objectives(&count);
+    for (int i = 0; i < count && i < NC_COUNT(names); i++)
+        names[i] = all[i]->stage;
+    which = one_of(path, "stage", s->stage, names, count, e);
+    NC_TRY(which);
+    s->objective = all[which];
     NC_TRY(one_of(path, "finetuning_type", s->finetuning_type, types, 2, e));
     NC_TRY(one_of(path, "save_strategy", s->save_strategy, when, 3, e));
     NC_TRY(one_of(path, "eval_strategy", s->eval_strategy, when, 3, e));
@@ -161,7 +166,7 @@ static int check_stage(nc_recipe_stage *s, const char *path, nc_error *e)
     if (s->data_seed < 0)
         s->data_seed = s->seed;
     if (!s->packing_given)
-        s->packing = s->kind == NC_STAGE_PT;
+        s->packing = s->objective->packs;
     return 0;
 }
 

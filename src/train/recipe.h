@@ -6,12 +6,10 @@
  */
 #ifndef NC_TRAIN_RECIPE_H
 #define NC_TRAIN_RECIPE_H
-#include "base/json.h"
-
-typedef enum nc_stage_kind { NC_STAGE_PT, NC_STAGE_SFT, NC_STAGE_CONTRASTIVE } nc_stage_kind;
+#include "train/objective.h"
 
 typedef struct nc_recipe_stage {
-    nc_stage_kind kind;
+    const nc_objective *objective;   /* what `stage` names */
     const char *name, *stage, *finetuning_type;
     /* the model */
     const char *model_name_or_path, *adapter_name_or_path, *tokenizer_name_or_path;

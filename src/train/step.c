@@ -1,8 +1,4 @@
-/* step.c - the programs of a stage and one optimizer step: micro-batches assembled, gradients added up, one update.
- *
- *   sft, pt:      loss = -sum_i w log p(target_i), w = 1 / (targets of all micro-batches of the step)
- *                 + coef * routers' balance loss / micro-batches of a step, in training
- *   contrastive:  the family's own loss over the pairs of a micro-batch, divided by the micro-batches of a step
+/* step.c - the programs of a stage and one optimizer step: micro-batches assembled, gradients added up, one update. What the loss is, train/objective.h says.
  *
  * Which samples a step sees follows from its number alone, so a resumed run sees what an undisturbed one does.
  */
@@ -11,7 +7,7 @@
 #include <string.h>
 
 #include "load/visual_media.h"
-#include "nn/moe.h"
+#include "train/objective.h"
 #include "train/run.h"
 
 /* ---- order and sizes ---- */
@@ -33,7 +29,7 @@ static void measure(nc_train_run *r, const nc_examples *x, const nc_epoch *p)
             tokens += one->count;
             scored += one->scored;
             source += one->source_count;
-            pictures += r->s->kind == NC_STAGE_CONTRASTIVE ? 1 : one->pictures;
+            pictures += r->s->objective->one_frame ? 1 : one->pictures;
         }
         r->most_tokens = tokens > r->most_tokens ? tokens : r->most_tokens;
         r->most_scored = scored > r->most_scored ? scored : r->most_scored;
@@ -55,7 +51,7 @@ static nc_pack_options judge_pack(const nc_train_run *r)
 {
     nc_pack_options p = r->pack;
     p.shuffle = false;
-    p.batch = r->s->kind == NC_STAGE_CONTRASTIVE ? r->pack.batch : (int)r->s->per_device_eval_batch_size;
+    p.batch = r->pack.exact ? r->pack.batch : (int)r->s->per_device_eval_batch_size;
     return p;
 }
 
@@ -68,7 +64,7 @@ int nc_train_schedule(nc_train_run *r, nc_error *e)
 {
     const nc_recipe_stage *s = r->s;
     int64_t cutoff = s->cutoff_len > longest(r) ? s->cutoff_len : longest(r);
-    bool pairs = s->kind == NC_STAGE_CONTRASTIVE;
+    bool pairs = s->objective->exact;
     r->sizes = sizes_of(r->train);
     r->pack = (nc_pack_options){ .batch = (int)s->per_device_train_batch_size, .tokens = s->packing && !pairs ? cutoff * s->per_device_train_batch_size : 0, .exact = pairs,
                                  .shuffle = true, .seed = (uint64_t)s->data_seed };
@@ -109,66 +105,17 @@ int nc_train_schedule(nc_train_run *r, nc_error *e)
 
 /* ---- programs ---- */
 
-/* How much of the routers' balance loss is added: what the recipe says, else what transformers makes of the config (output_router_logits, router_aux_loss_coef). */
-static double balance_of(const nc_train_run *r)
-{
-    const nc_json *c = nc_json_get(r->l->model->config, "text_config");
-    c = c ? c : r->l->model->config;
-    if (r->s->moe_aux_loss_coef >= 0)
-        return r->s->moe_aux_loss_coef;
-    return nc_json_bool(nc_json_get(c, "output_router_logits"), false) ? nc_json_double(nc_json_get(c, "router_aux_loss_coef"), 0.001) : 0;
-}
-
-static nc_value *with_balance(const nc_train_run *r, nc_build *b, nc_value *loss)
-{
-    nc_value *balance = b->balance ? nc_moe_balance(b) : NULL;
-    if (b->balance && !balance)
-        nc_graph_mistake(b->g, NC_EINVAL, "moe_aux_loss_coef: a %s has no experts to balance; leave the key out", r->l->model->family->name);
-    return balance ? nc_add(b->g, loss, nc_affine(b->g, balance, balance_of(r) / (double)r->s->gradient_accumulation_steps, 0)) : loss;
-}
-
-static nc_value *sft_loss(nc_train_run *r, nc_build *b)
-{
-    nc_model *m = r->l->model;
-    b->balance = b->training && balance_of(r) > 0;
-    nc_build_capacity(b, "tokens", r->most_tokens);
-    nc_build_capacity(b, "scored", r->most_scored);
-    if (r->most_source)
-        nc_build_capacity(b, "source", r->most_source);
-    bool media = (m->family->tower || m->family->encoder) && r->most_pictures > 0;
-    if (m->family->capacity && media)
-        m->family->capacity(m->self, b, r->most_pictures);
-    nc_head head = { 0 };
-    m->family->head(m->self, &head);
-    nc_value *h = nc_model_decoder(m, b, m->family->encoder ? nc_model_encoder(m, b) : media ? nc_model_tower(m, b) : NULL);
-    nc_value *rows = nc_gather_rows(b->g, h, nc_in(b, "score.rows", NC_I32, "scored", 0));
-    if (b->training)                                 /* the gradient is made while the softmax is at hand: no logits twice */
-        return with_balance(r, b, nc_head_loss(b->g, rows, nc_site_value(b, head.w), nc_site_value(b, head.bias), nc_in(b, "score.targets", NC_I32, "scored", 0),
-                                               nc_in(b, "score.weights", NC_F32, "scored", 0), head.scale, head.soft_cap));
-    nc_value *logp = nc_head_logprob(b->g, rows, nc_site_value(b, head.w), nc_site_value(b, head.bias), nc_in(b, "score.targets", NC_I32, "scored", 0), head.scale, head.soft_cap);
-    return nc_nll(b->g, logp, nc_in(b, "score.weights", NC_F32, "scored", 0));
-}
-
-static nc_value *pair_loss(nc_train_run *r, nc_build *b)
-{
-    nc_model *m = r->l->model;
-    nc_build_capacity(b, "tokens", r->most_tokens);
-    m->family->capacity(m->self, b, r->s->per_device_train_batch_size);
-    nc_value *loss = m->family->outputs(m, m->self, b);
-    return b->training && r->s->gradient_accumulation_steps > 1 ? nc_affine(b->g, loss, 1.0 / (double)r->s->gradient_accumulation_steps, 0) : loss;
-}
-
 static int make_program(nc_train_run *r, bool training, nc_program **out, nc_value **loss, nc_error *e)
 {
     nc_program_options o = { .compute = r->weights.compute, .training = training, .recompute = r->s->gradient_checkpointing, .given_rows = nc_frozen_wanted(r) };
     *out = nc_program_new(&o);
     nc_build *b = nc_program_build(*out);
-    *loss = r->s->kind == NC_STAGE_CONTRASTIVE ? pair_loss(r, b) : sft_loss(r, b);
+    *loss = r->s->objective->loss(r, b);
     if (o.given_rows && !b->took_rows) {             /* a tower that computes its rows where they are needed */
         nc_program_free(*out);
         o.given_rows = false;
         *out = nc_program_new(&o);
-        *loss = sft_loss(r, nc_program_build(*out));
+        *loss = r->s->objective->loss(r, nc_program_build(*out));
     } else if (o.given_rows && !r->frozen) {
         NC_TRY(nc_frozen_new(r, e));
     }
@@ -296,7 +243,7 @@ int nc_train_programs(nc_train_run *r, nc_error *e)
 
 static int add_media(nc_train_run *r, const nc_example *x, uint64_t draw, nc_media *media, int *frames, float **pixels, nc_error *e)
 {
-    bool pair = r->s->kind == NC_STAGE_CONTRASTIVE;
+    bool one_frame = r->s->objective->one_frame;
     int pictures = 0;
     for (int k = 0; k < x->media_count; k++)
         pictures += !nc_media_store_shape(r->store, x->media[k])->is_video;
@@ -304,7 +251,7 @@ static int add_media(nc_train_run *r, const nc_example *x, uint64_t draw, nc_med
         const nc_visual *v = nc_media_store_shape(r->store, x->media[k]);
         size_t one = (size_t)v->channels * (size_t)v->height * (size_t)v->width;
         int first = 0, count = v->frames;
-        if (pair) {                                  /* one frame of a video, another in each epoch */
+        if (one_frame) {                                  /* one frame of a video, another in each epoch */
             nc_rng rng = nc_rng_new((uint64_t)r->s->seed, draw);
             first = (int)nc_rng_below(&rng, (uint64_t)v->frames);
             count = 1;
@@ -313,7 +260,7 @@ static int add_media(nc_train_run *r, const nc_example *x, uint64_t draw, nc_med
             NC_TRY(nc_media_store_pixels(r->store, x->media[k], first, count, *pixels, e));
         media[k] = nc_media_of(v);
         media[k].pictures = pictures;
-        media[k].kind = pair ? NC_MEDIA_IMAGE : media[k].kind;
+        media[k].kind = one_frame ? NC_MEDIA_IMAGE : media[k].kind;
         media[k].frames = r->frames + *frames;
         media[k].count = count;
         for (int f = 0; f < count; f++, *pixels += r->frozen ? 0 : one) {
@@ -403,7 +350,7 @@ int nc_train_evaluate(nc_train_run *r, double *loss, nc_error *e)
             status = run_batch(r, r->judge, r->judge_loss, 0, false, false, &part, e);
         sum += part;
     }
-    *loss = r->s->kind == NC_STAGE_CONTRASTIVE && x.batches ? sum / x.batches : sum;
+    *loss = r->s->objective->exact && x.batches ? sum / x.batches : sum;
     r->tokens = kept;
     nc_epoch_free(&x);
     free(sizes);

@@ -70,7 +70,7 @@ static void add_up(struct training *t, double seconds, int64_t tokens, int64_t s
 /* The files of a finished stage's dataset are what they were. */
 static int check_dataset(const nc_recipe_stage *s, const char *folder, const char *hash, nc_error *e)
 {
-    nc_dataset_options d = { .folder = s->dataset_dir, .media_folder = s->media_dir, .plain = s->kind == NC_STAGE_PT, .max_samples = s->max_samples };
+    nc_dataset_options d = { .folder = s->dataset_dir, .media_folder = s->media_dir, .records = s->objective->records, .max_samples = s->max_samples };
     nc_dataset *data = NULL;
     char now[24];
     NC_TRY(nc_dataset_load(s->dataset, &d, &data, e));

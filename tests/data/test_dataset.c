@@ -41,7 +41,7 @@ static nc_dataset *load(const char *names, bool plain)
 {
     nc_dataset *d = NULL;
     nc_error e = { 0 };
-    nc_dataset_options o = { .folder = folder, .plain = plain };
+    nc_dataset_options o = { .folder = folder, .records = plain ? NC_RECORDS_TEXT : NC_RECORDS_CHAT };
     if (nc_dataset_load(names, &o, &d, &e) < 0)
         fail_msg("%s", e.message);
     return d;

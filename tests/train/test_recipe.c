@@ -35,7 +35,7 @@ static void lays_stages_over_the_common_keys(void **state)
     nc_recipe *r = parse(staged, NULL, 0);
     assert_int_equal(r->count, 2);
     assert_true(r->staged);
-    assert_int_equal(r->stages[0].kind, NC_STAGE_PT);
+    assert_string_equal(r->stages[0].objective->stage, "pt");
     assert_true(r->stages[0].packing);
     assert_true(r->stages[0].learning_rate == 1e-3);
     assert_true(r->stages[1].learning_rate == 2e-4);
