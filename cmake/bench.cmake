@@ -4,5 +4,3 @@ if(DNNL_LIBRARY AND EXISTS ${PROJECT_SOURCE_DIR}/bench/peer_onednn.c)
   target_link_libraries(peer_onednn ${DNNL_LIBRARY})
 endif()
 
-add_executable(bench_tokenizer EXCLUDE_FROM_ALL bench/bench_tokenizer.c)
-target_link_libraries(bench_tokenizer nc_text)

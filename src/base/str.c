@@ -2,6 +2,7 @@
 #include "base/str.h"
 
 #include <errno.h>
+#include <float.h>
 #include <locale.h>
 #include <math.h>
 #include <pthread.h>
@@ -127,8 +128,47 @@ static void make_c_locale(void)
     c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
 }
 
+/* Digits and at most one point, of a value that fits 64 bits without its point, with at most 27 digits behind the point: digits and power of ten are exact in a float of 64 bits, so their
+ * quotient is off by half a unit of it, and its rounding to 53 bits is the right one unless it lies next to the middle of two doubles. False: strtod must tell. */
+static bool plain_decimal(const char *s, double *out)
+{
+#if LDBL_MANT_DIG == 64
+    const bool minus = *s == '-';
+    int behind = 0, point = 0;
+    uint64_t digits = 0;
+    for (s += minus; *s; s++) {
+        if (*s == '.' && !point && s[1]) {
+            point = 1;
+        } else if (*s < '0' || *s > '9' || digits >= (UINT64_MAX - 9) / 10) {
+            return false;
+        } else {
+            digits = digits * 10 + (uint64_t)(*s - '0');
+            behind += point;
+        }
+    }
+    if (behind > 27 || !digits)
+        return false;
+    long double power = 1, ten = 10;
+    for (int i = behind; i; i >>= 1, ten *= ten)
+        power *= i & 1 ? ten : 1;
+    long double value = (long double)digits / power;
+    uint64_t mantissa;
+    memcpy(&mantissa, &value, sizeof mantissa);
+    if ((mantissa & 2047) >= 1023 && (mantissa & 2047) <= 1025)
+        return false;
+    *out = minus ? -(double)value : (double)value;
+    return true;
+#else
+    (void)s;
+    (void)out;
+    return false;
+#endif
+}
+
 bool nc_parse_double(const char *s, double *out)
 {
+    if (s && (*s == '-' || (*s >= '0' && *s <= '9')) && plain_decimal(s, out))
+        return true;
     if (!s || !*s || *s == ' ' || (*s >= '\t' && *s <= '\r') || strpbrk(s, "xX"))
         return false;
     pthread_once(&c_locale_once, make_c_locale);

@@ -1,4 +1,4 @@
-/* bench_models.h - whole models timed: `nunchi bench model|train|vision|load`. Each appends one JSON object, and a line or two for people.
+/* bench_models.h - whole models timed: `nunchi bench model|train|vision|load|tokenizer`. Each appends one JSON object, and a line or two for people.
  *
  * share: operations of the linear parts and of causal attention / time / the peak of the arithmetic measured in the run. decode_share: bytes of weights and cache
  * read / time / the DRAM bandwidth measured in the run. peak_bytes is VmHWM; planned_bytes what was planned beforehand, nc_bench_reserve for the program and
@@ -16,6 +16,7 @@ typedef struct nc_bench_options {
     int threads;
     int steps;                       /* train: timed ones; the fastest counts */
     bool profile;                    /* train: one more step, its time by op and by scope in the table */
+    const char *text, *keep;         /* tokenizer: a file to encode, NULL: a made one; where to write it, NULL: nowhere */
 } nc_bench_options;
 
 typedef struct nc_bench {
@@ -44,6 +45,8 @@ int nc_bench_train(const nc_bench_options *o, nc_buf *table, nc_buf *json, nc_er
 int nc_bench_vision(const nc_bench_options *o, nc_buf *table, nc_buf *json, nc_error *e);
 /* folder NULL: a checkpoint of the config with random weights is written to a temporary folder first. program: argv[0]. */
 int nc_bench_load(const char *program, const char *folder, const nc_bench_options *o, nc_buf *table, nc_buf *json, nc_error *e);
+/* where: a folder with a tokenizer or its file. {"tokenizer", "bytes", "load_seconds", "mb_per_second", "tokens_per_second" (one document), "lines_mb_per_second" ...} */
+int nc_bench_tokenizer(const char *where, const nc_bench_options *o, nc_buf *table, nc_buf *json, nc_error *e);
 /* What the child of nc_bench_load does: loads the folder, runs one token, prints the best next id. */
 int nc_bench_load_once(const char *folder, nc_dtype dtype, nc_error *e);
 #endif

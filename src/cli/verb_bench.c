@@ -19,11 +19,11 @@ static const nc_cli_option options[] = {
     { "threads", "N", "threads, all CPUs by default" },
     { "steps", "N", "train: timed steps, of which the fastest counts; 3" },
     { "profile", NULL, "train: time by op and by scope beside the limits" },
+    { "text", "FILE", "tokenizer: the text it is timed on; 10 MB made of Korean, English and code" },
+    { "keep", "FILE", "tokenizer: writes the text there, for other programs to be timed on" },
     { "once", NULL, "load: what the timed child does" },
     { NULL, NULL, NULL },
 };
-
-static const char *const kinds[] = { "roofline", "gemm", "attention", "load", "model", "vision", "train" };
 
 static int read_options(nc_cli *c, const char *kind, nc_bench_options *o, nc_error *e)
 {
@@ -39,7 +39,7 @@ static int read_options(nc_cli *c, const char *kind, nc_bench_options *o, nc_err
     NC_TRY(nc_cli_int(c, "threads", 1, 1024, 0, &threads, e));
     NC_TRY(nc_cli_int(c, "steps", 1, 1 << 20, 3, &steps, e));
     *o = (nc_bench_options){ .config = nc_cli_get(c, "config"), .dtype = NC_DTYPES, .prompt = (int)prompt, .generate = (int)generate, .batch = (int)batch, .depth = (int)depth,
-                             .tokens = (int)tokens, .threads = (int)threads, .steps = (int)steps, .profile = nc_cli_has(c, "profile") };
+                             .tokens = (int)tokens, .threads = (int)threads, .steps = (int)steps, .profile = nc_cli_has(c, "profile"), .text = nc_cli_get(c, "text"), .keep = nc_cli_get(c, "keep") };
     for (int i = 0; i < NC_COUNT(names); i++)
         if (!strcmp(names[i], dtype ? dtype : "bf16"))
             o->dtype = types[i];
@@ -50,70 +50,84 @@ static int read_options(nc_cli *c, const char *kind, nc_bench_options *o, nc_err
     return 0;
 }
 
+/* What one measurement is given; table and json are appended to. */
+struct task { nc_cli *c; const char *folder; nc_bench_options o; nc_buf table, json; };
+
 /* roofline, gemm, attention: the kernels alone. */
-static int kernels_alone(nc_cli *c, const char *kind, nc_buf *table, nc_buf *json, nc_error *e)
+static int kernels_alone(struct task *t, nc_error *e)
 {
-    int64_t threads;
+    const char *kind = t->c->word[0];
     nc_roofline limits = { 0 };
-    NC_TRY(nc_cli_int(c, "threads", 1, 1024, 0, &threads, e));
-    nc_pool *pool = nc_pool_new((int)threads);
+    nc_pool *pool = nc_pool_new(t->o.threads);
     const nc_kernels *k = nc_kernels_best();
     bool only = !strcmp(kind, "roofline");
-    int status = nc_bench_roofline(pool, k, &limits, only ? table : NULL, only ? json : NULL, e);
+    int status = nc_bench_roofline(pool, k, &limits, only ? &t->table : NULL, only ? &t->json : NULL, e);
     if (status == 0 && !strcmp(kind, "gemm"))
-        status = nc_bench_gemm(pool, k, &limits, table, json, e);
+        status = nc_bench_gemm(pool, k, &limits, &t->table, &t->json, e);
     if (status == 0 && !strcmp(kind, "attention"))
-        status = nc_bench_attention(pool, k, limits.f32_gflops, limits.bf16_gflops, limits.dram_read_gbps, table, json, e);
+        status = nc_bench_attention(pool, k, limits.f32_gflops, limits.bf16_gflops, limits.dram_read_gbps, &t->table, &t->json, e);
     nc_pool_free(pool);
     return status;
 }
 
-/* The peers' shape for each measurement, when run from the source's root. */
-static const char *default_config(const char *kind)
+static int load(struct task *t, nc_error *e)
 {
-    const char *path = !strcmp(kind, "train") ? "bench/configs/gpt2-124m.json" : !strcmp(kind, "vision") ? "bench/configs/vit-l-14-336.json" : "bench/configs/qwen3-0.6b.json";
-    return nc_file_exists(path) ? path : NULL;
+    if (nc_cli_has(t->c, "once") && t->folder)
+        return nc_bench_load_once(t->folder, t->o.dtype, e);
+    return nc_bench_load(t->c->program, t->folder, &t->o, &t->table, &t->json, e);
 }
+
+static int model(struct task *t, nc_error *e) { return nc_bench_model(&t->o, &t->table, &t->json, e); }
+static int vision(struct task *t, nc_error *e) { return nc_bench_vision(&t->o, &t->table, &t->json, e); }
+static int train(struct task *t, nc_error *e) { return nc_bench_train(&t->o, &t->table, &t->json, e); }
+
+static int tokenizer(struct task *t, nc_error *e)
+{
+    if (!t->folder)
+        return nc_cli_usage(t->c, e, "bench tokenizer: a FOLDER with a tokenizer, or its file, is needed");
+    return nc_bench_tokenizer(t->folder, &t->o, &t->table, &t->json, e);
+}
+
+/* config: the peers' shape, when run from the source's root; NULL: the measurement takes none. */
+#define MEASUREMENTS "roofline, gemm, attention, load, model, vision, train and tokenizer"
+static const struct measurement { const char *name; int (*run)(struct task *t, nc_error *e); const char *config; } measurements[] = {
+    { "roofline", kernels_alone, NULL },
+    { "gemm", kernels_alone, NULL },
+    { "attention", kernels_alone, NULL },
+    { "load", load, "bench/configs/qwen3-0.6b.json" },
+    { "model", model, "bench/configs/qwen3-0.6b.json" },
+    { "vision", vision, "bench/configs/vit-l-14-336.json" },
+    { "train", train, "bench/configs/gpt2-124m.json" },
+    { "tokenizer", tokenizer, NULL },
+};
 
 static int run(nc_cli *c, nc_error *e)
 {
-    const char *kind = c->word[0], *folder = c->words > 1 ? c->word[1] : NULL;
-    nc_bench_options o;
-    nc_buf table = { 0 }, json = { 0 };
-    int known = 0;
-    for (int i = 0; i < NC_COUNT(kinds); i++)
-        known += !strcmp(kinds[i], kind);
-    if (!known) {
-        const char *near = nc_nearest(kind, kinds, NC_COUNT(kinds));
-        return nc_cli_usage(c, e, "bench %s: no such measurement%s%s; roofline, gemm, attention, load, model, vision and train are", kind, near ? ", did you mean " : "", near ? near : "");
+    const char *kind = c->word[0], *names[NC_COUNT(measurements)];
+    const struct measurement *m = NULL;
+    struct task t = { .c = c, .folder = c->words > 1 ? c->word[1] : NULL };
+    for (int i = 0; i < NC_COUNT(measurements); i++) {
+        names[i] = measurements[i].name;
+        m = strcmp(names[i], kind) ? m : &measurements[i];
     }
-    NC_TRY(read_options(c, kind, &o, e));
-    bool of_model = !strcmp(kind, "load") || !strcmp(kind, "model") || !strcmp(kind, "vision") || !strcmp(kind, "train");
-    if (nc_cli_has(c, "once") && folder)
-        return nc_bench_load_once(folder, o.dtype, e);
-    if (of_model && !o.config && !folder)
-        o.config = default_config(kind);
-    if (of_model && !o.config && !folder)
+    if (!m) {
+        const char *near = nc_nearest(kind, names, NC_COUNT(names));
+        return nc_cli_usage(c, e, "bench %s: no such measurement%s%s; " MEASUREMENTS " are", kind, near ? ", did you mean " : "", near ? near : "");
+    }
+    NC_TRY(read_options(c, kind, &t.o, e));
+    if (m->config && !t.o.config && !t.folder && nc_file_exists(m->config))
+        t.o.config = m->config;
+    if (m->config && !t.o.config && !t.folder)
         return nc_cli_usage(c, e, "bench %s: --config FILE is needed (bench/configs has some)", kind);
-    int status = 0;
-    if (!strcmp(kind, "load"))
-        status = nc_bench_load(c->program, folder, &o, &table, &json, e);
-    else if (!strcmp(kind, "model"))
-        status = nc_bench_model(&o, &table, &json, e);
-    else if (!strcmp(kind, "vision"))
-        status = nc_bench_vision(&o, &table, &json, e);
-    else if (!strcmp(kind, "train"))
-        status = nc_bench_train(&o, &table, &json, e);
-    else
-        status = kernels_alone(c, kind, &table, &json, e);
+    int status = m->run(&t, e);
     if (status == 0)
-        nc_cli_print(nc_cli_has(c, "json") ? &json : &table);
-    nc_buf_free(&table);
-    nc_buf_free(&json);
+        nc_cli_print(nc_cli_has(c, "json") ? &t.json : &t.table);
+    nc_buf_free(&t.table);
+    nc_buf_free(&t.json);
     return status;
 }
 
-const nc_verb nc_verb_bench = { "bench", "roofline|gemm|attention|load|model|vision|train [FOLDER]", "measure, beside the limits of this machine",
+const nc_verb nc_verb_bench = { "bench", "roofline|gemm|attention|load|model|vision|train|tokenizer [FOLDER]", "measure, beside the limits of this machine",
     "share: operations of the linear parts and of attention / time / the peak measured in the run; decode_share: bytes of weights and cache read / time / the memory\n"
     "bandwidth measured in the run.",
     options, 1, 2, false, run };

@@ -127,6 +127,29 @@ static void emit_word(const struct sink *k, nc_span word, const nc_piece *pieces
     }
 }
 
+/* One word, or what can be cut off a word: its pieces come from the cache or from the model. */
+static int run_word(const struct sink *k, nc_span q, nc_error *e)
+{
+    nc_scratch *s = k->s;
+    const nc_model *model = k->t->model;
+    nc_str word = { s->text.p + q.begin, q.end - q.begin };
+    uint64_t hash = 0;
+    uint32_t count = 0;
+    bool cached = model->cached && word.n <= NC_CACHED_WORD;
+    const nc_piece *known = cached ? nc_word_cache_get(s->cache, word, &hash, &count) : NULL;
+    if (!known) {
+        s->pieces.n = 0;
+        if (word.n)
+            NC_TRY(model->run(model, s, word, e));
+        known = s->pieces.p;
+        count = (uint32_t)s->pieces.n;
+        if (cached && count < UINT16_MAX)
+            nc_word_cache_put(s->cache, word, hash, known, count);
+    }
+    emit_word(k, q, known, count);
+    return NC_OK;
+}
+
 /* Words of the text in s->text, which is one stretch between added tokens. */
 static int run_words(const struct sink *k, bool at_start, nc_error *e)
 {
@@ -140,21 +163,15 @@ static int run_words(const struct sink *k, bool at_start, nc_error *e)
         k->t->pretokenizer->run(k->t->pretokenizer, s);
     for (size_t i = 0; i < s->spans.n; i++) {
         nc_span q = s->spans.p[i];
-        nc_str word = { s->text.p + q.begin, q.end - q.begin };
-        uint64_t hash = 0;
-        uint32_t count = 0;
-        bool cached = model->cached && word.n <= NC_CACHED_WORD;
-        const nc_piece *known = cached ? nc_word_cache_get(s->cache, word, &hash, &count) : NULL;
-        if (!known) {
-            s->pieces.n = 0;
-            if (word.n)
-                NC_TRY(model->run(model, s, word, e));
-            known = s->pieces.p;
-            count = (uint32_t)s->pieces.n;
-            if (cached && count < UINT16_MAX)
-                nc_word_cache_put(s->cache, word, hash, known, count);
+        if (!model->cut) {
+            NC_TRY(run_word(k, q, e));
+            continue;
         }
-        emit_word(k, q, known, count);
+        nc_str word = { s->text.p + q.begin, q.end - q.begin };
+        for (size_t at = 0, end; at < word.n; at = end) {
+            end = model->cut(model, word, at);
+            NC_TRY(run_word(k, (nc_span){ q.begin + (uint32_t)at, q.begin + (uint32_t)end, false }, e));
+        }
     }
     return NC_OK;
 }

@@ -2,7 +2,8 @@
  *
  * A word starts as its characters (or bytes) and the adjacent pair with the lowest rank, leftmost first, is merged until none is left.
  * Merges are a hash of (left id, right id) -> (rank, merged id). Words of up to SHORT symbols are merged by scanning an array of ranks; longer ones by a
- * heap over a linked list, O(n log n). byte_fallback spells unknown characters as <0xNN>; unknown ones are unk_token, fused when fuse_unk says so.
+ * heap over a linked list, O(n log n). No merge crosses the place between a character and a blank (U+2581) that no token has in a row, so a text without a
+ * pre-tokenizer falls into words there. byte_fallback spells unknown characters as <0xNN>; unknown ones are unk_token, fused when fuse_unk says so.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,8 @@
 
 #define SHORT 48
 #define NO_RANK UINT32_MAX
+#define GLUE 4096
+#define BLANK "\xe2\x96\x81"
 
 struct merge { uint64_t key; uint32_t rank; int32_t id; };      /* key: left << 32 | right; empty: all ones */
 
@@ -25,6 +28,7 @@ struct bpe {
     nc_str prefix, suffix;                  /* continuing_subword_prefix, end_of_word_suffix */
     int32_t byte_id[4][256];                /* raw: id of a byte, with prefix (bit 0) and suffix (bit 1); -1: none */
     int32_t fallback[256];
+    uint64_t glue[GLUE / 64];               /* code points (by their low bits) that some merge joins to a blank behind them */
     nc_vocab *bytes;                        /* raw and ignore_merges: words by their bytes */
 };
 
@@ -239,6 +243,58 @@ static int bpe_run(const nc_model *self, nc_scratch *scratch, nc_str word, nc_er
     return NC_OK;
 }
 
+/* The character that ends at byte end. */
+static uint32_t last_character(nc_str text, size_t end)
+{
+    size_t at = end - 1;
+    uint32_t c = 0;
+    while (at > 0 && ((unsigned char)text.p[at] & 0xc0) == 0x80)
+        at--;
+    nc_utf8_decode(text.p + at, end - at, &c);
+    return c;
+}
+
+static bool glued(const struct bpe *m, uint32_t c)
+{
+    return m->glue[c % GLUE / 64] >> (c % 64) & 1;
+}
+
+/* A blank in front of which no merge reaches. */
+static size_t bpe_cut(const nc_model *self, nc_str word, size_t from)
+{
+    const struct bpe *m = (const struct bpe *)self;
+    for (size_t at = from + 1; at < word.n; at++) {
+        const char *blank = memmem(word.p + at, word.n - at, BLANK, 3);
+        if (!blank)
+            break;
+        at = (size_t)(blank - word.p);
+        if (!glued(m, last_character(word, at)))
+            return at;
+    }
+    return word.n;
+}
+
+/* Which characters some token has in front of a blank. Bytes that stand in for a character and unk_token are spelled otherwise than the text they cover: where a token
+ * could be one of those and a blank, nothing is cut. */
+static void find_cuts(struct bpe *m)
+{
+    const nc_vocab *v = m->part.vocab;
+    const char *blank;
+    nc_str unk = nc_vocab_token(v, m->unk);
+    if (m->raw || m->ignore_merges || m->prefix.n || m->suffix.n || nc_vocab_id(v, NC_STR(BLANK)) < 0)
+        return;
+    for (int32_t id = 0; id < nc_vocab_size(v); id++) {
+        nc_str token = nc_vocab_token(v, id);
+        for (size_t at = 1; at < token.n && (blank = memmem(token.p + at, token.n - at, BLANK, 3)); at = (size_t)(blank - token.p) + 1) {
+            uint32_t c = last_character(token, (size_t)(blank - token.p));
+            if (c == '>' || (unk.n && c == last_character(unk, unk.n)))
+                return;
+            m->glue[c % GLUE / 64] |= (uint64_t)1 << (c % 64);
+        }
+    }
+    m->part.cut = bpe_cut;
+}
+
 static size_t bpe_memory(const nc_model *self)
 {
     const struct bpe *m = (const struct bpe *)self;
@@ -410,7 +466,7 @@ static void byte_tables(struct bpe *m)
 int nc_model_bpe(nc_build *b, const nc_json *v, nc_model **out, nc_error *e)
 {
     struct bpe *m = NC_NEW(b->arena, struct bpe);
-    m->part = (nc_model){ bpe_run, nc_vocab_new(b->arena), true, bpe_memory, bpe_release };
+    m->part = (nc_model){ .run = bpe_run, .vocab = nc_vocab_new(b->arena), .cached = true, .memory = bpe_memory, .release = bpe_release };
     *out = &m->part;                        /* released by the tokenizer, also when this fails */
     m->raw = b->raw_bytes;
     m->fuse_unk = nc_json_bool(nc_json_get(v, "fuse_unk"), false);
@@ -433,6 +489,7 @@ int nc_model_bpe(nc_build *b, const nc_json *v, nc_model **out, nc_error *e)
     if (nc_json_is(unk, NC_JSON_STRING) && (m->unk = nc_vocab_id(m->part.vocab, unk->text)) < 0)
         return nc_fail(e, NC_EFORMAT, "model.unk_token \"%s\" is not in model.vocab", unk->text.p);
     byte_tables(m);
+    find_cuts(m);
     if (m->raw && m->ignore_merges) {
         m->bytes = nc_vocab_new(b->arena);
         nc_buf bytes = { 0 };

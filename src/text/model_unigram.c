@@ -41,7 +41,7 @@ static void grow(struct unigram *m)
 {
     struct edge *old = m->edges;
     uint32_t count = old ? m->mask + 1 : 0;
-    m->mask = count ? count * 2 - 1 : 0xfff;
+    m->mask = m->mask * 2 + 1;
     m->edges = nc_xcalloc((size_t)m->mask + 1, sizeof *m->edges);
     for (uint32_t i = 0; i < count; i++)
         if (old[i].node)
@@ -240,9 +240,8 @@ int nc_model_unigram(nc_build *b, const nc_json *v, nc_model **out, nc_error *e)
 {
     const nc_json *list = nc_json_get(v, "vocab"), *unk = nc_json_get(v, "unk_id");
     struct unigram *m = NC_NEW(b->arena, struct unigram);
-    m->part = (nc_model){ unigram_run, nc_vocab_new(b->arena), true, unigram_memory, unigram_release };
+    m->part = (nc_model){ .run = unigram_run, .vocab = nc_vocab_new(b->arena), .cached = true, .memory = unigram_memory, .release = unigram_release };
     *out = &m->part;
-    grow(m);
     new_node(m);
     if (!nc_json_is(list, NC_JSON_ARRAY) || list->count > NC_VOCAB_LIMIT)
         return nc_fail(e, NC_EFORMAT, "model.vocab is no list of [token, score] of at most %d entries", NC_VOCAB_LIMIT);
@@ -252,6 +251,9 @@ int nc_model_unigram(nc_build *b, const nc_json *v, nc_model **out, nc_error *e)
     m->byte_fallback = nc_json_bool(nc_json_get(v, "byte_fallback"), false);
     m->score = NC_NEW_ARRAY(b->arena, double, list->count + 1);
     nc_vocab_reserve(m->part.vocab, (size_t)list->count);
+    for (m->mask = 0x7ff; m->mask < (uint32_t)list->count * 4;)       /* about three nodes to an entry, and never more than half full */
+        m->mask = m->mask * 2 + 1;
+    grow(m);
     NC_TRY(read_entries(m, list, e));
     m->unk = unk && unk->type != NC_JSON_NULL ? (int32_t)nc_json_int(unk, -1) : -1;
     if (m->unk >= list->count || (unk && unk->type != NC_JSON_NULL && m->unk < 0))

@@ -75,7 +75,7 @@ static int wordlevel_run(const nc_model *self, nc_scratch *s, nc_str word, nc_er
 static int create(nc_build *b, const nc_json *v, bool pieces, nc_model **out, nc_error *e)
 {
     struct word_model *m = NC_NEW(b->arena, struct word_model);
-    m->part = (nc_model){ pieces ? wordpiece_run : wordlevel_run, nc_vocab_new(b->arena), pieces, word_memory, word_release };
+    m->part = (nc_model){ .run = pieces ? wordpiece_run : wordlevel_run, .vocab = nc_vocab_new(b->arena), .cached = pieces, .memory = word_memory, .release = word_release };
     *out = &m->part;
     NC_TRY(nc_vocab_read(m->part.vocab, nc_json_get(v, "vocab"), e));
     const nc_json *unk = nc_json_get(v, "unk_token"), *prefix = nc_json_get(v, "continuing_subword_prefix");

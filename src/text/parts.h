@@ -56,6 +56,8 @@ typedef struct nc_model nc_model;
 struct nc_model {
     /* Appends the pieces of one word to s->pieces. NC_EINVAL when a word has no ids and no unk token stands in. */
     int (*run)(const nc_model *self, nc_scratch *s, nc_str word, nc_error *e);
+    /* The first place after from where a word may be cut without changing its pieces, or its end; NULL: words are never cut. */
+    size_t (*cut)(const nc_model *self, nc_str word, size_t from);
     nc_vocab *vocab;
     bool cached;                    /* words may be remembered */
     size_t (*memory)(const nc_model *self);

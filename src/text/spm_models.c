@@ -213,7 +213,7 @@ static int create(nc_build *b, const nc_json *v, int (*run)(const nc_model *, nc
 {
     const nc_json *list = nc_json_get(v, "vocab");
     struct spm *m = NC_NEW(b->arena, struct spm);
-    m->part = (nc_model){ run, nc_vocab_new(b->arena), false, spm_memory, spm_release };
+    m->part = (nc_model){ .run = run, .vocab = nc_vocab_new(b->arena), .memory = spm_memory, .release = spm_release };
     *out = &m->part;
     nc_trie_init(&m->user);
     m->type = list ? nc_spm_types(b->arena, list) : NULL;

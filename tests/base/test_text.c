@@ -5,9 +5,11 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/rng.h"
 #include "base/str.h"
 
 static void test_status(void **state)
@@ -72,6 +74,27 @@ static void test_numbers(void **state)
     assert_true(nc_parse_double("5e-324", &d) && d == 5e-324);
     assert_false(nc_parse_double("1e999", &d) || nc_parse_double("", &d) || nc_parse_double(" 1", &d) || nc_parse_double("1,5", &d)
                  || nc_parse_double("0x10", &d) || nc_parse_double("1e", &d));
+}
+
+/* Short decimals take a path of their own: the same bits as strtod, in the middle of two doubles too. */
+static void test_decimals_round_like_strtod(void **state)
+{
+    (void)state;
+    static const char *const hard[] = { "9007199254740993", "9007199254740992.9999", "9007199254740993.0001", "0.1", "-0.0", "-2.0122928619384766", "18446744073709551615", "1844674407370955161.5",
+                                        "0.000000000000000000000000001", "4503599627370497.5", "4503599627370496.5", "123456789012345678.9", "1.", "-.5", "00012.50" };
+    nc_rng r = nc_rng_new(3, 0);
+    double d, want;
+    for (int i = 0; i < 20000 + NC_COUNT(hard); i++) {
+        char text[64], *end;
+        if (i < NC_COUNT(hard))
+            snprintf(text, sizeof text, "%s", hard[i]);
+        else
+            snprintf(text, sizeof text, "%.*f", (int)nc_rng_below(&r, 20), nc_rng_normal(&r) * (double)(1 + nc_rng_below(&r, 1000000)));
+        want = strtod(text, &end);
+        assert_true(nc_parse_double(text, &d));
+        if (memcmp(&d, &want, sizeof d))
+            fail_msg("%s: %a, not %a", text, d, want);
+    }
 }
 
 static void test_buf(void **state)
@@ -161,7 +184,7 @@ static void test_human(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_status), cmocka_unit_test(test_views), cmocka_unit_test(test_numbers), cmocka_unit_test(test_buf),
+        cmocka_unit_test(test_status), cmocka_unit_test(test_views), cmocka_unit_test(test_numbers), cmocka_unit_test(test_decimals_round_like_strtod), cmocka_unit_test(test_buf),
         cmocka_unit_test(test_utf8), cmocka_unit_test(test_base64), cmocka_unit_test(test_human),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

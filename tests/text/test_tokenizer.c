@@ -148,6 +148,21 @@ static void test_long_word(void **state)
     nc_tokenizer_free(t);
 }
 
+/* Words are cut in front of a blank only where no token has the character before it and a blank: "a_" merges across, "b_" never does. */
+static void test_blanks_cut_words(void **state)
+{
+    (void)state;
+    nc_error e = { 0 };
+    nc_tokenizer *t = parse("{\"model\": {\"type\": \"BPE\", \"unk_token\": \"?\", \"fuse_unk\": true, \"vocab\": {\"?\": 0, \"a\": 1, \"b\": 2, \"\u2581\": 3, \"a\u2581\": 4, \"\u2581b\": 5, "
+                            "\"\u2581\u2581\": 6, \"a\u2581b\": 7}, \"merges\": [\"\u2581 \u2581\", \"a \u2581\", \"a\u2581 b\", \"\u2581 b\"]}, "
+                            "\"normalizer\": {\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, \"content\": \"\u2581\"}}", &e);
+    assert_non_null(t);
+    check_ids(t, "a bb b", 0, (int32_t[]){ 7, 2, 5 }, 3);
+    check_ids(t, "b  b   b", 0, (int32_t[]){ 2, 6, 2, 6, 5 }, 5);
+    check_ids(t, "xy zz a a", 0, (int32_t[]){ 0, 3, 0, 3, 4, 1 }, 6);
+    nc_tokenizer_free(t);
+}
+
 struct shared { const nc_tokenizer *t; nc_str text; nc_ids parts[32]; };
 
 static void encode_part(void *context, int64_t part, int64_t parts, int worker)
@@ -213,7 +228,7 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_folder), cmocka_unit_test(test_plain), cmocka_unit_test(test_stream), cmocka_unit_test(test_long_word),
+        cmocka_unit_test(test_folder), cmocka_unit_test(test_plain), cmocka_unit_test(test_stream), cmocka_unit_test(test_long_word), cmocka_unit_test(test_blanks_cut_words),
         cmocka_unit_test(test_threads), cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
