@@ -16,7 +16,9 @@ static int caption(nc_cli *c, nc_session *s, const nc_generation_options *o, con
     nc_attachment at;
     nc_answer answer = { 0 };
     NC_TRY(nc_speak_attachment(path, &at, e));
-    const char *usual = nc_session_loaded(s)->model->family->encoder ? "" : at.is_video ? NC_SPEAK_QUESTION : NC_SPEAK_PICTURE_QUESTION;   /* no question before a decoder's text */
+    const nc_loaded *l = nc_session_loaded(s);
+    const char *task = nc_source_task(l->processor, NC_TASK_CAPTION);
+    const char *usual = task ? task : l->model->family->encoder ? "" : at.is_video ? NC_SPEAK_QUESTION : NC_SPEAK_PICTURE_QUESTION;   /* no question before a decoder's text */
     int status = nc_session_caption(s, prompt ? prompt : usual, &at, 1, o, NULL, NULL, &answer, e);
     if (status == 0 && nc_cli_has(c, "json")) {
         nc_buf_adds(b, "{\"file\": ");

@@ -135,7 +135,9 @@ int nc_verify_build(nc_verify *v, nc_loaded *l, nc_dtype compute, bool train, co
 {
     nc_model *m = l->model;
     NC_TRY(nc_model_prepare(m, batch, seq, seqs, e));
-    nc_program *p = nc_program_new(&(nc_program_options){ .compute = compute, .training = train, .probes = true });
+    nc_program_options o = { .compute = compute, .training = train, .probes = true };
+    nc_program_size(&o, seq, seqs);
+    nc_program *p = nc_program_new(&o);
     nc_build *b = nc_program_build(p);
     b->balance = train && v->balance > 0;
     if (m->family->encoder) {
@@ -146,8 +148,7 @@ int nc_verify_build(nc_verify *v, nc_loaded *l, nc_dtype compute, bool train, co
         if (m->family->capacity)
             m->family->capacity(m->self, b, pictures);
     }
-    nc_value *media = m->family->encoder ? nc_model_encoder(m, b) : m->family->tower && pictures ? nc_model_tower(m, b) : NULL, *loss = NULL;
-    nc_value *h = nc_model_decoder(m, b, media);
+    nc_value *loss = NULL, *h = nc_model_decoder(m, b, nc_model_reads(m, b, pictures > 0));
     nc_head head;
     m->family->head(m->self, &head);
     nc_value *w = nc_site_value(b, head.w), *bias = nc_site_value(b, head.bias);

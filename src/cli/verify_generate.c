@@ -59,10 +59,12 @@ static int fill_cross(nc_verify *v, struct run *r, const nc_seq *from, nc_error 
     NC_TRY(r->cross_slot);
     NC_TRY(nc_kv_reserve(r->cache, r->cross_slot, r->cross_rows, e));
     NC_TRY(nc_model_prepare(m, r->batch, &seq, 1, e));
-    nc_program *p = nc_program_new(&(nc_program_options){ .compute = NC_F32, .cache = nc_kv_cache(r->cache) });
+    nc_program_options o = { .compute = NC_F32, .cache = nc_kv_cache(r->cache) };
+    nc_program_size(&o, &seq, 1);
+    nc_program *p = nc_program_new(&o);
     nc_build *b = nc_program_build(p);
     nc_build_capacities(b, r->batch);
-    m->family->cross(m, m->self, b, nc_model_encoder(m, b));
+    m->family->cross(m, m->self, b, nc_model_reads(m, b, seq.media_count > 0));
     int status = nc_program_finish(p, NULL, nc_pool_threads(v->pool), e);
     if (status == 0)
         status = nc_program_allocate(p, NULL, e);

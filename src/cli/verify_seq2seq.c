@@ -1,7 +1,7 @@
-/* verify_seq2seq.c - encoders of text or of a picture with a decoder: rows of both, the loss over the labels and its training, greedy text alone and in a batch.
+/* verify_seq2seq.c - encoders of text, of a picture or of both with a decoder: rows of both, the loss over the labels and its training, greedy text alone and in a batch.
  *
  * The reference pads; here each row of the batch is a sequence of its own without its padding, and the encoder's rows of padding are not compared. A model of pictures has
- * one of them, and its names are tower.hidden.k, encoder.last_hidden_state and decoder.hidden.k.
+ * one of them, and its names are tower.hidden.k, encoder.last_hidden_state and decoder.hidden.k. Where pictures stand in the text, all sequences have the one there is.
  */
 #include <math.h>
 #include <stdio.h>
@@ -10,16 +10,19 @@
 #include "infer/engine.h"
 
 enum { MAX_ROWS = 64 };
-struct rows { nc_seq seq[MAX_ROWS]; int count, width, steps, pictures; bool *padded; };     /* of the source: width columns; of the decoder: steps */
+struct rows { nc_seq seq[MAX_ROWS]; int count, width, steps, pictures; bool both, *padded; };     /* of the source: width columns; of the decoder: steps */
+
+/* One sequence has no axis of its own. */
+static int rows_in(const nc_stored *t) { return t->shape.rank > 1 ? (int)t->shape.dim[0] : 1; }
 
 static int gather(nc_verify *v, struct rows *r, nc_error *e)
 {
     const nc_stored *ids = nc_verify_tensor(v, "in.input_ids"), *mask = nc_verify_tensor(v, "in.attention_mask"), *text = nc_verify_tensor(v, "in.decoder_input_ids");
-    const nc_stored *labels = nc_verify_tensor(v, "in.labels");
-    if (!text || ids->shape.rank != 2 || text->shape.rank != 2 || text->shape.dim[0] != ids->shape.dim[0] || ids->shape.dim[0] > MAX_ROWS ||
+    const nc_stored *labels = nc_verify_has(v, "in.labels") ? nc_verify_tensor(v, "in.labels") : nc_verify_tensor(v, "train.labels");
+    if (!text || ids->shape.rank < 1 || text->shape.rank != ids->shape.rank || ids->shape.rank > 2 || rows_in(text) != rows_in(ids) || rows_in(ids) > MAX_ROWS ||
         (mask && nc_shape_count(&mask->shape) != nc_shape_count(&ids->shape)) || (labels && nc_shape_count(&labels->shape) != nc_shape_count(&text->shape)))
         return nc_fail(e, NC_EFORMAT, "%s: in.input_ids, in.attention_mask, in.decoder_input_ids and in.labels do not fit each other", v->folder);
-    int n = (int)ids->shape.dim[0], width = (int)ids->shape.dim[1], steps = (int)text->shape.dim[1], counted = 0;
+    int n = rows_in(ids), width = (int)nc_shape_last(&ids->shape), steps = (int)nc_shape_last(&text->shape), counted = 0;
     int32_t *source = nc_verify_ints(v->arena, ids), *decoder = nc_verify_ints(v->arena, text), *target = labels ? nc_verify_ints(v->arena, labels) : NULL;
     *r = (struct rows){ .count = n, .width = width, .steps = steps, .padded = NC_NEW_ARRAY(v->arena, bool, n * width) };
     for (int i = 0; target && i < n * steps; i++) {
@@ -83,6 +86,50 @@ static int gather_picture(nc_verify *v, struct rows *r, nc_error *e)
     return 0;
 }
 
+/* Pictures in the text: in.pixel_values [n,C,H,W], as many for each sequence. */
+static int gather_both(nc_verify *v, struct rows *r, nc_error *e)
+{
+    const nc_stored *pixels = nc_verify_tensor(v, "in.pixel_values");
+    NC_TRY(gather(v, r, e));
+    if (pixels->dtype != NC_F32 || pixels->shape.rank != 4 || pixels->shape.dim[0] < 1 || pixels->shape.dim[0] % r->count)
+        return nc_fail(e, NC_EFORMAT, "%s: in.pixel_values must be F32 of [pictures, channels, height, width], as many for each of %d sequences", v->folder, r->count);
+    const int64_t *dim = pixels->shape.dim, each = dim[0] / r->count;
+    nc_pixels *frames = NC_NEW_ARRAY(v->arena, nc_pixels, dim[0]);
+    nc_media *media = NC_NEW_ARRAY(v->arena, nc_media, dim[0]);
+    for (int i = 0; i < dim[0]; i++) {
+        frames[i] = (nc_pixels){ .data = (const float *)pixels->data + i * dim[1] * dim[2] * dim[3], (int)dim[1], (int)dim[2], (int)dim[3] };
+        media[i] = (nc_media){ .kind = NC_MEDIA_IMAGE, .frames = &frames[i], .count = 1 };
+    }
+    for (int i = 0; i < r->count; i++) {
+        r->seq[i].media = media + i * each;
+        r->seq[i].media_count = (int)each;
+    }
+    r->pictures = (int)dim[0];
+    r->both = true;
+    return 0;
+}
+
+/* The text that the processor makes of golden.json's task. */
+static int check_source(nc_verify *v, const struct rows *r, nc_error *e)
+{
+    const char *task = nc_json_string(nc_json_get(v->golden, "task"), NULL);
+    const nc_loaded *l = v->f32;
+    const nc_seq *s = &r->seq[0];
+    int media_rows[MAX_ROWS], wrong;
+    nc_conversation_ids made;
+    if (!task || !l->tokenizer || s->media_count > MAX_ROWS)
+        return 0;
+    for (int i = 0; i < s->media_count; i++)
+        media_rows[i] = l->model->family->media_rows(l->model, l->model->self, &s->media[i]);
+    NC_TRY(nc_source_encode(&(nc_source_request){ .tokenizer = l->tokenizer, .processor = l->processor, .media_token = l->model->image_token_id, .text = nc_str_of(task), .media_rows = media_rows,
+                                                  .media_count = s->media_count }, v->arena, &made, e));
+    wrong = made.count != s->source_count ? s->source_count : 0;
+    for (int i = 0; i < s->source_count && !wrong; i++)
+        wrong += made.ids[i] != s->source[i];
+    nc_verify_add(v, "in.input_ids", wrong, wrong, 0, "ids that differ, from the task");
+    return 0;
+}
+
 /* Pixels made from the picture beside the checkpoint may differ by 0.03 from what the model is fed (a level or two of 255 in single ones). */
 static int check_pixels(nc_verify *v, nc_error *e)
 {
@@ -129,6 +176,10 @@ static const char *golden_name(nc_verify *v, const struct rows *r, const char *p
 {
     if (!strcmp(probe, "logits"))
         return "out.logits";
+    static const char *const pairs[][2] = { { "out.encoder_last_hidden_state", "encoder.last_hidden_state" }, { "hidden.encoder.", "encoder.hidden." }, { "hidden.decoder.", "decoder.hidden." } };
+    for (int i = 0; r->both && i < NC_COUNT(pairs); i++)
+        if (nc_starts_with(probe, pairs[i][0]))
+            return nc_arena_printf(v->arena, "%s%s", pairs[i][1], probe + strlen(pairs[i][0]));
     if (r->pictures && !strcmp(probe, "out.last_hidden_state"))
         return "tower.last";
     return r->pictures && nc_starts_with(probe, "hidden.") ? nc_arena_printf(v->arena, "tower.%s", probe) : probe;
@@ -137,8 +188,9 @@ static const char *golden_name(nc_verify *v, const struct rows *r, const char *p
 static bool of_encoder(const struct rows *r, const char *probe)
 {
     static const char *const of_pictures[] = { "hidden.*", "out.last_hidden_state", "encoder.last_hidden_state" }, *const of_text[] = { "hidden.encoder.*", "out.encoder_last_hidden_state" };
-    const char *const *names = r->pictures ? of_pictures : of_text;
-    for (int i = 0; i < (r->pictures ? NC_COUNT(of_pictures) : NC_COUNT(of_text)); i++)
+    const bool sees = r->pictures && !r->both;
+    const char *const *names = sees ? of_pictures : of_text;
+    for (int i = 0; i < (sees ? NC_COUNT(of_pictures) : NC_COUNT(of_text)); i++)
         if (nc_glob(names[i], probe))
             return true;
     return false;
@@ -222,6 +274,8 @@ static int decoder_prompt(nc_verify *v, int32_t *ids, int room, int *count, nc_e
     for (int i = 0; i < *count; i++)
         if (ids[i] < 0)
             *count = 0;
+    if (!list && !start)
+        *count = nc_decoder_start(v->f32, ids, e) == 0;
     return *count ? 0 : nc_fail(e, NC_EFORMAT, "%s: golden.json does not say what the decoder's text begins with", v->folder);
 }
 
@@ -244,18 +298,25 @@ static int check_text(nc_verify *v, const struct rows *r, nc_error *e)
     for (int i = 0; i < rows; i++) {
         from.source = r->seq[i].source;
         from.source_count = r->seq[i].source_count;
+        from.media = r->seq[i].media;
+        from.media_count = r->seq[i].media_count;
         NC_TRY(nc_verify_greedy(v, &from, steps, ids + i * steps, e));
     }
     nc_verify_ids(v, "generate.batch_ids", batch, ids, rows * steps);
     return 0;
 }
 
+static bool has_picture(const nc_verify *v) { return nc_verify_has(v, "in.pixel_values") || nc_verify_has(v, "in.flattened_patches"); }
+
 static int run_all(nc_verify *v, nc_error *e)
 {
     struct rows r;
-    NC_TRY(nc_verify_has(v, "in.input_ids") ? gather(v, &r, e) : gather_picture(v, &r, e));
+    const bool text = nc_verify_has(v, "in.input_ids");
+    NC_TRY(text && has_picture(v) ? gather_both(v, &r, e) : text ? gather(v, &r, e) : gather_picture(v, &r, e));
     if (r.pictures)
         NC_TRY(check_pixels(v, e));
+    if (r.both)
+        NC_TRY(check_source(v, &r, e));
     NC_TRY(check_forward(v, &r, e));
     if (nc_verify_has(v, "generate.new_ids"))
         NC_TRY(check_text(v, &r, e));
@@ -264,8 +325,8 @@ static int run_all(nc_verify *v, nc_error *e)
 
 static bool takes(const nc_verify *v)
 {
-    bool picture = nc_verify_has(v, "in.pixel_values") || nc_verify_has(v, "in.flattened_patches");
-    return v->f32->model->family->encoder != NULL && nc_verify_has(v, "in.input_ids") != picture;
+    const nc_family *f = v->f32->model->family;
+    return f->encoder && (nc_verify_has(v, "in.input_ids") != has_picture(v) || f->tower);
 }
 
 const nc_verify_kind nc_verify_kind_seq2seq = { "seq2seq", takes, run_all };

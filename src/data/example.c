@@ -114,42 +114,58 @@ static int make_pair(struct making *w, const nc_sample *s, nc_error *e)
     return status;
 }
 
-/* The end token stays where a text is cut. */
-static int cut_ids(struct making *w, nc_str text, int most, nc_ids *ids, nc_error *e)
+/* The last question behind its media. The end token stays where a text is cut; *out NULL: the cut would hit media. */
+static int source_of(struct making *w, const nc_sample *s, const int32_t **out, int *count, nc_error *e)
 {
-    NC_TRY(nc_tokenizer_encode(w->t, text, NC_ENCODE_SPECIAL, ids, e));
-    bool ends = ids->n && ids->p[ids->n - 1] == w->eos;
-    if (ids->n <= (size_t)most)
-        return 0;
-    w->x->cut++;
-    ids->n = (size_t)most;
-    if (ends)
-        ids->p[ids->n - 1] = w->eos;
+    nc_arena *a = w->x->arena;
+    const int most = w->o->source_cutoff;
+    int *rows = NC_NEW_ARRAY(a, int, s->media_count + 1);
+    nc_conversation_ids ids;
+    for (int k = 0; k < s->media_count; k++) {
+        rows[k] = w->o->rows ? w->o->rows(w->o->rows_context, nc_media_store_shape(w->store, nc_media_store_add(w->store, s->media[k].path, s->media[k].is_video))) : 0;
+        if (rows[k] <= 0)
+            return nc_fail(e, NC_EUNSUPPORTED, "the model takes no %s", s->media[k].is_video ? "videos" : "pictures");
+    }
+    NC_TRY(nc_source_encode(&(nc_source_request){ .tokenizer = w->t, .processor = w->o->processor, .media_token = w->o->media_token, .text = nc_sample_question(s), .media_rows = rows,
+                                                  .media_count = s->media_count }, a, &ids, e));
+    *out = ids.media_end < most ? ids.ids : NULL;
+    *count = ids.count < most ? ids.count : most;
+    if (*out && ids.count > most) {
+        w->x->cut++;
+        if (ids.ids[ids.count - 1] == w->eos)
+            ids.ids[most - 1] = w->eos;
+    }
     return 0;
 }
 
 static int make_source(struct making *w, const nc_sample *s, nc_error *e)
 {
     nc_arena *a = w->x->arena;
-    const int most = w->o->source_cutoff;
-    nc_ids source = { 0 }, answer = { 0 };
-    if (most == 0 && s->media_count != 1)
+    nc_ids answer = { 0 };
+    nc_example one = { 0 };
+    if (w->o->source_cutoff == 0 && s->media_count != 1)
         return nc_fail(e, NC_EINVAL, "the model reads one picture, the sample has %d", s->media_count);
-    if (most > 0 && s->media_count)
-        return nc_fail(e, NC_EUNSUPPORTED, "the model takes no %s", s->media[0].is_video ? "videos" : "pictures");
-    int status = most > 0 ? cut_ids(w, nc_sample_question(s), most, &source, e) : 0;
-    if (status == 0)
-        status = plain_ids(w, nc_sample_answer(s), w->o->cutoff, &answer, e);
+    if (w->o->source_cutoff > 0) {
+        NC_TRY(source_of(w, s, &one.source, &one.source_count, e));
+        if (!one.source) {
+            w->x->left_out++;
+            return 0;
+        }
+    }
+    int status = plain_ids(w, nc_sample_answer(s), w->o->cutoff, &answer, e);
     if (status == 0) {
         int n = (int)answer.n;
         int32_t *ids = NC_NEW_ARRAY(a, int32_t, n + 1);
         ids[0] = w->o->decoder_start;
         if (n > 1)
             memcpy(ids + 1, answer.p, sizeof *ids * (size_t)(n - 1));
-        add(w, (nc_example){ .ids = ids, .targets = nc_arena_copy(a, answer.p, sizeof *ids * (size_t)n), .count = n, .media = media_of(w, s), .media_count = s->media_count,
-                             .source = source.n ? nc_arena_copy(a, source.p, sizeof *ids * source.n) : NULL, .source_count = (int)source.n });
+        one.ids = ids;
+        one.targets = nc_arena_copy(a, answer.p, sizeof *ids * (size_t)n);
+        one.count = n;
+        one.media = media_of(w, s);
+        one.media_count = s->media_count;
+        add(w, one);
     }
-    nc_ids_free(&source);
     nc_ids_free(&answer);
     return status;
 }

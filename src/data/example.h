@@ -17,7 +17,7 @@ typedef enum nc_example_kind {
     NC_EXAMPLE_CHAT,                 /* messages by the template; loss on the assistant's tokens */
     NC_EXAMPLE_TEXT,                 /* running text and the end token; loss everywhere; cut into pieces of cutoff */
     NC_EXAMPLE_PAIR,                 /* the answer's text and the end token, beside the first medium */
-    NC_EXAMPLE_SOURCE,               /* encoder-decoder: the last question as the source (or the media), the answer after decoder_start; loss on the answer and its end token */
+    NC_EXAMPLE_SOURCE,               /* encoder-decoder: media and the last question as the source (or the media), the answer after decoder_start; loss on the answer and its end token */
 } nc_example_kind;
 
 typedef int nc_media_rows_fn(void *context, const nc_visual *v);     /* feature rows of a medium in the text */
@@ -29,6 +29,8 @@ typedef struct nc_example_options {
     nc_media_rows_fn *rows;
     void *rows_context;
     int decoder_start, source_cutoff;    /* NC_EXAMPLE_SOURCE; cutoff 0: the encoder reads no text */
+    const char *processor;           /* of nc_source_request */
+    int media_token;
 } nc_example_options;
 
 typedef struct nc_examples {

@@ -93,6 +93,13 @@ typedef struct nc_conversation_ids {
 
 /* Results lie in a. Fails when placeholders and media do not match, for template errors and for invalid UTF-8. */
 int nc_conversation_encode(const nc_conversation *c, nc_arena *a, const nc_conversation_request *r, nc_conversation_ids *out, nc_error *e);
+/* What the encoder of an encoder-decoder model reads: rows of media, each its model's media_token, before the text as the processor class words it (a task's word becomes its
+ * question). ids and media_end of out are set. */
+typedef struct nc_source_request { const nc_tokenizer *tokenizer; const char *processor; int media_token; nc_str text; const int *media_rows; int media_count; } nc_source_request;
+int nc_source_encode(const nc_source_request *r, nc_arena *a, nc_conversation_ids *out, nc_error *e);
+/* The word of a task where a processor class has such ("<CAPTION>"), else NULL. */
+typedef enum nc_task { NC_TASK_CAPTION, NC_TASK_OCR, NC_TASK_DETECT, NC_TASKS } nc_task;
+const char *nc_source_task(const char *processor, nc_task task);
 /* A running text (completions, plain corpora): specials added as the tokenizer's post-processor says, no template. */
 int nc_conversation_text(const nc_conversation *c, nc_arena *a, nc_str text, nc_conversation_ids *out, nc_error *e);
 #endif

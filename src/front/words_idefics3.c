@@ -16,4 +16,4 @@ static void write(nc_words *w, const nc_visual *v, int rows)
     nc_buf_adds(&w->text, "<fake_token_around_image>");
 }
 
-const nc_wording nc_wording_idefics3 = { "Idefics3Processor", write, NULL };
+const nc_wording nc_wording_idefics3 = { .processor = "Idefics3Processor", .write = write };

@@ -21,4 +21,4 @@ static void write(nc_words *w, const nc_visual *v, int rows)
     }
 }
 
-const nc_wording nc_wording_internvl = { "InternVLProcessor", write, NULL };
+const nc_wording nc_wording_internvl = { .processor = "InternVLProcessor", .write = write };

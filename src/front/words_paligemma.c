@@ -1,4 +1,4 @@
 /* words_paligemma.c - PaliGemma: its processor writes the whole prompt itself, since the checkpoint has no chat template. */
 #include "front/words.h"
 
-const nc_wording nc_wording_paligemma = { "PaliGemmaProcessor", NULL, "paligemma" };
+const nc_wording nc_wording_paligemma = { .processor = "PaliGemmaProcessor", .template_name = "paligemma" };

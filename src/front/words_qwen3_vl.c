@@ -14,4 +14,4 @@ static void write(nc_words *w, const nc_visual *v, int rows)
     }
 }
 
-const nc_wording nc_wording_qwen3_vl = { "Qwen3VLProcessor", write, NULL };
+const nc_wording nc_wording_qwen3_vl = { .processor = "Qwen3VLProcessor", .write = write };

@@ -38,7 +38,8 @@ static void free_job(job *j)
 static int check_media(const nc_engine *g, const nc_job *ask, job_media *media, nc_error *e)
 {
     const nc_model *m = g->model;
-    int rows = 0, placeholders = nc_engine_placeholders(m, ask->prompt, ask->prompt_count);
+    const bool in_source = m->family->encoder != NULL;
+    int rows = 0, placeholders = in_source ? nc_engine_placeholders(m, ask->source, ask->source_count) : nc_engine_placeholders(m, ask->prompt, ask->prompt_count);
     if (ask->picture_count && !m->family->tower)
         return nc_fail(e, NC_EINVAL, "this model reads text only, the request shows it %d pictures or videos", ask->picture_count);
     for (int i = 0; i < ask->picture_count; i++) {
@@ -46,7 +47,7 @@ static int check_media(const nc_engine *g, const nc_job *ask, job_media *media, 
         media[i] = (job_media){ .first = rows, .count = n };
         rows += n;
     }
-    if (rows != placeholders)
+    if (in_source ? rows > placeholders : rows != placeholders)     /* a source may hold the padding that stands for them where a vocabulary has no placeholder */
         return nc_fail(e, NC_EINVAL, "the prompt holds %d places for picture rows, its pictures and videos have %d rows", placeholders, rows);
     return 0;
 }
@@ -147,7 +148,7 @@ static int make_job(const nc_engine *g, const nc_job *ask, job **out, nc_error *
     nc_job checked = *ask;
     nc_positions positions = { 0 };
     int cross_rows = 0, status = check_job(g, &checked, &cross_rows, e);
-    if (status == 0 && !g->model->family->encoder)
+    if (status == 0 && (!g->model->family->encoder || g->model->family->tower))
         status = check_media(g, ask, media, e);
     if (status == 0)
         status = find_positions(g, ask, &positions, e);
@@ -342,7 +343,9 @@ static void admit(nc_engine *g)
         g->promised += j->pages;
         int status = open_leader(g, j, &e);
         if (status == 0)
-            status = g->model->family->encoder ? nc_engine_encode(g, j, &e) : nc_engine_features(g, j, &e);
+            status = g->model->family->tower ? nc_engine_features(g, j, &e) : 0;
+        if (status == 0 && g->model->family->encoder)
+            status = nc_engine_encode(g, j, &e);
         if (status < 0) {
             nc_engine_end_job(g, j, NC_FINISH_ERROR, &e);
             continue;

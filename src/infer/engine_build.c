@@ -7,7 +7,10 @@
 
 #include "infer/engine_internal.h"
 
-enum { MEDIA_ROWS = 1 << 20 };       /* a table of the host, not of the plan: a bound, no memory */
+nc_value *nc_engine_media_rows(const nc_engine *g, nc_build *b)
+{
+    return nc_in(b, "media.features", g->compute, "media", nc_model_media_width(g->model));
+}
 
 static int build_decoder(nc_engine *g, int capacity, nc_program **out, nc_error *e)
 {
@@ -17,9 +20,9 @@ static int build_decoder(nc_engine *g, int capacity, nc_program **out, nc_error 
     nc_build_capacity(b, "tokens", capacity);
     nc_build_capacity(b, "scored", capacity < g->o.sequences ? capacity : g->o.sequences);
     nc_value *media = NULL;
-    if (m->family->tower) {
-        nc_build_capacity(b, "media", MEDIA_ROWS);
-        media = nc_in(b, "media.features", g->compute, "media", nc_model_media_width(m));
+    if (m->family->tower && !m->family->encoder) {
+        nc_build_capacity(b, "media", NC_ENGINE_MEDIA_ROWS);
+        media = nc_engine_media_rows(g, b);
     }
     nc_value *h = nc_model_decoder(m, b, media);
     nc_value *rows = nc_gather_rows(b->g, h, nc_in(b, "score.rows", NC_I32, "scored", 0));
@@ -27,11 +30,13 @@ static int build_decoder(nc_engine *g, int capacity, nc_program **out, nc_error 
     return nc_program_finish(p, NULL, nc_pool_threads(g->pool), e);
 }
 
-static int build_tower(nc_engine *g, int64_t units, nc_error *e)
+static int build_tower(nc_engine *g, int64_t units, int height, int width, nc_error *e)
 {
     nc_model *m = g->model;
     g->tower_units = units;
-    g->tower = nc_program_new(&(nc_program_options){ .compute = g->compute });
+    g->tower_height = height;
+    g->tower_width = width;
+    g->tower = nc_program_new(&(nc_program_options){ .compute = g->compute, .picture_height = height, .picture_width = width });
     nc_build *b = nc_program_build(g->tower);
     m->family->capacity(m->self, b, units);
     nc_build_capacity(b, "tokens", 1);
@@ -82,8 +87,11 @@ int nc_engine_build(nc_engine *g, nc_error *e)
         if (nc_program_bytes(g->program[i]) > g->memory_bytes)
             g->memory_bytes = nc_program_bytes(g->program[i]);
     }
-    if (g->model->family->tower) {
-        NC_TRY(build_tower(g, g->o.tower_pictures, e));
+    int height = 0, width = 0;
+    if (g->model->family->one_size && g->loaded->image)
+        nc_processor_size(g->loaded->image, &height, &width);
+    if (g->model->family->tower && (!g->model->family->one_size || (height && width))) {
+        NC_TRY(build_tower(g, g->model->family->one_size ? 1 : g->o.tower_pictures, height, width, e));
         if (nc_program_bytes(g->tower) > g->memory_bytes)
             g->memory_bytes = nc_program_bytes(g->tower);
     }
@@ -97,11 +105,12 @@ int nc_engine_build(nc_engine *g, nc_error *e)
     return g->tower ? nc_program_allocate(g->tower, g->memory, e) : 0;
 }
 
-int nc_engine_tower(nc_engine *g, int64_t units, nc_error *e)
+int nc_engine_tower(nc_engine *g, int64_t units, const nc_pixels *picture, nc_error *e)
 {
-    if (units <= g->tower_units)
+    const bool one_size = g->model->family->one_size;
+    if (units <= g->tower_units && (!one_size || (picture->height == g->tower_height && picture->width == g->tower_width)))
         return 0;
-    int64_t room = 256;
+    int64_t room = one_size ? 1 : 256;
     while (room < units)
         room *= 2;
     nc_program_free(g->tower);
@@ -114,7 +123,7 @@ int nc_engine_tower(nc_engine *g, int64_t units, nc_error *e)
     pthread_mutex_unlock(&g->lock);
     g->tower_memory = NULL;
     g->tower_bytes = 0;
-    NC_TRY(build_tower(g, room, e));
+    NC_TRY(build_tower(g, room, picture->height, picture->width, e));
     size_t bytes = nc_program_bytes(g->tower);
     g->tower_memory = nc_pages_alloc(bytes ? bytes : 64);
     if (!g->tower_memory) {

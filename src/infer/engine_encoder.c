@@ -53,6 +53,21 @@ static bool fits(const nc_engine *g)
     return g->encoder != NULL;
 }
 
+/* What the program has room for: texts are rounded up; the rows of a tower are its input, so the tower's own counts are none of its. -1: not a count of it. */
+static int64_t room_for(const nc_engine *g, const char *name)
+{
+    static const char *const of_text[] = { "tokens", "scored" };
+    int64_t n = nc_batch_count(g->batch, name), room = LEAST_SOURCE;
+    if (!strcmp(name, "source")) {
+        while (room < n)
+            room *= 2;
+        return room;
+    }
+    if (!g->model->family->tower || !strcmp(name, of_text[0]) || !strcmp(name, of_text[1]))
+        return n;
+    return strcmp(name, "media") ? -1 : NC_ENGINE_MEDIA_ROWS;
+}
+
 static int build(nc_engine *g, nc_error *e)
 {
     const nc_model *m = g->model;
@@ -61,17 +76,15 @@ static int build(nc_engine *g, nc_error *e)
     g->encoder = nc_program_new(&(nc_program_options){ .compute = g->compute, .cache = nc_kv_cache(g->kv), .any_size = true });
     nc_build *b = nc_program_build(g->encoder);
     g->encoder_counts = 0;
-    for (int i = 0; (name = nc_batch_count_name(g->batch, i)) && i < NC_COUNT(g->encoder_count); i++) {
-        int64_t n = nc_batch_count(g->batch, name), room = LEAST_SOURCE;
-        while (!strcmp(name, "source") && room < n)
-            room *= 2;
-        n = !strcmp(name, "source") ? room : n;
-        snprintf(g->encoder_count[i].name, sizeof g->encoder_count[i].name, "%s", name);
-        g->encoder_count[i].n = n;
-        g->encoder_counts = i + 1;
+    for (int i = 0; (name = nc_batch_count_name(g->batch, i)) && g->encoder_counts < NC_COUNT(g->encoder_count); i++) {
+        const int64_t n = room_for(g, name);
+        if (n < 0)
+            continue;
+        snprintf(g->encoder_count[g->encoder_counts].name, sizeof g->encoder_count[0].name, "%s", name);
+        g->encoder_count[g->encoder_counts++].n = n;
         nc_build_capacity(b, name, n);
     }
-    m->family->cross(m, m->self, b, nc_model_encoder(m, b));
+    m->family->cross(m, m->self, b, nc_model_encoder(m, b, m->family->tower ? nc_engine_media_rows(g, b) : NULL));
     int status = nc_program_finish(g->encoder, NULL, nc_pool_threads(g->pool), e);
     if (status == 0)
         status = nc_program_allocate(g->encoder, NULL, e);
@@ -88,14 +101,20 @@ int nc_engine_encode(nc_engine *g, job *j, nc_error *e)
     NC_TRY(j->cross_slot);
     NC_TRY(nc_kv_reserve(g->kv, j->cross_slot, j->cross_rows, e));
     nc_media *media = nc_xcalloc((size_t)j->ask.picture_count + 1, sizeof *media);
-    for (int i = 0; i < j->ask.picture_count; i++)
+    for (int i = 0; i < j->ask.picture_count; i++) {
+        const features *rows = j->media[i].rows;
         media[i] = *nc_pictures_media(j->media[i].pictures);
+        media[i].features = rows ? rows->data : NULL;
+        media[i].feature_rows = rows ? rows->rows : 0;
+    }
     nc_seq s = sequence_of(&j->ask, media, j->cross_slot);
+    s.feature_dtype = g->compute;
     int status = nc_model_prepare(g->model, g->batch, &s, 1, e);
     if (status == 0 && !fits(g))
         status = build(g, e);
     if (status == 0)
         status = nc_program_run(g->encoder, g->batch, &(nc_run_options){ .pool = g->pool, .kernels = g->kernels }, e);
+    nc_engine_features_done(g, j);
     free(media);
     return status;
 }

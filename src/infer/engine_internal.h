@@ -10,7 +10,7 @@
 #include "base/hash.h"
 #include "infer/engine.h"
 
-enum { NC_ENGINE_PROGRAMS = 4 };
+enum { NC_ENGINE_PROGRAMS = 4, NC_ENGINE_MEDIA_ROWS = 1 << 20 };     /* rows of media in a step: a table of the host, not of the plan: a bound, no memory */
 
 struct nc_pictures {
     atomic_int holders;
@@ -94,6 +94,7 @@ struct nc_engine {
     int encoder_counts;
     nc_program *tower;
     int64_t tower_units;             /* pictures or patches it has room for */
+    int tower_height, tower_width;   /* of the pictures, where its graph is made for one size */
     void *tower_memory;              /* its own where pictures come as patches, whose number shows late; NULL: the programs' */
     size_t tower_bytes;
     void *memory;                    /* of all programs: one runs at a time */
@@ -126,7 +127,9 @@ struct nc_engine {
 /* engine_build.c */
 int nc_engine_build(nc_engine *g, nc_error *e);
 void nc_engine_unbuild(nc_engine *g);
-int nc_engine_tower(nc_engine *g, int64_t units, nc_error *e);   /* room for a frame of so many units: built anew where patches are more than ever before */
+/* Room for a frame of so many units, such as this one: built anew where patches are more than ever before, or pictures of another size than its graph is made for. */
+int nc_engine_tower(nc_engine *g, int64_t units, const nc_pixels *picture, nc_error *e);
+nc_value *nc_engine_media_rows(const nc_engine *g, nc_build *b); /* the tower's rows as a program's input, by the count "media" */
 /* features.c */
 int nc_engine_features(nc_engine *g, job *j, nc_error *e);       /* rows of every media of the job, computed or found; pinned */
 void nc_engine_features_done(nc_engine *g, job *j);              /* unpinned */

@@ -129,7 +129,7 @@ static void draw_row(void *context, int64_t part, int64_t parts, int worker)
     (void)parts;
     (void)worker;
     nc_head_finish(d->g->kernels, row, d->vocabulary, (float)d->g->head.scale, (float)d->g->head.soft_cap);
-    for (int i = 0; i < 2 && m->family->tower; i++) {
+    for (int i = 0; i < 2 && m->family->tower && !m->family->encoder; i++) {
         int id = i ? m->video_token_id : m->image_token_id;
         if (id >= 0 && id < d->vocabulary)
             row[id] = -INFINITY;                 /* a placeholder is nothing a text can say */

@@ -85,7 +85,7 @@ static int compute(nc_engine *g, const nc_pictures *p, features *f, nc_error *e)
     nc_media one = p->media;
     one.count = 1;
     int64_t each = nc_media_units(&one);
-    NC_TRY(nc_engine_tower(g, each, e));
+    NC_TRY(nc_engine_tower(g, each, &p->frames[0], e));
     int most = (int)(g->tower_units / each);
     for (int first = 0; first < p->media.count; first += most) {
         nc_media part = p->media;

@@ -174,26 +174,26 @@ static int decoder_prompt(nc_session *s, nc_str text, nc_reading *out, nc_error 
 
 static int read_source(nc_session *s, nc_str text, const nc_attachment *at, int count, nc_reading *out, nc_error *e)
 {
-    bool sees = s->loaded->model->family->encoder_rows != NULL;
+    const nc_loaded *l = s->loaded;
+    const bool in_text = nc_reads_source(l->model);
+    int *rows = NC_NEW_ARRAY(out->arena, int, count + 1);
     out->pictures = NC_NEW_ARRAY(out->arena, nc_pictures *, count + 1);
     for (int i = 0; i < count; i++) {
         nc_visual shape;
-        int rows;
-        if (!sees)
-            return nc_fail(e, NC_EINVAL, "%s: this model reads text only", at[i].name);
-        NC_TRY(see(s, &at[i], 1, out->arena, &shape, &out->pictures[i], &rows, e));
+        NC_TRY(see(s, &at[i], 1, out->arena, &shape, &out->pictures[i], &rows[i], e));
         out->prompt.picture_count = i + 1;
+        if (in_text && rows[i] < 1)
+            return nc_fail(e, NC_EINVAL, "%s: this model reads no %s of %d x %d", at[i].name, at[i].is_video ? "videos" : "pictures", shape.width, shape.height);
     }
     out->prompt.pictures = out->pictures;
-    if (!sees) {
-        nc_ids ids = { 0 };
-        int status = nc_tokenizer_encode(s->loaded->tokenizer, text, NC_ENCODE_SPECIAL, &ids, e);
-        out->prompt.source = ids.n ? nc_arena_copy(out->arena, ids.p, sizeof *ids.p * ids.n) : NULL;
-        out->prompt.source_count = (int)ids.n;
-        nc_ids_free(&ids);
-        NC_TRY(status);
-    }
-    return decoder_prompt(s, sees ? text : (nc_str){ 0 }, out, e);
+    if (!in_text)
+        return decoder_prompt(s, text, out, e);
+    nc_conversation_ids source = { 0 };
+    NC_TRY(nc_source_encode(&(nc_source_request){ .tokenizer = l->tokenizer, .processor = l->processor, .media_token = l->model->image_token_id, .text = text, .media_rows = rows,
+                                                  .media_count = count }, out->arena, &source, e));
+    out->prompt.source = source.ids;
+    out->prompt.source_count = source.count;
+    return decoder_prompt(s, (nc_str){ 0 }, out, e);
 }
 
 int nc_session_read_source(nc_session *s, nc_str text, const nc_attachment *at, int count, nc_reading *out, nc_error *e)

@@ -43,7 +43,8 @@ void nc_reading_free(nc_reading *r);
 /* Reads, writes one answer and waits for its end; each piece of text goes to `piece` too when given (false there ends the text). */
 typedef struct nc_answer { nc_buf text; int prompt_tokens, new_tokens; nc_finish finish; double first_seconds, seconds; } nc_answer;   /* first_seconds: until the first piece */
 typedef bool nc_answer_fn(void *context, nc_str piece);
-/* Encoder-decoder models: a text for the encoder, or pictures for it and a beginning of the decoder's text (a task's token, or words after the start token; may be empty).
+/* Encoder-decoder models: a text for the encoder (with pictures where the model takes them), or pictures for it and a beginning of the decoder's text (a task's token, or words
+ * after the start token; may be empty).
  * nc_session_read and nc_session_read_text come here by themselves. */
 int nc_session_read_source(nc_session *s, nc_str text, const nc_attachment *at, int count, nc_reading *out, nc_error *e);
 int nc_session_ask(nc_session *s, const nc_json *messages, const nc_attachment *at, int count, const nc_generation_options *o, nc_answer_fn *piece, void *context,

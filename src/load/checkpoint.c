@@ -114,6 +114,14 @@ static const nc_stored *find_tensor(const nc_model *m, const char *name, const n
     return t;
 }
 
+static bool is_turned(const nc_model *m, const char *file_name)
+{
+    for (const char *const *t = m->family->turned; t && *t; t++)
+        if (!strcmp(*t, file_name))
+            return true;
+    return false;
+}
+
 static void fill_source(nc_source *out, const nc_stored *t, bool transposed)
 {
     *out = (nc_source){ .dtype = t->dtype, .data = t->data, .bytes = t->bytes, .transposed = transposed, .name = t->name, .fd = -1 };
@@ -164,9 +172,12 @@ static int find_safetensors(nc_checkpoint *c, const nc_model *m, const nc_site *
         return 0;
     if (!t)
         return nc_fail(e, NC_ENOTFOUND, "%s: tensor %s is missing", nc_safetensors_file(c->tensors, 0), s->name);
-    NC_TRY(in_file(c, check_shape(t->name, &s->file_shape, &t->shape, e), e));
+    const bool turned = s->file_shape.rank == 2 && is_turned(m, t->name);
+    nc_shape want = turned ? NC_SHAPE(s->file_shape.dim[1], s->file_shape.dim[0]) : s->file_shape;
+    NC_TRY(in_file(c, check_shape(t->name, &want, &t->shape, e), e));
     c->read[0][t - nc_safetensors_at(c->tensors, 0)] = true;
-    fill_source(out, t, s->flags & NC_SITE_TRANSPOSED);
+    fill_source(out, t, turned != ((s->flags & NC_SITE_TRANSPOSED) != 0));
+    out->turned = turned;
     if (!nc_safetensors_place(c->tensors, t->data, t->bytes, &out->fd, &out->offset))
         out->fd = -1;
     return 0;

@@ -15,6 +15,7 @@ typedef struct nc_source {
     const void *data;            /* row-major [rows, columns] of the site's shape, or [columns, rows] */
     size_t bytes;
     bool transposed;
+    bool turned;                 /* the file holds it the other way around than the site's file_shape says (nc_family.turned) */
     int rotary;                  /* nc_gguf_name.rotary */
     const char *name;            /* in the file; NULL: values in memory */
     int fd;                      /* of the file, -1: none; data is at `offset` of it */

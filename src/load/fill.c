@@ -319,6 +319,13 @@ int nc_site_fill(nc_model *m, nc_site *s, nc_dtype t, const void *values, bool t
     return nc_sites_fill(m, &s, &source, 1, NULL, o, e);
 }
 
+/* From here on the site's file is as this one is, and it is saved so. */
+static void turn(nc_site *s)
+{
+    s->flags ^= NC_SITE_TRANSPOSED;
+    s->file_shape = NC_SHAPE(s->file_shape.dim[1], s->file_shape.dim[0]);
+}
+
 int nc_weights_read(nc_model *m, nc_checkpoint *c, const nc_weights_options *o, nc_buf *warn, nc_error *e)
 {
     nc_source *sources = nc_xcalloc((size_t)m->site_count + 1, sizeof *sources);
@@ -330,6 +337,8 @@ int nc_weights_read(nc_model *m, nc_checkpoint *c, const nc_weights_options *o, 
         if (status == 0 && sources[i].name && !nc_checkpoint_is_gguf(c))
             m->sites[i]->file_name = nc_arena_strdup(m->arena, sources[i].name);
         m->sites[i]->stacked = sources[i].stacked;
+        if (sources[i].turned)
+            turn(m->sites[i]);
     }
     m->source = nc_checkpoint_folder(c) ? nc_arena_strdup(m->arena, nc_checkpoint_folder(c)) : NULL;
     if (status == 0)

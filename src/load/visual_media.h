@@ -7,7 +7,7 @@
 /* Without frames: its shape alone, which tells how many rows it will take. */
 static inline nc_media nc_media_of(const nc_visual *v)
 {
-    return (nc_media){ .kind = v->is_video ? NC_MEDIA_VIDEO : NC_MEDIA_IMAGE, .count = v->frames, .original_height = v->original_height, .original_width = v->original_width,
+    return (nc_media){ .kind = v->is_video ? NC_MEDIA_VIDEO : NC_MEDIA_IMAGE, .count = v->frames, .frame_height = v->height, .frame_width = v->width, .original_height = v->original_height, .original_width = v->original_width,
                        .grid_height = v->grid_height, .grid_width = v->grid_width, .seconds_per_grid = v->seconds_per_grid, .pictures = v->pictures };
 }
 

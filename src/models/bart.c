@@ -7,9 +7,7 @@
  */
 #include "models/bart.h"
 
-struct bart { nc_bart_stack encoder, decoder; int vocab; bool tied; nc_site *shared, *head, *bias; };
-
-static void read_config(nc_model *m, struct bart *c, nc_config *r, bool pre_norm)
+void nc_bart_whole_config(nc_model *m, nc_bart *c, nc_config *r, bool pre_norm)
 {
     nc_bart_stack *stack[] = { &c->encoder, &c->decoder };
     c->vocab = (int)nc_config_int(r, "vocab_size", NC_REQUIRED);
@@ -25,56 +23,65 @@ static void read_config(nc_model *m, struct bart *c, nc_config *r, bool pre_norm
     m->max_positions = m->max_source = c->decoder.positions;
 }
 
-static void config_bart(nc_model *m, void *self, nc_config *r) { read_config(m, self, r, false); }
-static void config_mbart(nc_model *m, void *self, nc_config *r) { read_config(m, self, r, true); }
-
-static void weights(nc_model *m, void *self)
+void nc_bart_whole_weights(nc_model *m, nc_bart *c, const char *body, const char *head, const char *bias)
 {
-    struct bart *c = self;
-    nc_weight_scope(m, "%s", "");
+    nc_weight_scope(m, "%s", bias);
     c->bias = nc_weight(m, NC_SITE_BUFFER | NC_SITE_OPTIONAL, NC_INIT_ZERO, "final_logits_bias", c->vocab, 0, 0, 0);
     c->bias->file_shape = NC_SHAPE(1, c->vocab);
-    c->shared = c->encoder.embed = c->decoder.embed = nc_weight_linear(m, "model.shared.weight", c->vocab, c->decoder.width);
-    nc_bart_weights(m, &c->encoder, "model.encoder.");
-    nc_bart_weights(m, &c->decoder, "model.decoder.");
-    nc_weight_scope(m, "%s", "");
+    nc_weight_scope(m, "%s", body);
+    c->shared = c->encoder.embed = c->decoder.embed = nc_weight_linear(m, "shared.weight", c->vocab, c->decoder.width);
+    nc_bart_weights(m, &c->encoder, nc_arena_printf(m->arena, "%sencoder.", body));
+    nc_bart_weights(m, &c->decoder, nc_arena_printf(m->arena, "%sdecoder.", body));
+    nc_weight_scope(m, "%s", head);
     c->head = c->tied ? c->shared : nc_weight_linear(m, "lm_head.weight", c->vocab, c->decoder.width);
 }
 
-static nc_value *encoder(const nc_model *m, const void *self, nc_build *b)
+nc_value *nc_bart_encode(const nc_bart *c, nc_build *b, nc_value *media)
 {
-    const nc_bart_stack *c = &((const struct bart *)self)->encoder;
+    nc_value *x = nc_source_media(b, nc_bart_tokens(&c->encoder, b, nc_in(b, "source.ids", NC_I32, "source", 0)), media);
+    x = nc_bart_embed(&c->encoder, b, x, nc_in(b, "source.pos", NC_I32, "source", 1), NULL);
+    return nc_probe(b, nc_bart_blocks(&c->encoder, b, x, nc_in_spans(b, "source"), NULL, "hidden.encoder"), "out.encoder_last_hidden_state");
+}
+
+nc_value *nc_bart_decode(const nc_bart *c, nc_build *b, nc_value *rows)
+{
+    nc_value *x = nc_bart_tokens(&c->decoder, b, nc_in(b, "text.ids", NC_I32, "tokens", 0));
+    x = nc_bart_embed(&c->decoder, b, x, nc_in(b, "text.pos", NC_I32, "tokens", 1), NULL);
+    return nc_bart_blocks(&c->decoder, b, x, nc_in_spans(b, "text"), rows, "hidden.decoder");
+}
+
+void nc_bart_head(const nc_bart *c, nc_head *out) { *out = (nc_head){ .w = c->head, .bias = c->bias, .scale = 1 }; }
+
+/* ---- the families ---- */
+static void config_bart(nc_model *m, void *self, nc_config *r) { nc_bart_whole_config(m, self, r, false); }
+static void config_mbart(nc_model *m, void *self, nc_config *r) { nc_bart_whole_config(m, self, r, true); }
+static void weights(nc_model *m, void *self) { nc_bart_whole_weights(m, self, "model.", "", ""); }
+
+static nc_value *encoder(const nc_model *m, const void *self, nc_build *b, nc_value *media)
+{
     (void)m;
-    nc_value *x = nc_bart_embed(c, b, nc_in(b, "source.ids", NC_I32, "source", 0), nc_in(b, "source.pos", NC_I32, "source", 1), NULL);
-    return nc_probe(b, nc_bart_blocks(c, b, x, nc_in_spans(b, "source"), NULL, "hidden.encoder"), "out.encoder_last_hidden_state");
+    return nc_bart_encode(self, b, media);
 }
 
 static void cross(const nc_model *m, const void *self, nc_build *b, nc_value *rows)
 {
     (void)m;
-    nc_bart_cross(&((const struct bart *)self)->decoder, b, rows);
+    nc_bart_cross(&((const nc_bart *)self)->decoder, b, rows);
 }
 
 static nc_value *decoder(const nc_model *m, const void *self, nc_build *b, nc_value *rows)
 {
-    const nc_bart_stack *c = &((const struct bart *)self)->decoder;
     (void)m;
-    nc_value *x = nc_bart_embed(c, b, nc_in(b, "text.ids", NC_I32, "tokens", 0), nc_in(b, "text.pos", NC_I32, "tokens", 1), NULL);
-    return nc_bart_blocks(c, b, x, nc_in_spans(b, "text"), rows, "hidden.decoder");
+    return nc_bart_decode(self, b, rows);
 }
 
-static void head(const void *self, nc_head *out)
-{
-    const struct bart *c = self;
-    *out = (nc_head){ .w = c->head, .bias = c->bias, .scale = 1 };
-}
-
-static void cache(const void *self, nc_cache_need *out) { nc_bart_cache(&((const struct bart *)self)->decoder, out); }
+static void head(const void *self, nc_head *out) { nc_bart_head(self, out); }
+static void cache(const void *self, nc_cache_need *out) { nc_bart_cache(&((const nc_bart *)self)->decoder, out); }
 
 static const char *const ignored[] = { "model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight", "lm_head.weight", "model.encoder.version", "model.decoder.version", NULL };
 static const char *const renames[] = { "", "model.", NULL };
 
-#define MEMBERS .size = sizeof(struct bart), .weights = weights, .ignored = ignored, .renames = renames, .prepare = nc_prepare_seq2seq, .encoder = encoder, .cross = cross, \
+#define MEMBERS .size = sizeof(nc_bart), .weights = weights, .ignored = ignored, .renames = renames, .prepare = nc_prepare_seq2seq, .encoder = encoder, .cross = cross, \
     .decoder = decoder, .head = head, .cache = cache
 const nc_family nc_family_bart = { .name = "bart", .architectures = "BartForConditionalGeneration BartModel", .config = config_bart, MEMBERS };
 const nc_family nc_family_mbart = { .name = "mbart", .architectures = "MBartForConditionalGeneration MBartModel", .config = config_mbart, MEMBERS };

@@ -27,12 +27,21 @@ typedef struct nc_bart_stack {
 /* The keys of one stack: side is "encoder" or "decoder"; what it has beyond is the family's to set before or after. */
 void nc_bart_config(nc_config *r, nc_bart_stack *c, const char *side);
 void nc_bart_weights(nc_model *m, nc_bart_stack *c, const char *scope);         /* "model.encoder." */
-/* ids [N] and what stands for their positions: pos [N,1] indices (learned tables), or rows [N,D]. */
-nc_value *nc_bart_embed(const nc_bart_stack *c, nc_build *b, nc_value *ids, nc_value *pos, nc_value *rows);
+nc_value *nc_bart_tokens(const nc_bart_stack *c, nc_build *b, nc_value *ids);   /* scale * embed(ids) */
+/* Rows x [N,D] of tokens with their positions: pos [N,1] indices (learned tables), or rows [N,D]; and the norm. */
+nc_value *nc_bart_embed(const nc_bart_stack *c, nc_build *b, nc_value *x, nc_value *pos, nc_value *rows);
 /* Blocks over embedded x, spans of its rows; rows: the encoder's (decoders, NULL with a cache). Probes prefix.0 ... prefix.layers. */
 nc_value *nc_bart_blocks(const nc_bart_stack *c, nc_build *b, nc_value *x, const nc_spans *spans, nc_value *rows, const char *prefix);
 void nc_bart_cross(const nc_bart_stack *c, nc_build *b, nc_value *rows);
 void nc_bart_cache(const nc_bart_stack *c, nc_cache_need *out);
+
+/* A whole: both stacks over one table. Under `body` lie shared, encoder and decoder, under `head` lm_head and final_logits_bias. */
+typedef struct nc_bart { nc_bart_stack encoder, decoder; int vocab; bool tied; nc_site *shared, *head, *bias; } nc_bart;
+void nc_bart_whole_config(nc_model *m, nc_bart *c, nc_config *r, bool pre_norm);
+void nc_bart_whole_weights(nc_model *m, nc_bart *c, const char *body, const char *head, const char *bias);
+nc_value *nc_bart_encode(const nc_bart *c, nc_build *b, nc_value *media);        /* media: rows that placeholders of the source take, NULL without */
+nc_value *nc_bart_decode(const nc_bart *c, nc_build *b, nc_value *rows);
+void nc_bart_head(const nc_bart *c, nc_head *out);
 /* Keys of such configs that change nothing; NULL-terminated. */
 extern const char *const nc_bart_meaningless[];
 #endif

@@ -94,11 +94,14 @@ void nc_bart_weights(nc_model *m, nc_bart_stack *c, const char *scope)
 static nc_value *normed(nc_build *b, nc_value *x, nc_bart_norm n) { return nc_ln(b, x, n.w, n.b, 1e-5); }
 static nc_value *applied(nc_build *b, nc_value *x, nc_bart_linear l) { return nc_linear(b, x, l.w, l.b); }
 
-nc_value *nc_bart_embed(const nc_bart_stack *c, nc_build *b, nc_value *ids, nc_value *pos, nc_value *rows)
+nc_value *nc_bart_tokens(const nc_bart_stack *c, nc_build *b, nc_value *ids)
 {
     nc_value *x = nc_embed(b, c->embed, ids);
-    if (c->scale != 1)
-        x = nc_affine(b->g, x, c->scale, 0);
+    return c->scale != 1 ? nc_affine(b->g, x, c->scale, 0) : x;
+}
+
+nc_value *nc_bart_embed(const nc_bart_stack *c, nc_build *b, nc_value *x, nc_value *pos, nc_value *rows)
+{
     if (c->learned) {
         nc_value *table = nc_slice(b->g, nc_site_value(b, c->position), 0, 2, c->positions);
         rows = nc_gather_rows(b->g, table, nc_reshape(b->g, pos, NC_SHAPE(pos->shape.dim[0])));

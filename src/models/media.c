@@ -41,19 +41,26 @@ int nc_media_gather(const nc_model *m, nc_batch *batch, const nc_seq *seqs, int 
 
 void nc_media_splice(const nc_model *m, nc_batch *batch, const nc_seq *seqs, int count)
 {
-    int32_t *index = nc_batch_i32(batch, "text.media", nc_batch_count(batch, "tokens"), 1);
+    const bool in_source = m->family->encoder != NULL;
+    int32_t *index = nc_batch_i32(batch, in_source ? "source.media" : "text.media", nc_batch_count(batch, in_source ? "source" : "tokens"), 1);
     int64_t base = 0;
     for (int i = 0; i < count; i++) {
         const nc_seq *s = &seqs[i];
+        const int32_t *ids = in_source ? s->source : s->ids;
         int64_t have = 0, used = s->media_row;
         for (int j = 0; j < s->media_count; j++)
             have += rows_of(m, &s->media[j]);
-        for (int j = 0; j < s->count; j++) {
-            bool holds = nc_is_placeholder(m, s->ids[j]) && used < have;
+        for (int j = 0; j < (in_source ? s->source_count : s->count); j++) {
+            bool holds = nc_is_placeholder(m, ids[j]) && used < have;
             *index++ = holds ? (int32_t)(base + used++) : -1;
         }
         base += have;
     }
+}
+
+nc_value *nc_source_media(nc_build *b, nc_value *x, nc_value *media)
+{
+    return media ? nc_splice_rows(b->g, x, media, nc_in(b, "source.media", NC_I32, "source", 0)) : x;
 }
 
 /* ---- a tower and a decoder ---- */

@@ -6,7 +6,7 @@
 /* The tower's rows of all media (feature_rows, else media_rows): checked against those computed earlier, which go to the table "media.features"; else *computed is false and the tower's tables are
  * still to be made. Sets the count "media". A batch that mixes both is refused. */
 int nc_media_gather(const nc_model *m, nc_batch *batch, const nc_seq *seqs, int count, bool *computed, nc_error *e);
-/* "text.media" [tokens]: the media row of each placeholder, -1 elsewhere. After nc_prepare_text. Placeholders beyond the media's rows are tokens like any other: whoever makes a
+/* "text.media" [tokens], of models with an encoder "source.media" [source]: the media row of each placeholder, -1 elsewhere. After nc_prepare_text. Placeholders beyond the media's rows are tokens like any other: whoever makes a
  * prompt checks that they match, and a text that was written by a model may hold one. */
 void nc_media_splice(const nc_model *m, nc_batch *batch, const nc_seq *seqs, int count);
 static inline bool nc_is_placeholder(const nc_model *m, int32_t id) { return id >= 0 && (id == m->image_token_id || id == m->video_token_id); }

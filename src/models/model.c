@@ -277,9 +277,15 @@ nc_value *nc_model_decoder(const nc_model *m, nc_build *b, nc_value *media)
     return m->family->decoder(m, m->self, b, media);
 }
 
-nc_value *nc_model_encoder(const nc_model *m, nc_build *b)
+nc_value *nc_model_encoder(const nc_model *m, nc_build *b, nc_value *media)
 {
-    return m->family->encoder(m, m->self, b);
+    return m->family->encoder(m, m->self, b, media);
+}
+
+nc_value *nc_model_reads(const nc_model *m, nc_build *b, bool pictures)
+{
+    nc_value *media = m->family->tower && pictures ? nc_model_tower(m, b) : NULL;
+    return m->family->encoder ? nc_model_encoder(m, b, media) : media;
 }
 
 int nc_model_encoder_rows(const nc_model *m, const nc_seq *s)

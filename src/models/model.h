@@ -46,6 +46,7 @@ struct nc_family {
     const char *const *tower_parts, *const *projector_parts;
     const char *const *ignored;              /* glob patterns of tensors that carry nothing (masks, inv_freq); NULL-terminated; may be NULL */
     const char *const *renames;              /* pairs file's, canonical: prefixes, or patterns with one '*' ("*LayerNorm.gamma"); tried in order; NULL-terminated; may be NULL */
+    const char *const *turned;               /* tensors of files that hold a product's weight the other way around than its site does; NULL-terminated; may be NULL */
     const nc_stack *stacks;                  /* where one tensor of a file may hold many sites; ends with file NULL; may be NULL */
     /* Fills the batch from sequences: ids, positions, spans, index tables, patches. */
     int (*prepare)(const nc_model *m, const void *self, nc_batch *batch, const nc_seq *seqs, int count, nc_error *e);
@@ -55,9 +56,10 @@ struct nc_family {
     nc_value *(*decoder)(const nc_model *m, const void *self, nc_build *b, nc_value *media);
     /* Positions of a whole sequence from its ids and media, where they are not its indices (M-RoPE). out->table is the caller's to free. NULL: they are the indices. */
     int (*positions)(const nc_model *m, const void *self, const int32_t *ids, int count, const nc_media *media, int media_count, nc_positions *out, nc_error *e);
-    /* Encoder-decoder models: what the encoder reads (text or pictures) to its rows, which the decoder then takes as `media`; NULL there: keys and values of the rows lie in
-     * the cache already (nc_attend_cross). NULL: no encoder. */
-    nc_value *(*encoder)(const nc_model *m, const void *self, nc_build *b);
+    /* Encoder-decoder models: what the encoder reads to its rows, which the decoder then takes as `media`; NULL there: keys and values of the rows lie in the cache already
+     * (nc_attend_cross). It reads text (nc_seq.source), or pictures (encoder_rows is there), or text among which the rows of a tower stand (tower and media_rows are there):
+     * then media are those rows, or NULL. NULL: no encoder. */
+    nc_value *(*encoder)(const nc_model *m, const void *self, nc_build *b, nc_value *media);
     /* Writes the keys and values that every decoder layer makes of the encoder's rows into the cache (nc_keep_cross). */
     void (*cross)(const nc_model *m, const void *self, nc_build *b, nc_value *rows);
     /* Rows of the encoder for one sequence, before anything runs; NULL: one for each token of its source. */
@@ -80,6 +82,7 @@ struct nc_family {
     nc_value *(*outputs)(const nc_model *m, const void *self, nc_build *b);
     /* Encoders (ViT, BERT, conv nets, each side of a pair): the mathematics up to what nc_encoded holds, probed under the reference's names. Loss: nc_model_loss. */
     void (*encode)(const nc_model *m, const void *self, nc_build *b, nc_modality what, nc_encoded *out);
+    bool one_size;                           /* the tower's graph is made for pictures of one size (nn/grid.h): nc_program_options.picture_height, picture_width */
     bool whole_prompt;                       /* the rows of a prompt see each other both ways: it is never cut into stretches */
     bool reads_text;                         /* encode takes texts; else pictures, or both when outputs is there too */
     /* Capacities of the counts beyond "tokens" and "scored", for a step of at most so many pictures (patches where pictures come as patches: nc_media_units). NULL: none. */
@@ -163,7 +166,10 @@ nc_value *nc_model_tower(const nc_model *m, nc_build *b);
 /* What a composed family calls for its tower's rows: those of `vision`, or rows that were computed earlier (nc_pixels.rows) where the program is given them. */
 nc_value *nc_model_vision(const nc_model *vision, nc_build *b, int layer, const char *probe_prefix);
 nc_value *nc_model_decoder(const nc_model *m, nc_build *b, nc_value *media);
-nc_value *nc_model_encoder(const nc_model *m, nc_build *b);
+nc_value *nc_model_encoder(const nc_model *m, nc_build *b, nc_value *media);
+/* What the decoder takes as its `media`: the encoder's rows, else the tower's where there are pictures, else NULL. */
+nc_value *nc_model_reads(const nc_model *m, nc_build *b, bool pictures);
+static inline bool nc_reads_source(const nc_model *m) { return m->family->encoder && !m->family->encoder_rows; }      /* the encoder reads text */
 int nc_model_encoder_rows(const nc_model *m, const nc_seq *s);
 int nc_model_prepare(const nc_model *m, nc_batch *batch, const nc_seq *seqs, int count, nc_error *e);
 /* Tables every decoder shares: "text.ids" [tokens], "text.pos" [tokens, 1], spans "text"; "score.rows" (rows the head is asked for: those with a target, or that
@@ -174,6 +180,8 @@ void nc_prepare_prefix(nc_batch *batch, const nc_seq *seqs, int count);
 /* Encoder-decoder models that read text: nc_prepare_text, then "source.ids" [source], "source.pos" [source, 1], spans "source" (all see all), count "source", and
  * nc_prepare_cross over them. */
 int nc_prepare_seq2seq(const nc_model *m, const void *self, nc_batch *batch, const nc_seq *seqs, int count, nc_error *e);
+/* Rows x of the source's tokens, its placeholders' taken from media by the table "source.media" (nc_media_splice); media NULL: x. */
+nc_value *nc_source_media(nc_build *b, nc_value *x, nc_value *media);
 /* Spans "cross": rows of the text to the encoder's rows of the same sequence, rows[i] of them in order; 0 rows where they lie in the cache. */
 void nc_prepare_cross(nc_batch *batch, const nc_seq *seqs, int count, const int *rows);
 #endif

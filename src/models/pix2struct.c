@@ -164,10 +164,11 @@ static nc_value *attention(const struct vision *c, nc_build *b, const struct blo
     return nc_point(b, nc_linear(b, y, l->o, NULL), "attn.out");
 }
 
-static nc_value *encoder(const nc_model *m, const void *self, nc_build *b)
+static nc_value *encoder(const nc_model *m, const void *self, nc_build *b, nc_value *media)
 {
     const struct vision *c = &((const struct pix2struct *)self)->vision;
     (void)m;
+    (void)media;
     nc_value *x = nc_linear(b, nc_cast(b->g, nc_in(b, "patch.values", NC_F32, "patches", c->values), nc_graph_compute(b->g)), c->patch, c->patch_b);
     x = nc_add(b->g, x, nc_embed(b, c->row, nc_in(b, "patch.row", NC_I32, "patches", 0)));
     x = nc_probe(b, nc_add(b->g, x, nc_embed(b, c->column, nc_in(b, "patch.column", NC_I32, "patches", 0))), "hidden.0");

@@ -62,11 +62,12 @@ static void weights(nc_model *m, void *self)
         c->head->flags |= NC_SITE_OPTIONAL;
 }
 
-static nc_value *encoder(const nc_model *m, const void *self, nc_build *b)
+static nc_value *encoder(const nc_model *m, const void *self, nc_build *b, nc_value *media)
 {
     const struct t5 *c = self;
     (void)m;
-    nc_value *x = nc_point(b, nc_embed(b, c->shared, nc_in(b, "source.ids", NC_I32, "source", 0)), "embedding.out");
+    nc_value *x = nc_source_media(b, nc_embed(b, c->shared, nc_in(b, "source.ids", NC_I32, "source", 0)), media);
+    x = nc_point(b, x, "embedding.out");
     return nc_probe(b, nc_t5_blocks(&c->encoder, b, x, nc_in_spans(b, "source"), NULL, "hidden.encoder"), "out.encoder_last_hidden_state");
 }
 

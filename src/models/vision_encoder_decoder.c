@@ -178,11 +178,12 @@ static int prepare(const nc_model *m, const void *self, nc_batch *batch, const n
     return status;
 }
 
-static nc_value *encoder(const nc_model *m, const void *self, nc_build *b)
+static nc_value *encoder(const nc_model *m, const void *self, nc_build *b, nc_value *media)
 {
     const struct ved *c = self;
     nc_encoded x = { 0 };
     (void)m;
+    (void)media;
     c->tower->family->encode(c->tower, c->tower->self, b, NC_PICTURES, &x);
     nc_value *rows = nc_probe(b, x.rows, "encoder.last_hidden_state");
     return c->project ? nc_dense_apply(b, rows, c->projection) : rows;
@@ -200,7 +201,7 @@ static nc_value *decoder(const nc_model *m, const void *self, nc_build *b, nc_va
     (void)m;
     nc_value *pos = c->learned ? nc_in(b, "text.pos", NC_I32, "tokens", 1) : NULL;
     nc_value *sines = c->learned ? NULL : nc_cast(b->g, nc_in(b, "text.sinusoids", NC_F32, "tokens", c->width), nc_graph_compute(b->g));
-    nc_value *x = nc_bart_embed(c, b, nc_in(b, "text.ids", NC_I32, "tokens", 0), pos, sines);
+    nc_value *x = nc_bart_embed(c, b, nc_bart_tokens(c, b, nc_in(b, "text.ids", NC_I32, "tokens", 0)), pos, sines);
     return nc_bart_blocks(c, b, x, nc_in_spans(b, "text"), rows, "decoder.hidden");
 }
 

@@ -22,8 +22,8 @@ typedef struct nc_objects { const float *boxes; const int32_t *labels; int count
 /* A group of pictures behind one placeholder: an image (with its tiles) or a video's frames. */
 typedef struct nc_media {
     enum { NC_MEDIA_IMAGE, NC_MEDIA_VIDEO } kind;
-    nc_pixels *frames;
-    int count;
+    nc_pixels *frames;                       /* NULL: the shape alone, which tells how many rows it takes; then a frame is of this size */
+    int count, frame_height, frame_width;
     int original_height, original_width;     /* before the processor */
     /* Pictures that come cut into patches: a frame is one step in time, pixels [grid_height * grid_width, channels, values of a patch and channel] with those three as its
      * height, channels and width. 0: frames are grids of pixels. */

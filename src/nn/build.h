@@ -48,6 +48,16 @@ typedef struct nc_program_options {
     nc_point_fn *point; void *point_context;
 } nc_program_options;
 
+/* The size of the first picture of some sequences, for towers whose graph is made for one. */
+static inline void nc_program_size(nc_program_options *o, const nc_seq *seqs, int count)
+{
+    for (int i = 0; i < count && !o->picture_height; i++)
+        if (seqs[i].media_count && seqs[i].media[0].count) {
+            o->picture_height = seqs[i].media[0].frames[0].height;
+            o->picture_width = seqs[i].media[0].frames[0].width;
+        }
+}
+
 /* Begins a program. Then counts get their capacities, stages are built on nc_program_build(p), nc_program_finish plans it. */
 nc_program *nc_program_new(const nc_program_options *o);
 void nc_program_free(nc_program *p);

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 static nc_grid with(nc_grid x, nc_value *rows) { return (nc_grid){ rows, x.height, x.width }; }
 static bool is_poison(nc_build *b, nc_grid x) { return x.rows == nc_graph_poison(b->g); }
@@ -169,36 +170,71 @@ nc_grid nc_grid_probe(nc_build *b, nc_grid x, const char *format, ...)
 
 /* ---- host ---- */
 
+/* Each picture in the upper left corner of height x width. */
+static void lay_pictures(nc_batch *batch, int channels, const nc_pixels *pictures, int count, int64_t height, int64_t width)
+{
+    float *to = nc_batch_f32(batch, "grid.pixels", count, channels * height * width);
+    nc_batch_set_count(batch, "pictures", count);
+    memset(to, 0, sizeof *to * (size_t)(count * channels * height * width));
+    for (int i = 0; i < count; i++) {
+        const nc_pixels *p = &pictures[i];
+        for (int64_t k = 0; k < (int64_t)channels * p->height; k++)
+            memcpy(to + ((i * channels + k / p->height) * height + k % p->height) * width, p->data + k * p->width, sizeof *to * (size_t)p->width);
+    }
+}
+
+static int check_picture(const nc_pixels *p, int i, int channels, nc_error *e)
+{
+    if (p->channels == channels && p->height > 0 && p->width > 0)
+        return 0;
+    return nc_fail(e, NC_ESHAPE, "picture %d is %d x %d x %d (channels, height, width); %d channels are needed", i, p->channels, p->height, p->width, channels);
+}
+
+/* One picture a sequence; the caller frees. */
+static int one_each(const nc_seq *seqs, int count, nc_pixels **out, nc_error *e)
+{
+    nc_pixels *p = *out = nc_xcalloc((size_t)count + 1, sizeof *p);
+    for (int i = 0; i < count; i++) {
+        if (seqs[i].media_count != 1 || seqs[i].media[0].count != 1)
+            return nc_fail(e, NC_EINVAL, "sample %d has no picture or several", i);
+        p[i] = seqs[i].media[0].frames[0];
+    }
+    return 0;
+}
+
 int nc_prepare_grid_padded(nc_batch *batch, int channels, const nc_seq *seqs, int count, int64_t *height, int64_t *width, nc_error *e)
 {
+    nc_pixels *p;
+    int status = one_each(seqs, count, &p, e);
     *height = *width = 1;
-    for (int i = 0; i < count; i++) {
-        const nc_pixels *p = seqs[i].media_count == 1 && seqs[i].media[0].count == 1 ? seqs[i].media[0].frames : NULL;
-        if (!p)
-            return nc_fail(e, NC_EINVAL, "sample %d has no picture or several", i);
-        if (p->channels != channels || p->height < 1 || p->width < 1)
-            return nc_fail(e, NC_ESHAPE, "picture %d is %d x %d x %d (channels, height, width); %d channels are needed", i, p->channels, p->height, p->width, channels);
-        *height = p->height > *height ? p->height : *height;
-        *width = p->width > *width ? p->width : *width;
+    for (int i = 0; i < count && status == 0; i++) {
+        status = check_picture(&p[i], i, channels, e);
+        *height = p[i].height > *height ? p[i].height : *height;
+        *width = p[i].width > *width ? p[i].width : *width;
     }
-    float *to = nc_batch_f32(batch, "grid.pixels", count, channels * *height * *width);
-    nc_batch_set_count(batch, "pictures", count);
-    memset(to, 0, sizeof *to * (size_t)(count * channels * *height * *width));
+    if (status == 0)
+        lay_pictures(batch, channels, p, count, *height, *width);
+    free(p);
+    return status;
+}
+
+int nc_prepare_grid_pictures(nc_batch *batch, int channels, const nc_pixels *p, int count, nc_error *e)
+{
     for (int i = 0; i < count; i++) {
-        const nc_pixels *p = seqs[i].media[0].frames;
-        for (int64_t k = 0; k < (int64_t)channels * p->height; k++)
-            memcpy(to + ((i * channels + k / p->height) * *height + k % p->height) * *width, p->data + k * p->width, sizeof *to * (size_t)p->width);
+        NC_TRY(check_picture(&p[i], i, channels, e));
+        if (p[i].height != p[0].height || p[i].width != p[0].width)
+            return nc_fail(e, NC_ESHAPE, "picture %d is %d x %d, the first one %d x %d; a step takes one size", i, p[i].width, p[i].height, p[0].width, p[0].height);
     }
+    lay_pictures(batch, channels, p, count, count ? p[0].height : 1, count ? p[0].width : 1);
     return 0;
 }
 
 int nc_prepare_grid(nc_batch *batch, int channels, const nc_seq *seqs, int count, nc_error *e)
 {
-    int64_t height, width;
-    for (int i = 1; i < count; i++) {
-        const nc_pixels *first = seqs[0].media_count == 1 ? seqs[0].media[0].frames : NULL, *p = seqs[i].media_count == 1 ? seqs[i].media[0].frames : NULL;
-        if (first && p && (p->height != first->height || p->width != first->width))
-            return nc_fail(e, NC_ESHAPE, "picture %d is %d x %d, the first one %d x %d; a step takes one size", i, p->width, p->height, first->width, first->height);
-    }
-    return nc_prepare_grid_padded(batch, channels, seqs, count, &height, &width, e);
+    nc_pixels *p;
+    int status = one_each(seqs, count, &p, e);
+    if (status == 0)
+        status = nc_prepare_grid_pictures(batch, channels, p, count, e);
+    free(p);
+    return status;
 }

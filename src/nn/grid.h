@@ -36,6 +36,7 @@ nc_grid nc_grid_probe(nc_build *b, nc_grid x, const char *format, ...) NC_PRINTF
 
 /* Fills "grid.pixels" and the count "pictures": one picture a sequence, all of one size. */
 int nc_prepare_grid(nc_batch *batch, int channels, const nc_seq *seqs, int count, nc_error *e);
+int nc_prepare_grid_pictures(nc_batch *batch, int channels, const nc_pixels *pictures, int count, nc_error *e);      /* the same of any number of pictures */
 /* The same for pictures of any sizes: each in the upper left corner of the largest height and width (which are given back), zeros around. */
 int nc_prepare_grid_padded(nc_batch *batch, int channels, const nc_seq *seqs, int count, int64_t *height, int64_t *width, nc_error *e);
 #endif

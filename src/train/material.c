@@ -187,7 +187,9 @@ static int open_data(nc_train_run *r, nc_error *e)
                              .rows_context = r->l->model };
     if (o.kind == NC_EXAMPLE_SOURCE) {
         NC_TRY(nc_decoder_start(r->l, &o.decoder_start, e));
-        o.source_cutoff = r->l->model->family->encoder_rows ? 0 : source_cutoff_of(r);
+        o.source_cutoff = nc_reads_source(r->l->model) ? source_cutoff_of(r) : 0;
+        o.processor = r->l->processor;
+        o.media_token = r->l->model->image_token_id;
     }
     NC_TRY(nc_dataset_load(s->dataset, &d, &r->data, e));
     if (s->eval_dataset)

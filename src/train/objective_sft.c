@@ -37,7 +37,7 @@ static nc_value *next_token_loss(nc_train_run *r, nc_build *b)
         m->family->capacity(m->self, b, r->most_pictures);
     nc_head head = { 0 };
     m->family->head(m->self, &head);
-    nc_value *h = nc_model_decoder(m, b, m->family->encoder ? nc_model_encoder(m, b) : media ? nc_model_tower(m, b) : NULL);
+    nc_value *h = nc_model_decoder(m, b, nc_model_reads(m, b, media));
     nc_value *rows = nc_gather_rows(b->g, h, nc_in(b, "score.rows", NC_I32, "scored", 0));
     if (b->training)                                 /* the gradient is made while the softmax is at hand: no logits twice */
         return with_balance(r, b, nc_head_loss(b->g, rows, nc_site_value(b, head.w), nc_site_value(b, head.bias), nc_in(b, "score.targets", NC_I32, "scored", 0),

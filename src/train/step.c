@@ -108,6 +108,10 @@ int nc_train_schedule(nc_train_run *r, nc_error *e)
 static int make_program(nc_train_run *r, bool training, nc_program **out, nc_value **loss, nc_error *e)
 {
     nc_program_options o = { .compute = r->weights.compute, .training = training, .recompute = r->s->gradient_checkpointing, .given_rows = nc_frozen_wanted(r) };
+    if (r->l->model->family->one_size && nc_media_store_count(r->store)) {
+        o.picture_height = nc_media_store_shape(r->store, 0)->height;
+        o.picture_width = nc_media_store_shape(r->store, 0)->width;
+    }
     *out = nc_program_new(&o);
     nc_build *b = nc_program_build(*out);
     *loss = r->s->objective->loss(r, b);
