@@ -5,7 +5,7 @@
 #include "quant/quantize.h"
 
 static const nc_cli_option options[] = {
-    { "to", "FORMAT", "hf (config, safetensors, tokenizer files) or gguf (model.gguf and mmproj.gguf under llama.cpp's names)" },
+    { "to", "FORMAT", "hf (config, safetensors, tokenizer files) or gguf (model.gguf, mmproj.gguf and extra.gguf under llama.cpp's names)" },
     { "out", "DIR", "the folder to write" },
     { "dtype", "TYPE", "f32, bf16 or f16 (gguf: q8_0 and q4_0 too); as the folder has it" },
     { "adapter", "DIR", "hf: merge this PEFT adapter in" },

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "cli/cli.h"
 #include "formats/gguf.h"
+#include "load/gguf_names.h"
 #include "load/load.h"
 
 static const nc_cli_option options[] = {
@@ -212,10 +213,8 @@ static int run(nc_cli *c, nc_error *e)
     nc_load_options o = { .weights = { .compute = NC_F32 }, .config_only = true };
     NC_TRY(nc_load(c->word[0], &o, &l, e));
     int status = list_safetensors(c->arena, l->folder, &t, e);
-    if (status == 0)
-        status = list_gguf(c->arena, l->folder, "model.gguf", &t, e);
-    if (status == 0)
-        status = list_gguf(c->arena, l->folder, "mmproj.gguf", &t, e);
+    for (int i = 0; i < NC_GGUF_FILES && status == 0; i++)
+        status = list_gguf(c->arena, l->folder, nc_gguf_files[i], &t, e);
     if (status == 0 && nc_cli_has(c, "json"))
         as_json(c->arena, l, &t, &b);
     else if (status == 0)

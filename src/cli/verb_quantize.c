@@ -52,4 +52,5 @@ static int run(nc_cli *c, nc_error *e)
 }
 
 const nc_verb nc_verb_quantize = { "quantize", "FOLDER", "a model in fewer bits, under llama.cpp's names",
-    "Writes config, tokenizer and processor files, model.gguf (the decoder) and mmproj.gguf (tower and projector).", options, 1, 1, false, run };
+    "Writes config, tokenizer and processor files, model.gguf (the decoder or encoder), mmproj.gguf (tower and projector) and\n"
+    "extra.gguf (what llama.cpp has no tensor for).", options, 1, 1, false, run };

@@ -7,20 +7,18 @@
 #include "formats/ggml_blocks.h"
 #include "formats/gguf.h"
 #include "formats/safetensors.h"
-#include "load/gguf_names.h"
+#include "load/gathered.h"
 
-enum { FILES = 2 };                              /* model.gguf, mmproj.gguf */
+enum { FILES = NC_GGUF_FILES };
 
-struct nc_checkpoint { bool borrowed; char *folder; nc_safetensors *tensors; nc_gguf *gguf[FILES]; bool *read[FILES]; };
-
-static const char *const gguf_files[FILES] = { "model.gguf", "mmproj.gguf" };
+struct nc_checkpoint { bool borrowed; char *folder; nc_safetensors *tensors; nc_gguf *gguf[FILES]; bool *read[FILES]; nc_arena *arena; };
 
 static int open_gguf(nc_checkpoint *c, nc_arena *a, nc_error *e)
 {
     for (int i = 0; i < FILES; i++) {
-        const char *path = nc_path_join(a, c->folder, gguf_files[i]);
+        const char *path = nc_path_join(a, c->folder, nc_gguf_files[i]);
         if (i && !nc_file_exists(path))
-            break;
+            continue;
         NC_TRY(nc_gguf_open(path, &c->gguf[i], e));
         c->read[i] = nc_xcalloc((size_t)nc_gguf_count(c->gguf[i]) + 1, sizeof **c->read);
     }
@@ -30,7 +28,7 @@ static int open_gguf(nc_checkpoint *c, nc_arena *a, nc_error *e)
 static int open_files(nc_checkpoint *c, nc_arena *a, nc_error *e)
 {
     bool safetensors = nc_file_exists(nc_path_join(a, c->folder, "model.safetensors")) || nc_file_exists(nc_path_join(a, c->folder, "model.safetensors.index.json"));
-    if (!safetensors && nc_file_exists(nc_path_join(a, c->folder, gguf_files[0])))
+    if (!safetensors && nc_file_exists(nc_path_join(a, c->folder, nc_gguf_files[0])))
         return open_gguf(c, a, e);
     NC_TRY(nc_safetensors_open(c->folder, &c->tensors, e));
     c->read[0] = nc_xcalloc((size_t)nc_safetensors_count(c->tensors) + 1, sizeof **c->read);
@@ -41,6 +39,7 @@ int nc_checkpoint_open(const char *folder, nc_checkpoint **out, nc_error *e)
 {
     nc_arena *a = nc_arena_new();
     nc_checkpoint *c = nc_xcalloc(1, sizeof *c);
+    c->arena = nc_arena_new();
     c->folder = nc_xmalloc(strlen(folder) + 1);
     memcpy(c->folder, folder, strlen(folder) + 1);
     int status = open_files(c, a, e);
@@ -72,6 +71,7 @@ void nc_checkpoint_close(nc_checkpoint *c)
         nc_gguf_close(c->gguf[i]);
         free(c->read[i]);
     }
+    nc_arena_free(c->arena);
     free(c->folder);
     free(c);
 }
@@ -183,28 +183,44 @@ static int find_safetensors(nc_checkpoint *c, const nc_model *m, const nc_site *
     return 0;
 }
 
-/* GGUF holds every product as [out, in]; it has no shape without axes. */
+/* GGUF holds every product as [out, in]; it has no shape without axes. A table of tokens may end with the tokenizer's last: what is missing is zero. */
+static int check_gguf(nc_gguf_home *p, int i, const nc_stored *t, nc_error *e)
+{
+    nc_gguf_part *part = &p->part[i];
+    const nc_shape *want = &part->shape, *have = &t->shape;
+    if (!strcmp(part->name, "token_embd.weight") && want->rank == 2 && have->rank == 2 && have->dim[1] == want->dim[1] && have->dim[0] < want->dim[0]) {
+        part->dim[3] = nc_shape_count(have);
+        return 0;
+    }
+    return check_shape(t->name, want, have, e);
+}
+
 static int find_gguf(nc_checkpoint *c, const nc_model *m, const nc_site *s, nc_source *out, nc_error *e)
 {
-    nc_gguf_name n;
-    NC_TRY(nc_gguf_name_of(m, s, &n, e));
-    const nc_gguf *g = c->gguf[n.mmproj];
-    if (!g)
+    nc_gguf_home p;
+    const nc_stored *t[NC_GGUF_PARTS] = { NULL };
+    NC_TRY(nc_gguf_home_of(m, s, &p, e));
+    const nc_gguf *g = c->gguf[p.file];
+    const bool optional = s->flags & NC_SITE_OPTIONAL;
+    if (!g && p.file == NC_GGUF_MMPROJ)
         return nc_fail(e, NC_ENOTFOUND, "%s: no mmproj.gguf, which holds the tower and the projector of a %s", c->folder, m->family->name);
-    const nc_stored *t = nc_gguf_find(g, n.name);
-    if (!t && (s->flags & NC_SITE_OPTIONAL))
-        return 0;
-    if (!t)
-        return nc_fail(e, NC_ENOTFOUND, "%s/%s: tensor %s (%s) is missing", c->folder, gguf_files[n.mmproj], n.name, s->name);
-    int status = nc_gguf_need(g, n.name, &t, e);
-    if (status == 0)
-        status = check_shape(t->name, s->flags & NC_SITE_TRANSPOSED ? &s->shape : &s->file_shape, &t->shape, e);
-    if (status < 0)
-        return nc_fail_in(e, "%s/%s", c->folder, gguf_files[n.mmproj]), status;
-    c->read[n.mmproj][t - nc_gguf_at(g, 0)] = true;
-    fill_source(out, t, false);
-    out->rotary = n.rotary;
-    if (!nc_gguf_place(g, t->data, t->bytes, &out->fd, &out->offset))
+    if (!g && !optional)
+        return nc_fail(e, NC_ENOTFOUND, "%s: no extra.gguf with %s, which llama.cpp's files of this family leave out; take the Hugging Face folder, or a config.json whose architectures name the bare model", c->folder, s->name);
+    for (int i = 0; i < p.count; i++) {
+        t[i] = g ? nc_gguf_find(g, p.part[i].name) : NULL;
+        if (!t[i] && optional)
+            return 0;
+        if (!t[i])
+            return nc_fail(e, NC_ENOTFOUND, "%s/%s: tensor %s (%s) is missing", c->folder, nc_gguf_files[p.file], p.part[i].name, s->name);
+        int status = nc_gguf_need(g, p.part[i].name, &t[i], e);
+        if (status == 0)
+            status = check_gguf(&p, i, t[i], e);
+        if (status < 0)
+            return nc_fail_in(e, "%s/%s", c->folder, nc_gguf_files[p.file]), status;
+        c->read[p.file][t[i] - nc_gguf_at(g, 0)] = true;
+    }
+    nc_gathered_source(c->arena, &p, t, nc_site_count(s), out);
+    if (out->gathered || !nc_gguf_place(g, out->data, out->bytes, &out->fd, &out->offset))
         out->fd = -1;
     return 0;
 }
@@ -219,8 +235,9 @@ void nc_checkpoint_drop(const nc_checkpoint *c, const nc_source *s)
 {
     if (c->tensors)
         nc_safetensors_advise(c->tensors, s->data, s->bytes, NC_ADVISE_DROP);
-    for (int i = 0; i < FILES && c->gguf[i]; i++)
-        nc_gguf_advise(c->gguf[i], s->data, s->bytes, NC_ADVISE_DROP);
+    for (int i = 0; i < FILES; i++)
+        if (c->gguf[i])
+            nc_gguf_advise(c->gguf[i], s->data, s->bytes, NC_ADVISE_DROP);
 }
 
 nc_dtype nc_checkpoint_storage(nc_checkpoint *c, const nc_model *m)
@@ -267,10 +284,10 @@ static int report_unread(const nc_model *m, const nc_stored *t, nc_buf *warn, nc
     return 0;
 }
 
-/* llama.cpp's files of tied models may repeat the head, those of llama 3 carry the scaled frequencies. */
+/* llama.cpp's files of tied models may repeat the head, those of scaled positions carry their factors. */
 static bool is_silent_gguf(const char *name)
 {
-    return !strcmp(name, "rope_freqs.weight") || !strcmp(name, "output.weight");
+    return !strcmp(name, "output.weight") || nc_starts_with(name, "rope_f");
 }
 
 int nc_checkpoint_unread(const nc_checkpoint *c, const nc_model *m, nc_buf *warn, nc_error *e)
@@ -278,11 +295,11 @@ int nc_checkpoint_unread(const nc_checkpoint *c, const nc_model *m, nc_buf *warn
     for (int i = 0; c->tensors && i < nc_safetensors_count(c->tensors); i++)
         if (!c->read[0][i])
             NC_TRY(report_unread(m, nc_safetensors_at(c->tensors, i), warn, e));
-    for (int f = 0; f < FILES && c->gguf[f]; f++)
-        for (int i = 0; i < nc_gguf_count(c->gguf[f]); i++) {
+    for (int f = 0; f < FILES; f++)
+        for (int i = 0; c->gguf[f] && i < nc_gguf_count(c->gguf[f]); i++) {
             const char *name = nc_gguf_at(c->gguf[f], i)->name;
             if (!c->read[f][i] && !is_silent_gguf(name) && warn)
-                nc_buf_printf(warn, "tensor %s of %s was not used\n", name, gguf_files[f]);
+                nc_buf_printf(warn, "tensor %s of %s was not used\n", name, nc_gguf_files[f]);
         }
     return 0;
 }
@@ -294,7 +311,7 @@ void nc_site_matrix(const nc_site *s, int64_t *rows, int64_t *columns)
     *columns = *rows ? count / *rows : 0;
 }
 
-static void to_f32(nc_dtype t, const char *p, int64_t n, float *out)
+void nc_values_to_f32(nc_dtype t, const char *p, int64_t n, float *out)
 {
     if (t == NC_F32) {
         memcpy(out, p, (size_t)n * 4);
@@ -321,7 +338,7 @@ static void transposed_rows(const nc_source *s, int64_t rows, int64_t columns, i
     for (int64_t r = 0; r < count; r += 16) {
         int64_t n = count - r < 16 ? count - r : 16;
         for (int64_t c = 0; c < columns; c++) {
-            to_f32(s->dtype, p + (size_t)(c * rows + row0 + r) * size, n, line);
+            nc_values_to_f32(s->dtype, p + (size_t)(c * rows + row0 + r) * size, n, line);
             for (int64_t i = 0; i < n; i++)
                 out[(r + i) * columns + c] = line[i];
         }
@@ -335,12 +352,6 @@ void nc_source_rows(const nc_source *s, int64_t rows, int64_t columns, int64_t r
         transposed_rows(s, rows, columns, row0, count, out);
         return;
     }
-    if (s->rotary && rows == 1) {                       /* a bias: its entries stand as the rows they are added to */
-        size_t size = (size_t)nc_dtype_get(s->dtype)->bytes;
-        for (int64_t i = 0; i < columns; i++)
-            to_f32(s->dtype, (const char *)s->data + (size_t)nc_gguf_file_row(s->rotary, i) * size, 1, out + i);
-        return;
-    }
     for (int64_t r = 0; r < count; r++)
-        to_f32(s->dtype, (const char *)s->data + (size_t)nc_gguf_file_row(s->rotary, row0 + r) * row_bytes, columns, out + r * columns);
+        nc_values_to_f32(s->dtype, (const char *)s->data + (size_t)(row0 + r) * row_bytes, columns, out + r * columns);
 }

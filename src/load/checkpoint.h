@@ -1,7 +1,7 @@
 /* checkpoint.h - the files of a folder that hold weights, whatever their format: for each site where its values lie and how.
  *
  *   model.safetensors or its shards                     Hugging Face's names
- *   model.gguf, with mmproj.gguf for the media parts    llama.cpp's (load/gguf_names.h)
+ *   model.gguf, with mmproj.gguf and extra.gguf         llama.cpp's (load/gguf_names.h)
  *
  * Safetensors are taken when both are there. Sources point into the files' mappings and live as long as the checkpoint.
  */
@@ -16,7 +16,7 @@ typedef struct nc_source {
     size_t bytes;
     bool transposed;
     bool turned;                 /* the file holds it the other way around than the site's file_shape says (nc_family.turned) */
-    int rotary;                  /* nc_gguf_name.rotary */
+    const struct nc_gathered *gathered;   /* the values lie elsewhere in another order or form: nc_source_gather makes them; data is where the first of them are */
     const char *name;            /* in the file; NULL: values in memory */
     int fd;                      /* of the file, -1: none; data is at `offset` of it */
     uint64_t offset;
@@ -44,6 +44,10 @@ int nc_checkpoint_unread(const nc_checkpoint *c, const nc_model *m, nc_buf *warn
 
 /* A site's shape as a matrix: products and tables [dim0, rest], vectors one row. */
 void nc_site_matrix(const nc_site *s, int64_t *rows, int64_t *columns);
-/* Rows [row0, row0+count) of the site as f32 [count, columns]. */
+/* The values of a gathered source in the site's order, nc_dtype_bytes(source->dtype, count of the site) bytes. */
+void nc_source_gather(const nc_source *source, void *out);
+/* n values at p, unaligned; whole blocks of quantized types. */
+void nc_values_to_f32(nc_dtype t, const char *p, int64_t n, float *out);
+/* Rows [row0, row0+count) of the site as f32 [count, columns]; not of a gathered source. */
 void nc_source_rows(const nc_source *source, int64_t rows, int64_t columns, int64_t row0, int64_t count, float *out);
 #endif

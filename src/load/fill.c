@@ -6,7 +6,6 @@
  * (GPT-2's) cannot be read in runs: they come from the mapping, whose pages are dropped batch by batch.
  */
 #include "load/fill.h"
-#include "load/gguf_names.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -20,7 +19,7 @@ struct piece { int site; int64_t begin, end; };          /* panels of a packed s
 struct fill {
     const nc_weights_options *o;
     nc_site *const *sites;
-    const nc_source *sources;
+    nc_source *sources;                                  /* gathered ones hold their values while their batch is filled */
     struct piece *pieces;
     int64_t first, count, capacity;                      /* pieces[first .. count) are those of the batch */
     char *scratch;
@@ -49,23 +48,13 @@ static bool read_at(int fd, void *out, size_t n, uint64_t offset)
     return true;
 }
 
-static bool read_rows(const nc_source *s, size_t row_bytes, int64_t file_row, int64_t rows, void *out)
+static bool read_rows(const nc_source *s, int64_t columns, int64_t row, int64_t rows, void *out)
 {
-    size_t from = (size_t)file_row * row_bytes, n = (size_t)rows * row_bytes;
+    const size_t row_bytes = nc_dtype_bytes(s->dtype, columns);
+    size_t from = (size_t)row * row_bytes, n = (size_t)rows * row_bytes;
     if (s->fd >= 0)
         return read_at(s->fd, out, n, s->offset + from);
     memcpy(out, (const char *)s->data + from, n);
-    return true;
-}
-
-/* Rows [row, row+count) in the model's order, in the file's dtype, to stage. Heads whose halves are interleaved are put in order from the mapping. */
-static bool stage_rows(const nc_source *s, int64_t columns, int64_t row, int64_t count, char *stage)
-{
-    size_t row_bytes = nc_dtype_bytes(s->dtype, columns);
-    if (!s->rotary)
-        return read_rows(s, row_bytes, row, count, stage);
-    for (int64_t r = 0; r < count; r++)
-        memcpy(stage + (size_t)r * row_bytes, (const char *)s->data + (size_t)nc_gguf_file_row(s->rotary, row + r) * row_bytes, row_bytes);
     return true;
 }
 
@@ -96,9 +85,9 @@ static int fill_packed(const struct fill *f, const nc_site *s, const nc_source *
         return nc_gemm_pack_panels(f->o->kernels, s->packed, &whole, begin, end, true, NULL);
     }
     const char *from = stage;
-    if (source->fd < 0 && !source->rotary)
+    if (source->fd < 0)
         from = (const char *)source->data + (size_t)row * nc_dtype_bytes(source->dtype, b->k);
-    else if (!source->transposed && !stage_rows(source, b->k, row, rows, stage))
+    else if (!source->transposed && !read_rows(source, b->k, row, rows, stage))
         return NC_EIO;
     nc_gemm_b part = { .kind = b->kind, .n = rows, .k = b->k, .data = (char *)b->data + (size_t)begin * nc_gemm_panel_bytes(b->kind, b->k) };
     nc_gemm_source in = { source->dtype, from, b->k, false };
@@ -134,11 +123,11 @@ static bool fill_exactly(const nc_site *s, const nc_source *source, int64_t rows
 static float *rows_f32(const struct fill *f, const nc_source *source, int64_t rows, int64_t columns, int64_t begin, int64_t end, char *stage)
 {
     float *values = (float *)(stage + f->stage_bytes);
-    if (source->transposed || (source->rotary && rows == 1)) {
+    if (source->transposed) {
         nc_source_rows(source, rows, columns, begin, end - begin, values);
         return values;
     }
-    if (!stage_rows(source, columns, begin, end - begin, stage))
+    if (!read_rows(source, columns, begin, end - begin, stage))
         return NULL;
     nc_source staged = { .dtype = source->dtype, .data = stage };
     nc_source_rows(&staged, end - begin, columns, 0, end - begin, values);
@@ -151,9 +140,9 @@ static int fill_plain(const struct fill *f, const nc_site *s, const nc_source *s
     nc_site_matrix(s, &rows, &columns);
     size_t at = (size_t)(begin * columns);
     char *out = (char *)s->value.data + nc_dtype_bytes(s->value.dtype, (int64_t)at);
-    bool straight = !source->transposed && !source->rotary, needs_master = s->master && s->master != s->value.data;
+    bool straight = !source->transposed, needs_master = s->master && s->master != s->value.data;
     if (straight && source->dtype == s->value.dtype && !needs_master)
-        return read_rows(source, nc_dtype_bytes(source->dtype, columns), begin, end - begin, out) ? 0 : NC_EIO;
+        return read_rows(source, columns, begin, end - begin, out) ? 0 : NC_EIO;
     if (fill_exactly(s, source, rows, columns, begin, end))
         return 0;
     float *values = rows_f32(f, source, rows, columns, begin, end, stage);
@@ -270,7 +259,46 @@ static int by_place(const void *a, const void *b)
     return x->site < y->site ? -1 : x->site > y->site;
 }
 
-static int run_batch(struct fill *f, const struct place *order, int from, int to, nc_checkpoint *c, nc_error *e)
+struct gathering { struct fill *f; const struct place *order; };
+
+static void gather_one(void *context, int64_t part, int64_t parts, int worker)
+{
+    const struct gathering *g = context;
+    nc_source *s = &g->f->sources[g->order[part].site];
+    (void)parts, (void)worker;
+    if (s->gathered && s->data)
+        nc_source_gather(s, (void *)(uintptr_t)s->data);
+}
+
+/* Memory for the values of a batch's gathered sources, and the values. */
+static int gather_batch(struct fill *f, const struct place *order, int count, nc_error *e)
+{
+    struct gathering g = { f, order };
+    for (int i = 0; i < count; i++)
+        if (f->sources[order[i].site].gathered)
+            f->sources[order[i].site].data = NULL;
+    for (int i = 0; i < count; i++) {
+        nc_source *s = &f->sources[order[i].site];
+        if (s->gathered && !(s->data = malloc(s->bytes + 64)))
+            return nc_fail(e, NC_ENOMEM, "%zu bytes to put the rows of %s in order are not to be had", s->bytes, s->name);
+    }
+    nc_pool_run(f->o->pool, count, gather_one, &g);
+    return 0;
+}
+
+static void drop_batch(struct fill *f, const struct place *order, int count, nc_checkpoint *c)
+{
+    for (int i = 0; i < count; i++) {
+        nc_source *s = &f->sources[order[i].site];
+        if (s->gathered) {
+            free((void *)(uintptr_t)s->data);
+            s->data = NULL;
+        } else if (c && s->transposed)
+            nc_checkpoint_drop(c, s);
+    }
+}
+
+static int fill_batch(struct fill *f, const struct place *order, int from, int to, nc_error *e)
 {
     size_t values;
     f->count = f->first = 0;
@@ -285,14 +313,20 @@ static int run_batch(struct fill *f, const struct place *order, int from, int to
         return nc_fail(e, NC_ENOMEM, "%zu bytes to stage weights in are not to be had", bytes);
     nc_pool_run(f->o->pool, f->count, fill_piece, f);
     nc_pages_free(f->scratch, bytes);
-    for (int i = from; i < to && c; i++)
-        if (f->sources[order[i].site].transposed || f->sources[order[i].site].rotary)
-            nc_checkpoint_drop(c, &f->sources[order[i].site]);
     int status = atomic_load(&f->status);
     return status < 0 ? nc_fail(e, status, "reading weights failed: the file shrank under the reader, or holds values of a type that cannot be packed") : 0;
 }
 
-int nc_sites_fill(nc_model *m, nc_site *const *sites, const nc_source *sources, int count, nc_checkpoint *c, const nc_weights_options *o, nc_error *e)
+static int run_batch(struct fill *f, const struct place *order, int from, int to, nc_checkpoint *c, nc_error *e)
+{
+    int status = gather_batch(f, order + from, to - from, e);
+    if (status == 0)
+        status = fill_batch(f, order, from, to, e);
+    drop_batch(f, order + from, to - from, c);
+    return status;
+}
+
+int nc_sites_fill(nc_model *m, nc_site *const *sites, nc_source *sources, int count, nc_checkpoint *c, const nc_weights_options *o, nc_error *e)
 {
     NC_TRY(give_storage(m, sites, sources, count, o, e));
     struct fill f = { .o = o, .sites = sites, .sources = sources };

@@ -1,23 +1,18 @@
-/* gguf_names.c - canonical names to llama.cpp's. Source: gguf-py's constants.py and tensor_mapping.py; for LLaVA's tower and projector, the names that
- * clip.cpp reads (mm.0 and mm.2 are the two products of the projector). */
+/* gguf_names.c - canonical names to llama.cpp's: the rules of the family's architecture (gguf_arch.h), and for LLaVA's tower and projector the names that clip.cpp
+ * reads (mm.0 and mm.2 are the two products of the projector). */
 #include "load/gguf_names.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "load/gguf_arch.h"
+
+const char *const nc_gguf_files[NC_GGUF_FILES] = { "model.gguf", "mmproj.gguf", "extra.gguf" };
+
 struct pair { const char *from, *to; };
 
-static const struct pair text_names[] = {
-    { "model.embed_tokens.", "token_embd." }, { "model.norm.", "output_norm." }, { "lm_head.", "output." },
-    { "transformer.wte.", "token_embd." }, { "transformer.wpe.", "position_embd." }, { "transformer.ln_f.", "output_norm." },
-};
-static const struct pair text_blocks[] = {
-    { "input_layernorm.", "attn_norm." }, { "self_attn.q_proj.", "attn_q." }, { "self_attn.k_proj.", "attn_k." }, { "self_attn.v_proj.", "attn_v." },
-    { "self_attn.o_proj.", "attn_output." }, { "self_attn.q_norm.", "attn_q_norm." }, { "self_attn.k_norm.", "attn_k_norm." },
-    { "post_attention_layernorm.", "ffn_norm." }, { "mlp.gate_proj.", "ffn_gate." }, { "mlp.up_proj.", "ffn_up." }, { "mlp.down_proj.", "ffn_down." },
-    { "ln_1.", "attn_norm." }, { "attn.c_attn.", "attn_qkv." }, { "attn.c_proj.", "attn_output." }, { "ln_2.", "ffn_norm." }, { "mlp.c_fc.", "ffn_up." }, { "mlp.c_proj.", "ffn_down." },
-};
 static const struct pair media_names[] = {
     { "vision_model.embeddings.class_embedding", "v.class_embd" }, { "vision_model.embeddings.patch_embedding.", "v.patch_embd." },
     { "vision_model.embeddings.position_embedding.", "v.position_embd." }, { "vision_model.pre_layrnorm.", "v.pre_ln." }, { "vision_model.post_layernorm.", "v.post_ln." },
@@ -37,42 +32,65 @@ static bool renamed(const char *name, const struct pair *pairs, int count, const
     return false;
 }
 
-/* The layer of "<head>12.rest" and the rest; NULL when name does not start so. */
-static const char *layer_of(const char *name, const char *head, int *layer)
-{
-    char *end;
-    if (!nc_starts_with(name, head))
-        return NULL;
-    long n = strtol(name + strlen(head), &end, 10);
-    if (end == name + strlen(head) || *end != '.' || n < 0 || n > 100000)
-        return NULL;
-    *layer = (int)n;
-    return end + 1;
-}
-
-static bool text_name(const char *name, char out[64])
-{
-    static const char *const heads[] = { "model.layers.", "transformer.h." };
-    for (int i = 0; i < NC_COUNT(heads); i++) {
-        int layer;
-        char prefix[32];
-        const char *rest = layer_of(name, heads[i], &layer);
-        snprintf(prefix, sizeof prefix, "blk.%d.", rest ? layer : 0);
-        if (rest && renamed(rest, text_blocks, NC_COUNT(text_blocks), prefix, out))
-            return true;
-    }
-    return renamed(name, text_names, NC_COUNT(text_names), "", out);
-}
-
 static bool media_name(const char *name, char out[64])
 {
-    int layer;
-    char prefix[32];
+    static const char head[] = "vision_model.encoder.layers.";
+    char prefix[32], *rest;
     if (nc_starts_with(name, "vision_tower."))
         name += strlen("vision_tower.");
-    const char *rest = layer_of(name, "vision_model.encoder.layers.", &layer);
-    snprintf(prefix, sizeof prefix, "v.blk.%d.", rest ? layer : 0);
-    return rest ? renamed(rest, media_blocks, NC_COUNT(media_blocks), prefix, out) : renamed(name, media_names, NC_COUNT(media_names), "", out);
+    if (!nc_starts_with(name, head))
+        return renamed(name, media_names, NC_COUNT(media_names), "", out);
+    snprintf(prefix, sizeof prefix, "v.blk.%ld.", strtol(name + strlen(head), &rest, 10));
+    return *rest == '.' && renamed(rest + 1, media_blocks, NC_COUNT(media_blocks), prefix, out);
+}
+
+/* One number at *p, which moves behind it; -1 when there is none. */
+static int number_at(const char **p)
+{
+    char *end;
+    long n = **p >= '0' && **p <= '9' ? strtol(*p, &end, 10) : -1;
+    if (n < 0 || n > 1000000)
+        return -1;
+    *p = end;
+    return (int)n;
+}
+
+/* Whether a rule's pattern fits; *rest is what a trailing '.' leaves. */
+static bool fits(const char *pattern, const char *name, nc_gguf_ask *ask, const char **rest)
+{
+    const char *p = pattern, *n = name;
+    for (; *p; p++) {
+        if (*p == '#' || *p == '@') {
+            int v = number_at(&n);
+            if (v < 0)
+                return false;
+            *(*p == '#' ? &ask->layer : &ask->entry) = v;
+        } else if (*p != *n++)
+            return false;
+    }
+    *rest = n;
+    return *n == 0 || (p > pattern && p[-1] == '.');
+}
+
+static bool named(const char *file, const nc_gguf_ask *ask, const char *rest, char out[64])
+{
+    const char *mark = strchr(file, '#');
+    return (mark ? snprintf(out, 64, "%.*s%d%s%s", (int)(mark - file), file, ask->layer, mark + 1, rest) : snprintf(out, 64, "%s%s", file, rest)) < 64;
+}
+
+static bool by_rules(const nc_gguf_arch *arch, const char *name, nc_gguf_ask *ask, nc_gguf_home *out)
+{
+    const char *rest;
+    if (arch->prefix && nc_starts_with(name, arch->prefix))
+        name += strlen(arch->prefix);
+    for (int t = 0; t < NC_COUNT(arch->rules) && arch->rules[t]; t++)
+        for (const nc_gguf_rule *r = arch->rules[t]; r->site; r++)
+            if (fits(r->site, name, ask, &rest) && named(r->file, ask, rest, out->part[0].name)) {
+                if (r->part)
+                    r->part(ask, out);
+                return true;
+            }
+    return false;
 }
 
 const nc_json *nc_gguf_text_config(const nc_model *m)
@@ -81,52 +99,57 @@ const nc_json *nc_gguf_text_config(const nc_model *m)
     return text ? text : m->config;
 }
 
-/* Rows of a head where they are permuted: q and k of what llama.cpp calls llama. */
-static int permuted(const nc_model *m, const nc_site *s, const char *name)
+static int unknown_family(const nc_model *m, nc_error *e)
 {
-    const nc_json *text = nc_gguf_text_config(m);
-    const char *type = nc_json_string(nc_json_get(text, "model_type"), m->family->name);
-    int64_t heads = nc_json_int(nc_json_get(text, "num_attention_heads"), 0);
-    if (strcmp(type, "llama") && strcmp(type, "mistral"))
-        return 0;
-    if (strstr(name, ".self_attn.k_proj."))
-        heads = nc_json_int(nc_json_get(text, "num_key_value_heads"), heads);
-    else if (!strstr(name, ".self_attn.q_proj."))
-        return 0;
-    return heads > 0 && s->shape.dim[0] % (2 * heads) == 0 ? (int)(s->shape.dim[0] / heads) : 0;
+    nc_buf known = { 0 };
+    int count;
+    const nc_gguf_arch *const *archs = nc_gguf_archs(&count);
+    for (int i = 0; i < count; i++)
+        nc_buf_printf(&known, "%s%s", i ? " " : "", archs[i]->families);
+    int status = nc_fail(e, NC_EUNSUPPORTED, "%s models have no GGUF form that llama.cpp knows; these have one, alone or behind a tower: %s",
+                         nc_json_string(nc_json_get(nc_gguf_text_config(m), "model_type"), m->family->name), known.p);
+    nc_buf_free(&known);
+    return status;
 }
 
-int nc_gguf_name_of(const nc_model *m, const nc_site *s, nc_gguf_name *out, nc_error *e)
+/* The name a decoder's site has when it is the whole model. */
+static const char *decoder_name(const char *name, char room[256])
+{
+    static const char inner[] = "model.text_model.";
+    if (nc_starts_with(name, "language_model."))
+        return name + strlen("language_model.");
+    return nc_starts_with(name, inner) && snprintf(room, 256, "model.%s", name + strlen(inner)) < 256 ? room : name;
+}
+
+int nc_gguf_home_of(const nc_model *m, const nc_site *s, nc_gguf_home *out, nc_error *e)
 {
     const char *name = s->name;
-    bool is_media = m->family->tower != NULL, is_text = !is_media || nc_starts_with(name, "language_model.");
-    (void)e;
-    *out = (nc_gguf_name){ .mmproj = !is_text };
-    if (is_media && is_text)
-        name += strlen("language_model.");
-    if (is_text ? text_name(name, out->name) : media_name(name, out->name)) {
-        out->rotary = is_text ? permuted(m, s, name) : 0;
+    const bool is_text = !m->family->tower || nc_model_part(m, s) == NC_PART_LANGUAGE;
+    const nc_gguf_arch *arch = nc_gguf_arch_of(m);
+    const int64_t n = nc_site_count(s);
+    nc_gguf_ask ask = { m, nc_gguf_text_config(m), s, 0, 0 };
+    if (!arch)
+        return unknown_family(m, e);
+    *out = (nc_gguf_home){ .file = is_text ? NC_GGUF_MODEL : NC_GGUF_MMPROJ, .count = 1 };
+    out->part[0] = (nc_gguf_part){ .shape = s->flags & NC_SITE_TRANSPOSED ? s->shape : s->file_shape, .dim = { 1, 1, 1, n }, .stride = { n, n, n, 1 } };
+    char decoder[256];
+    if (is_text && m->family->tower)
+        name = decoder_name(name, decoder);
+    if (is_text ? by_rules(arch, name, &ask, out) : media_name(name, out->part[0].name))
         return 0;
-    }
-    if (strlen(name) < sizeof out->name)
-        strcpy(out->name, name);
+    if (is_text)
+        out->file = m->family->tower ? NC_GGUF_MMPROJ : NC_GGUF_EXTRA;
+    if (strlen(s->name) < sizeof out->part[0].name)
+        strcpy(out->part[0].name, name);
     else
-        snprintf(out->name, sizeof out->name, "nunchi.%d", s->index);
+        snprintf(out->part[0].name, sizeof out->part[0].name, "nunchi.%d", s->index);
     return 0;
 }
 
-int64_t nc_gguf_file_row(int rotary, int64_t row)
+bool nc_gguf_is_plain(const nc_gguf_home *p, int64_t count)
 {
-    if (!rotary)
-        return row;
-    int64_t head = row / rotary, within = row % rotary, half = rotary / 2;
-    return head * rotary + within % half * 2 + within / half;
+    return p->count == 1 && p->change == NC_GGUF_SAME && p->part[0].dim[3] == count && p->part[0].stride[3] == 1 && p->part[0].offset == 0;
 }
 
-int64_t nc_gguf_site_row(int rotary, int64_t row)
-{
-    if (!rotary)
-        return row;
-    int64_t head = row / rotary, within = row % rotary;
-    return head * rotary + within % 2 * (rotary / 2) + within / 2;
-}
+float nc_gguf_changed(nc_gguf_change c, float v) { return c == NC_GGUF_PLUS_ONE ? v + 1 : c == NC_GGUF_MINUS_EXP ? (float)-exp(v) : v; }
+float nc_gguf_restored(nc_gguf_change c, float v) { return c == NC_GGUF_PLUS_ONE ? v - 1 : c == NC_GGUF_MINUS_EXP ? (float)log(-v) : v; }

@@ -1,14 +1,11 @@
-/* gguf_meta.c - config.json in llama.cpp's words. Source: gguf-py's constants.py; convert_hf_to_gguf's choices for gpt2, llama, mistral and qwen3; clip.cpp. */
+/* gguf_meta.c - what the files say of themselves: general.*, the decoder's words (load/gguf_arch.h), the tower's. Source: gguf-py's constants.py; clip.cpp. */
 #include "quant/gguf_meta.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "load/gguf_names.h"
-
-struct words { const char *family, *architecture; };
-static const struct words architectures[] = { { "gpt2", "gpt2" }, { "llama", "llama" }, { "mistral", "llama" }, { "qwen3", "qwen3" } };
+#include "load/gguf_arch.h"
 
 struct writer { nc_gguf_meta *meta; const char *architecture; const nc_json *config; };
 
@@ -30,12 +27,6 @@ static void real(const struct writer *w, const char *key, double v)
     nc_gguf_set_float(w->meta, key_of(w, key, name), NC_GGUF_F32, v);
 }
 
-static void word(const struct writer *w, const char *key, const char *v)
-{
-    char name[128];
-    nc_gguf_set_string(w->meta, key_of(w, key, name), nc_str_of(v));
-}
-
 static int64_t whole(const struct writer *w, const char *key, int64_t fallback) { return nc_json_int(nc_json_get(w->config, key), fallback); }
 
 /* ggml's llama_ftype, "mostly" this type. */
@@ -50,100 +41,25 @@ static int file_type(nc_dtype to)
     }
 }
 
-static const nc_json *rope_value(const nc_json *config, const char *key)
+static void general(nc_gguf_meta *meta, const nc_loaded *l, const char *architecture, const char *type, nc_dtype to)
 {
-    const nc_json *v = nc_json_path(config, "rope_parameters");
-    const nc_json *found = nc_json_get(v, key);
-    return found ? found : nc_json_get(nc_json_get(config, "rope_scaling"), key);
-}
-
-static const char *rope_type(const nc_json *config)
-{
-    const nc_json *v = rope_value(config, "rope_type");
-    return nc_json_string(v ? v : rope_value(config, "type"), "default");
-}
-
-static double rope_theta(const nc_json *config)
-{
-    const nc_json *v = nc_json_path(config, "rope_parameters.rope_theta");
-    return nc_json_double(v ? v : nc_json_get(config, "rope_theta"), 10000);
-}
-
-static void rotary(const struct writer *w)
-{
-    const char *type = rope_type(w->config);
-    int64_t heads = whole(w, "num_attention_heads", 1), width = whole(w, "head_dim", whole(w, "hidden_size", 0) / (heads ? heads : 1));
-    real(w, "rope.freq_base", rope_theta(w->config));
-    number(w, "rope.dimension_count", width);
-    if (nc_json_get(w->config, "head_dim")) {
-        number(w, "attention.key_length", width);
-        number(w, "attention.value_length", width);
-    }
-    if (strcmp(type, "linear") && strcmp(type, "yarn"))
-        return;
-    word(w, "rope.scaling.type", type);
-    real(w, "rope.scaling.factor", nc_json_double(rope_value(w->config, "factor"), 1));
-    if (!strcmp(type, "yarn"))
-        number(w, "rope.scaling.original_context_length", nc_json_int(rope_value(w->config, "original_max_position_embeddings"), whole(w, "max_position_embeddings", 0)));
-}
-
-/* llama3: wavelengths beyond the low bound are divided by factor, those below the high bound kept, between them blended. */
-float *nc_gguf_rope_factors(nc_arena *a, const nc_model *m, int *count)
-{
-    const nc_json *c = nc_gguf_text_config(m);
-    int64_t heads = nc_json_int(nc_json_get(c, "num_attention_heads"), 1), width = nc_json_int(nc_json_get(c, "head_dim"), m->hidden_size / (heads ? heads : 1));
-    if (strcmp(rope_type(c), "llama3"))
-        return NULL;
-    double factor = nc_json_double(rope_value(c, "factor"), 8), low = nc_json_double(rope_value(c, "low_freq_factor"), 1), high = nc_json_double(rope_value(c, "high_freq_factor"), 4);
-    double context = nc_json_double(rope_value(c, "original_max_position_embeddings"), 8192), theta = rope_theta(c);
-    *count = (int)width / 2;
-    float *out = NC_NEW_ARRAY(a, float, *count + 1);
-    for (int i = 0; i < *count; i++) {
-        double wavelength = 2 * M_PI * pow(theta, 2.0 * i / (double)width);
-        double smooth = (context / wavelength - low) / (high - low);
-        out[i] = (float)(wavelength < context / high ? 1 : wavelength > context / low ? factor : 1 / ((1 - smooth) / factor + smooth));
-    }
-    return out;
-}
-
-int nc_gguf_meta_decoder(nc_gguf_meta *meta, const nc_loaded *l, nc_dtype to, nc_error *e)
-{
-    const nc_json *c = nc_gguf_text_config(l->model);
-    const char *type = nc_json_string(nc_json_get(c, "model_type"), "llama");
-    struct writer w = { meta, NULL, c };
-    for (int i = 0; i < NC_COUNT(architectures); i++)
-        if (!strcmp(architectures[i].family, type))
-            w.architecture = architectures[i].architecture;
-    if (!w.architecture || !l->model->family->head)
-        return nc_fail(e, NC_EUNSUPPORTED, "%s: %s models are not written as GGUF (gpt2, llama, mistral and qwen3 are, alone or behind a tower)", l->folder, type);
-    nc_gguf_set_string(meta, "general.architecture", nc_str_of(w.architecture));
-    nc_gguf_set_string(meta, "general.type", NC_STR("model"));
+    nc_gguf_set_string(meta, "general.architecture", nc_str_of(architecture));
+    nc_gguf_set_string(meta, "general.type", nc_str_of(type));
     nc_gguf_set_string(meta, "general.name", nc_str_of(nc_path_base(l->folder)));
     nc_gguf_set_int(meta, "general.file_type", NC_GGUF_U32, file_type(to));
     nc_gguf_set_int(meta, "general.quantization_version", NC_GGUF_U32, 2);
-    if (!strcmp(type, "gpt2")) {
-        int64_t width = whole(&w, "n_embd", 768);
-        number(&w, "block_count", whole(&w, "n_layer", 12));
-        number(&w, "context_length", whole(&w, "n_positions", whole(&w, "n_ctx", 1024)));
-        number(&w, "embedding_length", width);
-        number(&w, "feed_forward_length", whole(&w, "n_inner", 4 * width));
-        number(&w, "attention.head_count", whole(&w, "n_head", 12));
-        real(&w, "attention.layer_norm_epsilon", nc_json_double(nc_json_get(c, "layer_norm_epsilon"), 1e-5));
-        return 0;
-    }
-    number(&w, "block_count", whole(&w, "num_hidden_layers", 0));
-    number(&w, "context_length", whole(&w, "max_position_embeddings", 2048));
-    number(&w, "embedding_length", whole(&w, "hidden_size", 0));
-    number(&w, "feed_forward_length", whole(&w, "intermediate_size", 0));
-    number(&w, "attention.head_count", whole(&w, "num_attention_heads", 0));
-    number(&w, "attention.head_count_kv", whole(&w, "num_key_value_heads", whole(&w, "num_attention_heads", 0)));
-    real(&w, "attention.layer_norm_rms_epsilon", nc_json_double(nc_json_get(c, "rms_norm_eps"), 1e-6));
-    number(&w, "vocab_size", whole(&w, "vocab_size", 0));
-    if (whole(&w, "sliding_window", 0) > 0)
-        number(&w, "attention.sliding_window", whole(&w, "sliding_window", 0));
-    rotary(&w);
-    return 0;
 }
+
+void nc_gguf_meta_decoder(nc_gguf_meta *meta, const nc_loaded *l, nc_dtype to)
+{
+    const nc_gguf_arch *arch = nc_gguf_arch_of(l->model);
+    general(meta, l, arch->name, "model", to);
+    nc_gguf_write_words(meta, arch, l->model);
+    if (!l->tokenizer)                                   /* else llama.cpp counts the tokens */
+        number(&(struct writer){ meta, arch->name, l->config }, "vocab_size", l->model->vocab_size);
+}
+
+void nc_gguf_meta_extra(nc_gguf_meta *meta, const nc_loaded *l, nc_dtype to) { general(meta, l, nc_gguf_arch_of(l->model)->name, "nunchi.extra", to); }
 
 static void colors(nc_gguf_meta *meta, const nc_loaded *l)
 {
@@ -180,11 +96,12 @@ void nc_gguf_meta_tower(nc_gguf_meta *meta, const nc_loaded *l, nc_dtype to)
     struct writer w = { meta, "clip.vision", v };
     const char *act = nc_json_string(nc_json_get(v, "hidden_act"), siglip ? "gelu_pytorch_tanh" : "quick_gelu");
     int64_t layers = whole(&w, "num_hidden_layers", 12), feature = nc_json_int(nc_json_get(config, "vision_feature_layer"), -2);
-    nc_gguf_set_string(meta, "general.architecture", NC_STR("clip"));
-    nc_gguf_set_string(meta, "general.type", NC_STR("mmproj"));
-    nc_gguf_set_string(meta, "general.name", nc_str_of(nc_path_base(l->folder)));
-    nc_gguf_set_int(meta, "general.file_type", NC_GGUF_U32, file_type(to));
-    nc_gguf_set_int(meta, "general.quantization_version", NC_GGUF_U32, 2);
+    if (!nc_starts_with(l->model->family->name, "llava")) {    /* clip.cpp holds it in another form */
+        general(meta, l, "nunchi", "mmproj", to);
+        own_words(meta, config);
+        return;
+    }
+    general(meta, l, "clip", "mmproj", to);
     nc_gguf_set_int(meta, "clip.has_text_encoder", NC_GGUF_BOOL, 0);
     nc_gguf_set_int(meta, "clip.has_vision_encoder", NC_GGUF_BOOL, 1);
     nc_gguf_set_int(meta, "clip.has_llava_projector", NC_GGUF_BOOL, 1);

@@ -105,6 +105,8 @@ int nc_gguf_meta_tokenizer(nc_gguf_meta *meta, const nc_loaded *l, nc_error *e)
     nc_json *tree = NULL;
     bool begins = false;
     int status = 0;
+    if (!l->tokenizer)
+        nc_gguf_set_string(meta, "tokenizer.ggml.model", NC_STR("none"));
     if (l->tokenizer && nc_file_exists(path) && (status = nc_json_load(a, path, &tree, e)) == 0) {
         const nc_json *model = nc_json_get(tree, "model");
         const bool fallback = nc_json_bool(nc_json_get(model, "byte_fallback"), false);

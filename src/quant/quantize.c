@@ -3,32 +3,47 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/map.h"
 #include "formats/ggml_blocks.h"
-#include "load/gguf_names.h"
+#include "load/gguf_arch.h"
 #include "quant/gguf_meta.h"
 
-struct entry { const nc_site *site; nc_gguf_name place; };
-struct file { const char *name; nc_store *store; struct entry *entry; int count; nc_gguf_meta *meta; };
+/* A tensor's values: those of one site, or parts of sites one after the other, in order of `first` once all are listed. */
+struct piece { const nc_site *site; nc_gguf_change change; nc_gguf_part part; };
+struct entry { struct piece *pieces; int count, capacity; bool is_product; };
+struct file { nc_store *store; struct entry *entry; int count; nc_gguf_meta *meta; };
 
 struct job {
     nc_loaded *l;
     const nc_quantize_options *o;
-    struct file *file;               /* being written */
+    struct file file[NC_GGUF_FILES];
+    int writing;                     /* which of them */
     double square, error;            /* sums over products' weights */
     nc_quantize_report report;
 };
 
-/* The type a site is written in. */
-static nc_dtype type_of(const nc_site *s, nc_dtype to)
+/* What llama.cpp's converter keeps in f32 whatever is asked. */
+static bool stays_f32(const char *name)
 {
-    nc_dtype wide = to == NC_F16 || to == NC_F32 ? to : NC_BF16;
-    if (s->shape.rank < 2 || s->shape.dim[0] == 1 || s->file_shape.rank > 2)
+    static const char *const ends[] = { "_norm.weight", ".ffn_gate_inp.weight", ".ffn_gate_inp_shexp.weight", ".ssm_conv1d.weight", ".indexer.proj.weight" };
+    bool is = !nc_ends_with(name, ".weight") || !strcmp(name, "position_embd.weight") || !strcmp(name, "token_types.weight") || !strcmp(name, "v.position_embd.weight");
+    for (int i = 0; i < NC_COUNT(ends); i++)
+        is = is || nc_ends_with(name, ends[i]);
+    return is;
+}
+
+/* The type a tensor is written in. */
+static nc_dtype type_of(const nc_site *s, const nc_gguf_part *p, nc_dtype to)
+{
+    const nc_dtype wide = to == NC_F16 || to == NC_F32 ? to : NC_BF16;
+    if (p->shape.rank < 2 || p->shape.dim[0] == 1 || s->shape.rank < 2 || s->file_shape.rank > 2 || stays_f32(p->name))
         return NC_F32;
     if (!(s->flags & NC_SITE_LINEAR))
         return wide;
-    return nc_shape_last(&s->shape) % nc_dtype_get(to)->block ? wide : to;
+    return nc_shape_last(&p->shape) % nc_dtype_get(to)->block ? wide : to;
 }
 
 /* The stored values against the ones they stand for. */
@@ -47,72 +62,153 @@ static int measure(struct job *j, nc_dtype type, const float *from, const void *
     return 0;
 }
 
+/* The piece that value `at` of a tensor lies in. */
+static const struct piece *piece_at(const struct entry *entry, int64_t at)
+{
+    int i = 0;
+    while (i + 1 < entry->count && entry->pieces[i + 1].part.first <= at)
+        i++;
+    return &entry->pieces[i];
+}
+
+/* Up to n values of a tensor from `at` on as f32: how many there are until a run of a piece ends. */
+static int64_t values_at(const struct entry *entry, int64_t at, int64_t n, float *out)
+{
+    const struct piece *piece = piece_at(entry, at);
+    const nc_gguf_part *p = &piece->part;
+    const float *from = piece->site->value.data;
+    int64_t run = (at - p->first) / p->dim[3], within = (at - p->first) % p->dim[3], start = p->offset;
+    n = n < p->dim[3] - within ? n : p->dim[3] - within;
+    for (int k = 2; k >= 0; k--) {
+        start += run % p->dim[k] * p->stride[k];
+        run /= p->dim[k];
+    }
+    for (int64_t i = 0; i < n; i++)
+        out[i] = nc_gguf_changed(piece->change, from[start + (within + i) * p->stride[3]]);
+    return n;
+}
+
+enum { VALUES = 8192 };
+
 static int fill(void *context, int i, uint64_t offset, void *out, size_t n, nc_error *e)
 {
     struct job *j = context;
-    const struct file *f = j->file;
+    const struct file *f = &j->file[j->writing];
     const struct entry *entry = &f->entry[i];
-    const nc_site *s = entry->site;
     const nc_dtype type = f->store[i].dtype;
     const nc_dtype_info *info = nc_dtype_get(type);
     int64_t at = (int64_t)(offset / (uint64_t)info->bytes) * info->block, count = (int64_t)(n / (size_t)info->bytes) * info->block;
-    int64_t total = nc_site_count(s), rows = s->shape.rank > 1 ? s->shape.dim[0] : total, columns = total / rows;
+    float values[VALUES];
     if (offset == 0 && j->o->progress)
-        j->o->progress(j->o->context, f->name, i, f->count);
+        j->o->progress(j->o->context, nc_gguf_files[j->writing], i, f->count);
     while (count > 0) {
-        int64_t row = at / columns, column = at % columns, run = columns - column < count ? columns - column : count;
-        const float *from = (const float *)s->value.data + nc_gguf_site_row(entry->place.rotary, row) * columns + column;
-        int status = nc_ggml_quantize(type, from, run, out, e);
+        const int64_t some = values_at(entry, at, count < VALUES ? count : VALUES, values);
+        int status = nc_ggml_quantize(type, values, some, out, e);
         if (status < 0)
-            return nc_fail_in(e, "%s", s->name);
-        if (s->flags & NC_SITE_LINEAR)
-            NC_TRY(measure(j, type, from, out, run, e));
-        out = (char *)out + nc_dtype_bytes(type, run);
-        at += run;
-        count -= run;
+            return nc_fail_in(e, "%s", f->store[i].name);
+        if (entry->is_product)
+            NC_TRY(measure(j, type, values, out, some, e));
+        out = (char *)out + nc_dtype_bytes(type, some);
+        at += some;
+        count -= some;
     }
     return 0;
 }
 
-static int list_sites(struct job *j, nc_arena *a, struct file f[2], nc_error *e)
+static int by_first(const void *a, const void *b)
+{
+    const struct piece *x = a, *y = b;
+    return x->part.first < y->part.first ? -1 : x->part.first > y->part.first;
+}
+
+/* The tensor a part belongs to, made when its first part comes. */
+static struct entry *entry_of(struct job *j, nc_arena *a, struct file *f, nc_map *names, const nc_site *s, const nc_gguf_part *p)
+{
+    int64_t known;
+    if (nc_map_get(names, nc_str_of(p->name), &known))
+        return &f->entry[known];
+    const nc_dtype type = type_of(s, p, j->o->to);
+    struct entry *entry = &f->entry[f->count];
+    entry->is_product = s->flags & NC_SITE_LINEAR;
+    f->store[f->count++] = (nc_store){ nc_arena_strdup(a, p->name), type, p->shape, NULL };
+    nc_map_set(names, nc_str_of(f->store[f->count - 1].name), f->count - 1);
+    j->report.quantized += type == j->o->to ? (uint64_t)nc_shape_count(&p->shape) : 0;
+    j->report.bytes_after += nc_dtype_bytes(type, nc_shape_count(&p->shape));
+    return entry;
+}
+
+static void add_piece(struct entry *entry, const nc_site *s, const nc_gguf_home *place, const nc_gguf_part *part)
+{
+    if (entry->count == entry->capacity) {
+        entry->capacity = entry->capacity ? 2 * entry->capacity : 1;
+        entry->pieces = nc_xrealloc(entry->pieces, sizeof *entry->pieces * (size_t)entry->capacity);
+    }
+    entry->pieces[entry->count++] = (struct piece){ s, place->change, *part };
+}
+
+/* Every value of a tensor must come from somewhere: an expert may be missing. */
+static int check_whole(const struct file *f, nc_error *e)
+{
+    for (int i = 0; i < f->count; i++) {
+        struct entry *entry = &f->entry[i];
+        int64_t at = 0;
+        qsort(entry->pieces, (size_t)entry->count, sizeof *entry->pieces, by_first);
+        for (int k = 0; k < entry->count; k++) {
+            const nc_gguf_part *p = &entry->pieces[k].part;
+            if (p->first != at)
+                break;
+            at += p->dim[0] * p->dim[1] * p->dim[2] * p->dim[3];
+        }
+        if (at != nc_shape_count(&f->store[i].shape))
+            return nc_fail(e, NC_EUNSUPPORTED, "tensor %s would not be whole: the model's layers do not fit llama.cpp's form", f->store[i].name);
+    }
+    return 0;
+}
+
+static int list_sites(struct job *j, nc_arena *a, nc_error *e)
 {
     const nc_model *m = j->l->model;
-    for (int k = 0; k < 2; k++) {
-        f[k].store = NC_NEW_ARRAY(a, nc_store, m->site_count + 2);
-        f[k].entry = NC_NEW_ARRAY(a, struct entry, m->site_count + 2);
-        f[k].meta = nc_gguf_meta_new();
+    nc_map *names[NC_GGUF_FILES];
+    int status = 0;
+    for (int k = 0; k < NC_GGUF_FILES; k++) {
+        j->file[k].store = NC_NEW_ARRAY(a, nc_store, m->site_count * NC_GGUF_PARTS + NC_GGUF_EXTRAS);
+        j->file[k].entry = NC_NEW_ARRAY(a, struct entry, m->site_count * NC_GGUF_PARTS + NC_GGUF_EXTRAS);
+        j->file[k].meta = nc_gguf_meta_new();
+        names[k] = nc_map_new(256);
     }
-    for (int i = 0; i < m->site_count; i++) {
+    for (int i = 0; i < m->site_count && status == 0; i++) {
         const nc_site *s = m->sites[i];
-        nc_gguf_name p;
-        NC_TRY(nc_gguf_name_of(m, s, &p, e));
-        struct file *to = &f[p.mmproj];
-        nc_dtype type = type_of(s, j->o->to);
-        nc_shape shape = s->file_shape.rank > 2 || s->shape.rank < 2 || s->shape.dim[0] == 1 ? s->file_shape : s->shape;
-        to->entry[to->count] = (struct entry){ s, p };
-        to->store[to->count++] = (nc_store){ nc_arena_strdup(a, p.name), type, shape, NULL };
+        nc_gguf_home p;
+        if (!nc_site_is_there(s) || (status = nc_gguf_home_of(m, s, &p, e)) < 0)
+            continue;
+        for (int k = 0; k < p.count; k++)
+            add_piece(entry_of(j, a, &j->file[p.file], names[p.file], s, &p.part[k]), s, &p, &p.part[k]);
         j->report.values += (uint64_t)nc_site_count(s);
-        j->report.quantized += type == j->o->to ? (uint64_t)nc_site_count(s) : 0;
-        j->report.bytes_after += nc_dtype_bytes(type, nc_site_count(s));
     }
-    return 0;
+    for (int k = 0; k < NC_GGUF_FILES; k++) {
+        nc_map_free(names[k]);
+        if (status == 0)
+            status = check_whole(&j->file[k], e);
+    }
+    return status;
 }
 
-static int write_files(struct job *j, nc_arena *a, const char *out, struct file f[2], nc_error *e)
+static int write_files(struct job *j, nc_arena *a, const char *out, nc_error *e)
 {
-    int factors = 0;
-    float *rope = nc_gguf_rope_factors(a, j->l->model, &factors);
-    if (rope)
-        f[0].store[f[0].count++] = (nc_store){ "rope_freqs.weight", NC_F32, NC_SHAPE(factors), rope };
-    NC_TRY(nc_gguf_meta_decoder(f[0].meta, j->l, j->o->to, e));
-    NC_TRY(nc_gguf_meta_tokenizer(f[0].meta, j->l, e));
-    if (f[1].count)
-        nc_gguf_meta_tower(f[1].meta, j->l, j->o->to);
-    for (int k = 0; k < 2; k++) {
-        const char *path = nc_path_join(a, out, f[k].name);
-        j->file = &f[k];
-        if (f[k].count)
-            NC_TRY(nc_gguf_write(path, f[k].meta, f[k].store, f[k].count, fill, j, e));
+    const nc_gguf_arch *arch = nc_gguf_arch_of(j->l->model);
+    nc_gguf_extra extra[NC_GGUF_EXTRAS];
+    struct file *decoder = &j->file[NC_GGUF_MODEL];
+    const int extras = arch->extra ? arch->extra(a, nc_gguf_text_config(j->l->model), extra) : 0;
+    for (int i = 0; i < extras; i++)
+        decoder->store[decoder->count++] = (nc_store){ extra[i].name, NC_F32, NC_SHAPE(extra[i].count), extra[i].values };
+    nc_gguf_meta_decoder(decoder->meta, j->l, j->o->to);
+    NC_TRY(nc_gguf_meta_tokenizer(decoder->meta, j->l, e));
+    nc_gguf_meta_tower(j->file[NC_GGUF_MMPROJ].meta, j->l, j->o->to);
+    nc_gguf_meta_extra(j->file[NC_GGUF_EXTRA].meta, j->l, j->o->to);
+    for (j->writing = 0; j->writing < NC_GGUF_FILES; j->writing++) {
+        const struct file *f = &j->file[j->writing];
+        if (f->count)
+            NC_TRY(nc_gguf_write(nc_path_join(a, out, nc_gguf_files[j->writing]), f->meta, f->store, f->count, fill, j, e));
     }
     return 0;
 }
@@ -132,7 +228,6 @@ static int prepare_folder(nc_arena *a, const char *folder, const char *out, nc_e
 
 static int quantize(struct job *j, nc_arena *a, const char *folder, const char *out, nc_error *e)
 {
-    struct file f[2] = { { .name = "model.gguf" }, { .name = "mmproj.gguf" } };
     nc_load_options load = { .weights = { NC_F32, false, j->o->pool, nc_kernels_best() } };
     NC_TRY(nc_load(folder, &load, &j->l, e));
     int64_t before = 0;
@@ -141,21 +236,24 @@ static int quantize(struct job *j, nc_arena *a, const char *folder, const char *
     if (nc_safetensors_open(j->l->folder, &s, &none) == 0)
         before = (int64_t)nc_safetensors_bytes(s);
     else
-        for (int i = 0; i < NC_COUNT(f); i++) {
-            const char *path = nc_path_join(a, j->l->folder, f[i].name);
+        for (int i = 0; i < NC_GGUF_FILES; i++) {
+            const char *path = nc_path_join(a, j->l->folder, nc_gguf_files[i]);
             before += nc_file_exists(path) ? (int64_t)nc_file_size(path) : 0;
         }
     nc_safetensors_close(s);
     j->report.bytes_before = (uint64_t)before;
-    int status = list_sites(j, a, f, e);
+    int status = list_sites(j, a, e);
     if (status == 0)
         status = prepare_folder(a, j->l->folder, out, e);
     if (status == 0)
-        status = write_files(j, a, out, f, e);
+        status = write_files(j, a, out, e);
     if (status == 0)
         status = nc_file_copy(nc_path_join(a, j->l->folder, "config.json"), nc_path_join(a, out, "config.json"), e);
-    nc_gguf_meta_free(f[0].meta);
-    nc_gguf_meta_free(f[1].meta);
+    for (int k = 0; k < NC_GGUF_FILES; k++) {
+        nc_gguf_meta_free(j->file[k].meta);
+        for (int i = 0; i < j->file[k].count; i++)
+            free(j->file[k].entry[i].pieces);
+    }
     j->report.error = j->square > 0 ? sqrt(j->error / j->square) : 0;
     return status;
 }

@@ -1,7 +1,7 @@
-/* quantize.h - a model folder in fewer bits: config, tokenizer and processor files as they were, model.gguf for the decoder and mmproj.gguf for tower and projector.
+/* quantize.h - a model folder in fewer bits: config, tokenizer and processor files as they were, and the GGUF files of load/gguf_names.h.
  *
- * Products' weights take the asked type where their rows are whole blocks (else BF16); tables take BF16 (F16 for F16); norms, biases and the patch convolution stay
- * F32. Names, metadata and LLaMA's permuted rows are llama.cpp's, so that its tools read the files; keys it has no word for are nunchi.*. The block formats
+ * Products' weights take the asked type where their rows are whole blocks (else BF16); tables take BF16 (F16 for F16); norms, biases, routers, positions and convolutions stay
+ * F32. Names, metadata and orders are llama.cpp's (load/gguf_arch.h), so that its tools read the files; keys it has no word for are nunchi.*. The block formats
  * are formats/ggml_blocks.h's, bit-equal to ggml's reference quantizers.
  */
 #ifndef NC_QUANT_QUANTIZE_H
