@@ -31,7 +31,7 @@ int nc_bench_load_once(const char *folder, nc_dtype dtype, nc_error *e)
         nc_build_capacity(b, "scored", 1);
         m->family->head(m->self, &head);
         nc_value *h = nc_gather_rows(b->g, nc_model_decoder(m, b, NULL), nc_in(b, "score.rows", NC_I32, "scored", 0));
-        nc_build_keep(b, nc_linear_op(b->g, h, nc_site_value(b, head.w), nc_site_value(b, head.bias), NC_F32), "logits");
+        nc_build_keep(b, nc_model_logits(b, &head, h), "logits");
         status = nc_program_finish(p, NULL, nc_pool_threads(pool), e);
         if (status == 0)
             status = nc_program_allocate(p, NULL, e);

@@ -34,7 +34,7 @@ static int build(run *r, int rows, nc_program **out, nc_error *e)
     nc_build_capacity(b, "scored", r->b->o.batch);
     m->family->head(m->self, &head);
     nc_value *h = nc_gather_rows(b->g, nc_model_decoder(m, b, NULL), nc_in(b, "score.rows", NC_I32, "scored", 0));
-    nc_build_keep(b, nc_linear_op(b->g, h, nc_site_value(b, head.w), nc_site_value(b, head.bias), NC_F32), "logits");
+    nc_build_keep(b, nc_model_logits(b, &head, h), "logits");
     NC_TRY(nc_program_finish(p, NULL, nc_pool_threads(r->b->pool), e));
     size_t bytes = nc_program_bytes(p);
     r->program_bytes = bytes > r->program_bytes ? bytes : r->program_bytes;

@@ -25,8 +25,7 @@ static int build(run *r, nc_error *e)
     nc_build_capacity(x, "scored", tokens);
     m->family->head(m->self, &head);
     nc_value *rows = nc_gather_rows(x->g, nc_model_decoder(m, x, NULL), nc_in(x, "score.rows", NC_I32, "scored", 0));
-    nc_value *loss = nc_head_loss(x->g, rows, nc_site_value(x, head.w), nc_site_value(x, head.bias), nc_in(x, "score.targets", NC_I32, "scored", 0),
-                                  nc_in(x, "score.weights", NC_F32, "scored", 0), head.scale, head.soft_cap);
+    nc_value *loss = nc_model_nll(x, &head, rows);
     nc_build_keep(x, loss, "loss");
     NC_TRY(nc_program_finish(r->p, loss, nc_pool_threads(b->pool), e));
     return nc_program_allocate(r->p, NULL, e);

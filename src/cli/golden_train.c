@@ -86,7 +86,7 @@ static int build(trial *t, nc_error *e)
     nc_build_capacity(b, "scored", nc_batch_count(t->batch, "scored") + 1);
     m->family->head(m->self, &head);
     nc_value *h = nc_gather_rows(b->g, nc_model_decoder(m, b, NULL), nc_in(b, "score.rows", NC_I32, "scored", 0));
-    nc_value *logp = nc_head_logprob(b->g, h, nc_site_value(b, head.w), nc_site_value(b, head.bias), nc_in(b, "score.targets", NC_I32, "scored", 0), head.scale, head.soft_cap);
+    nc_value *logp = nc_model_logprob(b, &head, h);
     t->loss = nc_nll(b->g, logp, nc_in(b, "score.weights", NC_F32, "scored", 0));
     NC_TRY(nc_program_finish(t->p, t->loss, nc_pool_threads(t->tally->pool), e));
     return nc_program_allocate(t->p, NULL, e);

@@ -151,17 +151,15 @@ int nc_verify_build(nc_verify *v, nc_loaded *l, nc_dtype compute, bool train, co
     nc_value *loss = NULL, *h = nc_model_decoder(m, b, nc_model_reads(m, b, pictures > 0));
     nc_head head;
     m->family->head(m->self, &head);
-    nc_value *w = nc_site_value(b, head.w), *bias = nc_site_value(b, head.bias);
     if (train) {
         nc_value *rows = nc_gather_rows(b->g, h, nc_in(b, "score.rows", NC_I32, "scored", 0));
-        nc_value *logp = nc_head_logprob(b->g, rows, w, bias, nc_in(b, "score.targets", NC_I32, "scored", 0), head.scale, head.soft_cap);
-        loss = nc_nll(b->g, logp, nc_in(b, "score.weights", NC_F32, "scored", 0));
+        loss = nc_nll(b->g, nc_model_logprob(b, &head, rows), nc_in(b, "score.weights", NC_F32, "scored", 0));
         nc_value *aux = b->balance ? nc_moe_balance(b) : NULL;
         if (aux)
             loss = nc_add(b->g, loss, nc_affine(b->g, nc_probe(b, aux, "aux.loss"), v->balance, 0));
         nc_probe(b, loss, "loss");
     } else {
-        nc_value *logits = nc_linear_op(b->g, h, w, bias, NC_F32);
+        nc_value *logits = nc_model_logits(b, &head, h);
         if (head.scale != 1)
             logits = nc_affine(b->g, logits, head.scale, 0);
         nc_probe(b, head.soft_cap > 0 ? nc_soft_cap(b->g, logits, head.soft_cap) : logits, "logits");

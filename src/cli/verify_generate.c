@@ -5,7 +5,7 @@
 #include "cli/verify.h"
 #include "infer/kv_pages.h"
 
-struct run { nc_program *p; nc_batch *batch; nc_kv *cache; int slot, cross_slot, cross_rows; int pictures; nc_positions positions; };
+struct run { nc_program *p; nc_batch *batch; nc_kv *cache; int slot, cross_slot, cross_rows; int pictures; nc_positions positions; nc_views views; };
 
 static int build_cached(nc_verify *v, struct run *r, int capacity, nc_error *e)
 {
@@ -16,11 +16,11 @@ static int build_cached(nc_verify *v, struct run *r, int capacity, nc_error *e)
     nc_build_capacity(b, "scored", 1);
     if (m->family->capacity && !m->family->encoder)
         m->family->capacity(m->self, b, r->pictures ? r->pictures : 1);
-    nc_value *media = m->family->tower && !m->family->encoder && r->pictures ? nc_model_tower(m, b) : NULL;
+    nc_value *media = m->family->tower && !m->family->cross && r->pictures ? nc_model_tower(m, b) : NULL;
     nc_value *h = nc_gather_rows(b->g, nc_model_decoder(m, b, media), nc_in(b, "score.rows", NC_I32, "scored", 0));
     nc_head head;
     m->family->head(m->self, &head);
-    nc_value *logits = nc_linear_op(b->g, h, nc_site_value(b, head.w), nc_site_value(b, head.bias), NC_F32);
+    nc_value *logits = nc_model_logits(b, &head, h);
     logits = head.scale != 1 ? nc_affine(b->g, logits, head.scale, 0) : logits;
     nc_probe(b, head.soft_cap > 0 ? nc_soft_cap(b->g, logits, head.soft_cap) : logits, "logits");
     NC_TRY(nc_program_finish(r->p, NULL, nc_pool_threads(v->pool), e));
@@ -49,12 +49,15 @@ static int regime(const nc_model *m, int length)
     return m->family->regime ? m->family->regime(m->self, length) : 0;
 }
 
-/* Encoder-decoder models: the encoder runs once, what the decoder's layers make of its rows goes into a slot of its own. */
+/* What a decoder attends to beside its text (an encoder's rows, a tower's) is made once; keys and values of it go into a slot of their own. */
 static int fill_cross(nc_verify *v, struct run *r, const nc_seq *from, nc_error *e)
 {
     nc_model *m = v->f32->model;
     nc_seq seq = { .slot = -1, .source = from->source, .source_count = from->source_count, .media = from->media, .media_count = from->media_count };
-    r->cross_rows = nc_model_encoder_rows(m, from);
+    seq.views = r->views.of ? &r->views : NULL;
+    r->cross_rows = m->family->views ? r->views.pages * NC_KEY_BLOCK : nc_model_encoder_rows(m, from);
+    if (!r->cross_rows)
+        return 0;
     seq.cross_slot = r->cross_slot = nc_kv_open(r->cache, e);
     NC_TRY(r->cross_slot);
     NC_TRY(nc_kv_reserve(r->cache, r->cross_slot, r->cross_rows, e));
@@ -85,7 +88,7 @@ static int cached(nc_verify *v, struct run *r, const nc_seq *from, int steps, fl
     if (m->family->positions)
         NC_TRY(m->family->positions(m, m->self, from->ids, count, from->media, from->media_count, &r->positions, e));
     nc_seq seq = { .ids = all, .count = count, .media = from->media, .media_count = from->media_count, .want_logits = true, .slot = r->slot };
-    if (m->family->encoder) {
+    if (m->family->cross) {
         NC_TRY(fill_cross(v, r, from, e));
         seq.media = NULL;
         seq.media_count = 0;
@@ -93,6 +96,7 @@ static int cached(nc_verify *v, struct run *r, const nc_seq *from, int steps, fl
     for (int k = 0; k < steps; k++) {
         seq.cross_slot = r->cross_slot;
         seq.cross_rows = r->cross_rows;
+        seq.views = r->views.of ? &r->views : NULL;
         NC_TRY(step(v, r, &seq, logits + (int64_t)k * vocabulary, &next, e));
         ids[k] = all[count + k] = next;
         if (k + 1 == steps)
@@ -171,7 +175,9 @@ static int greedy(nc_verify *v, const nc_seq *from, int pictures, int steps, flo
     m->family->cache(m->self, &need);
     nc_kv_shape shape = { need, false };
     int64_t pages = nc_kv_pages_for(from->count + steps) + (m->family->encoder ? nc_kv_pages_for(nc_model_encoder_rows(m, from)) : 0);
-    int status = nc_kv_new(&shape, pages, 2, &r.cache, e);
+    int status = m->family->views ? m->family->views(m, m->self, from->ids, from->count, from->media, from->media_count, &r.views, e) : 0;
+    if (status == 0)
+        status = nc_kv_new(&shape, pages + r.views.pages, 2, &r.cache, e);
     if (status == 0)
         status = r.slot = nc_kv_open(r.cache, e);
     if (status >= 0)
@@ -179,6 +185,7 @@ static int greedy(nc_verify *v, const nc_seq *from, int pictures, int steps, flo
     if (status == 0)
         status = cached(v, &r, from, steps, logits, ids, e);
     free(r.positions.table);
+    nc_views_free(&r.views);
     nc_program_free(r.p);
     nc_kv_free(r.cache);
     nc_batch_free(r.batch);

@@ -13,6 +13,30 @@ struct seen { nc_visual item[MAX_MEDIA]; int count, frames; };               /* 
 
 /* ---- from the files beside the checkpoint ---- */
 
+/* Prompts that are lists of texts and pictures' files (Idefics) become one message of such parts, whose rendering is the parts alone. */
+static const char parts_template[] = "{{- bos_token }}{%- for m in messages %}{%- for c in m.content %}{%- if c.type == 'text' %}{{- c.text.strip(' ') }}{%- else %}{{- '<image>' }}{%- endif %}"
+                                     "{%- endfor %}{%- endfor %}";
+
+static void take_parts(nc_verify *v)
+{
+    const nc_json *parts = nc_json_get(v->golden, "prompt_parts");
+    nc_json *messages = nc_json_new(v->arena, NC_JSON_ARRAY), *message = nc_json_new(v->arena, NC_JSON_OBJECT), *content = nc_json_new(v->arena, NC_JSON_ARRAY);
+    if (!parts || nc_json_get(v->golden, "messages"))
+        return;
+    NC_JSON_EACH(part, parts) {
+        const char *text = nc_json_string(part, "");
+        bool picture = nc_ends_with(text, ".png") && nc_file_exists(nc_path_join(v->arena, v->folder, text));
+        nc_json *one = nc_json_new(v->arena, NC_JSON_OBJECT);
+        nc_json_set(v->arena, one, "type", nc_json_new_string(v->arena, picture ? NC_STR("image") : NC_STR("text")));
+        nc_json_set(v->arena, one, picture ? "path" : "text", nc_json_new_string(v->arena, nc_str_of(text)));
+        nc_json_append(content, one);
+    }
+    nc_json_set(v->arena, message, "role", nc_json_new_string(v->arena, NC_STR("user")));
+    nc_json_set(v->arena, message, "content", content);
+    nc_json_append(messages, message);
+    nc_json_set(v->arena, v->golden, "messages", messages);
+}
+
 static int load_frames(nc_verify *v, const nc_json *paths, nc_image *frames, int count, nc_error *e)
 {
     for (int i = 0; i < count; i++) {
@@ -251,6 +275,25 @@ static int check_positions(nc_verify *v, const int32_t *ids, int n, const struct
     return 0;
 }
 
+/* Which pictures each token sees. */
+static int check_views(nc_verify *v, const int32_t *ids, int n, const struct media *m, nc_error *e)
+{
+    const nc_model *model = v->f32->model;
+    const nc_stored *mask = nc_verify_tensor(v, "in.image_attention_mask");
+    nc_views seen;
+    if (!model->family->views || !mask || nc_shape_count(&mask->shape) != (int64_t)n * m->count)
+        return 0;
+    NC_TRY(model->family->views(model, model->self, ids, n, m->item, m->count, &seen, e));
+    int32_t *ours = NC_NEW_ARRAY(v->arena, int32_t, n * m->count + 1);
+    for (int i = 0; i < n * m->count; i++) {
+        const nc_view *of = &seen.of[i / m->count], *group = &seen.group[i % m->count];
+        ours[i] = of->rows && group->row >= of->row && group->row < of->row + of->rows;
+    }
+    nc_views_free(&seen);
+    count_wrong(v, "in.image_attention_mask", ours, (int64_t)n * m->count, "sights that differ");
+    return 0;
+}
+
 /* Windows of the tower: the order of merged rows, and where each window ends; of all pictures, and of all videos. */
 static void check_windows(nc_verify *v, const nc_batch *batch, const struct media *m)
 {
@@ -413,6 +456,7 @@ static int encode(nc_verify *v, const nc_visual *seen, int count, nc_conversatio
     }
     nc_conversation *c = NULL;
     nc_conversation_options o = { .tokenizer = l->tokenizer, .image_token_id = m->image_token_id, .video_token_id = m->video_token_id, .processor = l->processor };
+    o.template_source = nc_json_get(v->golden, "prompt_parts") ? parts_template : NULL;
     NC_TRY(nc_conversation_new(&o, &c, e));
     nc_conversation_request r = { .messages = nc_json_get(v->golden, "messages"), .media_rows = rows, .media = media, .media_count = count, .generate = true };
     int status = nc_conversation_encode(c, v->arena, &r, out, e);
@@ -477,10 +521,12 @@ static int run_all(nc_verify *v, nc_error *e)
         return nc_fail(e, NC_EFORMAT, "%s: golden.safetensors has no in.input_ids", v->folder);
     int n = (int)nc_shape_count(&in->shape);
     int32_t *ids = nc_verify_ints(v->arena, in);
+    take_parts(v);
     NC_TRY(see_all(v, &seen, e));
     NC_TRY(gather(v, &seen, &m, e));
     NC_TRY(check_front(v, ids, n, &seen, &m, e));
     NC_TRY(check_positions(v, ids, n, &m, e));
+    NC_TRY(check_views(v, ids, n, &m, e));
     NC_TRY(check_forward(v, ids, n, &m, e));
     NC_TRY(check_bf16(v, ids, n, &m, e));
     if (nc_verify_has(v, "generate.new_ids"))

@@ -18,6 +18,7 @@ typedef struct nc_span {
     int32_t k_row, k_rows;           /* rows of the key stream that hold this sequence's keys (without a cache: all of them; with: the new ones, k_rows == q_rows) */
     int32_t q_index;                 /* index in the sequence of the first query row (0 for a whole sequence; the number of cached rows with a cache) */
     int32_t slot;                    /* cache: the sequence's slot; -1 without */
+    int32_t page;                    /* cache: the slot's page that the span's first key begins; 0 but for keys that are no prefix of their slot (media of a prompt) */
     int32_t prefix;                  /* for NC_SIGHT_PREFIX */
     nc_sight sight;
 } nc_span;

@@ -29,6 +29,7 @@ static void free_job(job *j)
     free(j->sequence);
     free(j->media);
     free(j->positions.table);
+    nc_views_free(&j->views);
     free(j->prompt);
     free(j->stop_ids);
     free(j);
@@ -91,7 +92,7 @@ static int check_beams(const nc_engine *g, const nc_job *ask, nc_error *e)
     return 0;
 }
 
-static int check_job(const nc_engine *g, nc_job *ask, int *cross_rows, nc_error *e)
+static int check_job(const nc_engine *g, nc_job *ask, int *cross_rows, nc_views *views, nc_error *e)
 {
     NC_TRY(nc_sample_check(&ask->sample, e));
     NC_TRY(check_beams(g, ask, e));
@@ -113,6 +114,7 @@ static int check_job(const nc_engine *g, nc_job *ask, int *cross_rows, nc_error 
         ask->max_tokens = g->max_length - ask->prompt_count;
     if (g->model->family->encoder)
         NC_TRY(nc_engine_check_source(g, ask, cross_rows, e));
+    NC_TRY(nc_engine_find_views(g, ask, views, cross_rows, e));
     if (pages_needed(g->model, ask, *cross_rows) > g->stats.pages)
         return nc_fail(e, NC_EINVAL, "%d texts of up to %d tokens after a prompt of %d take %lld pages of the cache, it has %lld; ask for fewer",
                        ask->beams > 1 ? ask->beams : ask->choices, ask->max_tokens, ask->prompt_count, (long long)pages_needed(g->model, ask, *cross_rows), (long long)g->stats.pages);
@@ -138,7 +140,7 @@ static void begin_text(const nc_engine *g, job *j, int choice)
     *s = (sequence){ .of = j, .choice = choice, .slot = -1, .count = ask->prompt_count, .running = choice == 0 };
     s->ids = nc_xmalloc(sizeof *s->ids * ((size_t)ask->prompt_count + (size_t)ask->max_tokens));
     memcpy(s->ids, j->prompt, sizeof *s->ids * (size_t)ask->prompt_count);
-    s->sampler = nc_sampler_new(&sample, g->kernels, (int)g->head.w->shape.dim[0], j->prompt, ask->prompt_count);
+    s->sampler = nc_sampler_new(&sample, g->kernels, nc_head_vocabulary(&g->head), j->prompt, ask->prompt_count);
     nc_sampler_knows(s->sampler, ask->source, ask->source_count, ask->prompt_count + ask->max_tokens);
 }
 
@@ -147,12 +149,14 @@ static int make_job(const nc_engine *g, const nc_job *ask, job **out, nc_error *
     job_media *media = nc_xcalloc((size_t)ask->picture_count + 1, sizeof *media);
     nc_job checked = *ask;
     nc_positions positions = { 0 };
-    int cross_rows = 0, status = check_job(g, &checked, &cross_rows, e);
+    nc_views views = { 0 };
+    int cross_rows = 0, status = check_job(g, &checked, &cross_rows, &views, e);
     if (status == 0 && (!g->model->family->encoder || g->model->family->tower))
         status = check_media(g, ask, media, e);
     if (status == 0)
         status = find_positions(g, ask, &positions, e);
     if (status < 0) {
+        nc_views_free(&views);
         free(media);
         return status;
     }
@@ -160,6 +164,7 @@ static int make_job(const nc_engine *g, const nc_job *ask, job **out, nc_error *
     j->ask = checked;
     j->media = media;
     j->positions = positions;
+    j->views = views;
     j->ask.prompt = j->prompt = copied(ask->prompt, sizeof *j->prompt * (size_t)ask->prompt_count);
     j->ask.stop_ids = j->stop_ids = copied(ask->stop_ids, sizeof *j->stop_ids * (size_t)ask->stop_id_count);
     for (int i = 0; i < ask->picture_count; i++)
@@ -344,7 +349,7 @@ static void admit(nc_engine *g)
         int status = open_leader(g, j, &e);
         if (status == 0)
             status = g->model->family->tower ? nc_engine_features(g, j, &e) : 0;
-        if (status == 0 && g->model->family->encoder)
+        if (status == 0 && g->model->family->cross)
             status = nc_engine_encode(g, j, &e);
         if (status < 0) {
             nc_engine_end_job(g, j, NC_FINISH_ERROR, &e);

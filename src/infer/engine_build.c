@@ -20,13 +20,13 @@ static int build_decoder(nc_engine *g, int capacity, nc_program **out, nc_error 
     nc_build_capacity(b, "tokens", capacity);
     nc_build_capacity(b, "scored", capacity < g->o.sequences ? capacity : g->o.sequences);
     nc_value *media = NULL;
-    if (m->family->tower && !m->family->encoder) {
+    if (m->family->tower && !m->family->cross) {
         nc_build_capacity(b, "media", NC_ENGINE_MEDIA_ROWS);
         media = nc_engine_media_rows(g, b);
     }
     nc_value *h = nc_model_decoder(m, b, media);
     nc_value *rows = nc_gather_rows(b->g, h, nc_in(b, "score.rows", NC_I32, "scored", 0));
-    nc_build_keep(b, nc_linear_op(b->g, rows, nc_site_value(b, g->head.w), nc_site_value(b, g->head.bias), NC_F32), "logits");
+    nc_build_keep(b, nc_model_logits(b, &g->head, rows), "logits");
     return nc_program_finish(p, NULL, nc_pool_threads(g->pool), e);
 }
 
@@ -53,9 +53,9 @@ static int build_cache(nc_engine *g, nc_error *e)
     nc_kv_shape shape = { need, g->compute == NC_BF16 };
     size_t page, limit = g->o.cache_bytes ? g->o.cache_bytes : (size_t)1 << 30;
     NC_TRY(nc_kv_page_bytes(&shape, &page, e));
-    bool encodes = g->model->family->encoder != NULL;
-    int slots = (encodes ? 2 : 1) * g->o.sequences;
-    int64_t wanted = (nc_kv_pages_for(g->max_length) + (encodes ? nc_kv_pages_for(nc_engine_source_rows(g->model)) : 0)) * g->o.sequences, pages = page ? (int64_t)(limit / page) : wanted;
+    bool crosses = g->model->family->cross != NULL;
+    int slots = (crosses ? 2 : 1) * g->o.sequences;
+    int64_t wanted = (nc_kv_pages_for(g->max_length) + (crosses ? nc_engine_cross_pages(g) : 0)) * g->o.sequences, pages = page ? (int64_t)(limit / page) : wanted;
     pages = pages < wanted ? pages : wanted;
     if (pages < 1)
         return nc_fail(e, NC_ELIMIT, "the cache may take %zu bytes, one page of %d rows of this model takes %zu; allow more", limit, NC_KEY_BLOCK, page);

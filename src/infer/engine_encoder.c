@@ -1,4 +1,5 @@
-/* engine_encoder.c - encoder-decoder models: the encoder runs once for a job; what the decoder's layers make of its rows lies in a slot of the cache until the job ends.
+/* engine_encoder.c - what a decoder attends to beside its own text: an encoder's rows, or the rows a tower made of the job's pictures. What the decoder's layers make of them lies in a
+ * slot of the cache until the job ends.
  *
  * One program is kept and made anew when a job's tables are larger than any before.
  */
@@ -10,7 +11,12 @@
 
 enum { LEAST_SOURCE = 256, MOST_ROWS = 8192 };
 
-int nc_engine_source_rows(const nc_model *m) { return m->max_source > 0 ? m->max_source : MOST_ROWS; }
+int64_t nc_engine_cross_pages(const nc_engine *g)
+{
+    const nc_model *m = g->model;
+    const nc_media picture = { .kind = NC_MEDIA_IMAGE, .count = 1 };
+    return m->family->views ? g->o.tower_pictures * nc_kv_pages_for(m->family->feature_rows(m->self, &picture)) : nc_kv_pages_for(m->max_source > 0 ? m->max_source : MOST_ROWS);
+}
 
 static nc_seq sequence_of(const nc_job *ask, const nc_media *media, int cross_slot)
 {
@@ -42,6 +48,19 @@ int nc_engine_check_source(const nc_engine *g, const nc_job *ask, int *rows, nc_
     return 0;
 }
 
+int nc_engine_find_views(const nc_engine *g, const nc_job *ask, nc_views *out, int *rows, nc_error *e)
+{
+    const nc_model *m = g->model;
+    *out = (nc_views){ 0 };
+    if (!m->family->views || !ask->picture_count)
+        return 0;
+    nc_media *media = media_of(ask->pictures, ask->picture_count);
+    int status = m->family->views(m, m->self, ask->prompt, ask->prompt_count, media, ask->picture_count, out, e);
+    *rows = out->pages * NC_KEY_BLOCK;
+    free(media);
+    return status;
+}
+
 /* Is the program at hand large enough for the batch? */
 static bool fits(const nc_engine *g)
 {
@@ -53,12 +72,13 @@ static bool fits(const nc_engine *g)
     return g->encoder != NULL;
 }
 
-/* What the program has room for: texts are rounded up; the rows of a tower are its input, so the tower's own counts are none of its. -1: not a count of it. */
+/* What the program has room for: texts, and media that are attended to, are rounded up; the rows of a tower are its input, so the tower's own counts are none of its. -1: not a count
+ * of it. */
 static int64_t room_for(const nc_engine *g, const char *name)
 {
     static const char *const of_text[] = { "tokens", "scored" };
     int64_t n = nc_batch_count(g->batch, name), room = LEAST_SOURCE;
-    if (!strcmp(name, "source")) {
+    if (!strcmp(name, "source") || (g->model->family->views && !strcmp(name, "media"))) {
         while (room < n)
             room *= 2;
         return room;
@@ -84,7 +104,8 @@ static int build(nc_engine *g, nc_error *e)
         g->encoder_count[g->encoder_counts++].n = n;
         nc_build_capacity(b, name, n);
     }
-    m->family->cross(m, m->self, b, nc_model_encoder(m, b, m->family->tower ? nc_engine_media_rows(g, b) : NULL));
+    nc_value *media = m->family->tower ? nc_engine_media_rows(g, b) : NULL;
+    m->family->cross(m, m->self, b, m->family->encoder ? nc_model_encoder(m, b, media) : media);
     int status = nc_program_finish(g->encoder, NULL, nc_pool_threads(g->pool), e);
     if (status == 0)
         status = nc_program_allocate(g->encoder, NULL, e);
@@ -97,6 +118,8 @@ static int build(nc_engine *g, nc_error *e)
 
 int nc_engine_encode(nc_engine *g, job *j, nc_error *e)
 {
+    if (!j->cross_rows)
+        return 0;
     j->cross_slot = nc_kv_open(g->kv, e);
     NC_TRY(j->cross_slot);
     NC_TRY(nc_kv_reserve(g->kv, j->cross_slot, j->cross_rows, e));
@@ -108,6 +131,7 @@ int nc_engine_encode(nc_engine *g, job *j, nc_error *e)
         media[i].feature_rows = rows ? rows->rows : 0;
     }
     nc_seq s = sequence_of(&j->ask, media, j->cross_slot);
+    s.views = j->views.of ? &j->views : NULL;
     s.feature_dtype = g->compute;
     int status = nc_model_prepare(g->model, g->batch, &s, 1, e);
     if (status == 0 && !fits(g))

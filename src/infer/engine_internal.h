@@ -1,6 +1,6 @@
 /* engine_internal.h - what the files of the engine share: sequences, features of media, programs. Inside src/infer only.
  *
- * beams.c: beam search. engine_encoder.c: encoders of encoder-decoder models. engine.c: jobs, the thread, admission. engine_step.c: choosing rows, running, sampling. engine_build.c: programs and memory. features.c: media.
+ * beams.c: beam search. engine_encoder.c: what decoders attend to, an encoder's rows or pictures. engine.c: jobs, the thread, admission. engine_step.c: choosing rows, running, sampling. engine_build.c: programs and memory. features.c: media.
  */
 #ifndef NC_INFER_ENGINE_INTERNAL_H
 #define NC_INFER_ENGINE_INTERNAL_H
@@ -64,11 +64,12 @@ struct job {
     int32_t *stop_ids;
     job_media *media;
     nc_positions positions;          /* table NULL: the indices */
+    nc_views views;                  /* of NULL: nothing is seen by cross attention */
     sequence *sequence;              /* texts of them */
     int texts;                       /* beams, else ask.choices */
     beam_search *beams;              /* NULL: none */
     nc_arena *arena;                 /* of the processors and the source */
-    int cross_slot, cross_rows;      /* the encoder's rows; slot -1: none yet */
+    int cross_slot, cross_rows;      /* the encoder's rows, the pictures'; slot -1: none yet */
     int live;                        /* sequences not ended yet */
     bool admitted;
     int64_t pages;                   /* promised to forks that are still to come */
@@ -89,7 +90,7 @@ struct nc_engine {
     nc_kv *kv;
     nc_program *program[NC_ENGINE_PROGRAMS];
     int capacity[NC_ENGINE_PROGRAMS], programs;
-    nc_program *encoder;             /* NULL: none yet */
+    nc_program *encoder;             /* what fills cross slots; NULL: none yet */
     struct { char name[48]; int64_t n; } encoder_count[48];      /* what it has room for */
     int encoder_counts;
     nc_program *tower;
@@ -138,9 +139,11 @@ int nc_engine_placeholders(const nc_model *m, const int32_t *ids, int count);   
 /* The media that rows [from, from + count) of the job's prompt splice, into out (room for all of the job's); *media_row: rows of the first one spliced before. */
 int nc_engine_stretch_media(const nc_engine *g, const job *j, int from, int count, nc_media *out, int *media_row);
 /* engine_encoder.c */
-int nc_engine_source_rows(const nc_model *m);                    /* of one job, for the cache's size */
+int64_t nc_engine_cross_pages(const nc_engine *g);               /* of one job, for the cache's size: what its encoder or its pictures take */
 int nc_engine_check_source(const nc_engine *g, const nc_job *ask, int *rows, nc_error *e);
-int nc_engine_encode(nc_engine *g, job *j, nc_error *e);
+/* What the job's prompt sees of its pictures, and the rows they take in its cross slot; none for families that splice them. */
+int nc_engine_find_views(const nc_engine *g, const nc_job *ask, nc_views *out, int *rows, nc_error *e);
+int nc_engine_encode(nc_engine *g, job *j, nc_error *e);         /* the encoder's rows, or the pictures' (after nc_engine_features), as keys and values in the job's cross slot */
 /* beams.c */
 beam_search *nc_beams_new(const nc_job *ask);
 void nc_beams_free(beam_search *b);

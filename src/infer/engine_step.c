@@ -101,7 +101,8 @@ static int lay_out(nc_engine *g, int *scored)
         q->positions = s->of->positions.table ? &s->of->positions : NULL;
         q->cross_slot = s->of->cross_slot;
         q->cross_rows = s->of->cross_rows;
-        if (s->done < s->of->ask.prompt_count && s->of->ask.picture_count && !g->model->family->encoder) {
+        q->views = s->of->views.of ? &s->of->views : NULL;
+        if (s->done < s->of->ask.prompt_count && s->of->ask.picture_count && !g->model->family->cross) {
             q->media = g->stretch_media + media;
             q->media_count = nc_engine_stretch_media(g, s->of, s->done, s->take, g->stretch_media + media, &q->media_row);
             media += q->media_count;
@@ -241,7 +242,7 @@ static int run(nc_engine *g, int rows, int stretches, int scored, nc_error *e)
         k++;
     NC_TRY(nc_model_prepare(g->model, g->batch, g->stretch, stretches, e));
     NC_TRY(nc_program_run(g->program[k], g->batch, &(nc_run_options){ .pool = g->pool, .kernels = g->kernels }, e));
-    struct draws d = { g, nc_program_value(g->program[k], "logits")->data, (int)g->head.w->shape.dim[0] };
+    struct draws d = { g, nc_program_value(g->program[k], "logits")->data, nc_head_vocabulary(&g->head) };
     nc_pool_run(g->pool, scored, draw_row, &d);
     return 0;
 }

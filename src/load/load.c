@@ -126,6 +126,23 @@ static int load_both(nc_loaded *l, const nc_load_options *o, nc_error *e)
     return status < 0 ? status : front.status;
 }
 
+/* Families whose config.json does not say which token stands for a picture: the folder's tokenizer does. */
+static int find_placeholder(nc_loaded *l, nc_error *e)
+{
+    nc_model *m = l->model;
+    nc_tokenizer *own = NULL, *t = l->tokenizer;
+    if (!m->family->placeholder)
+        return 0;
+    if (!t) {
+        NC_TRY(optional(nc_tokenizer_load(l->folder, &own, e), e));
+        t = own;
+    }
+    int32_t id = t ? nc_tokenizer_id(t, nc_str_of(m->family->placeholder)) : -1;
+    m->image_token_id = id >= 0 ? id : m->image_token_id;
+    nc_tokenizer_free(own);
+    return 0;
+}
+
 static int load(nc_loaded *l, const char *name, const nc_load_options *o, nc_error *e)
 {
     nc_error spare = { 0 };
@@ -143,7 +160,8 @@ static int load(nc_loaded *l, const char *name, const nc_load_options *o, nc_err
     }
     if (o->train)
         nc_model_train_only(l->model, o->train);
-    return load_both(l, o, e);
+    NC_TRY(load_both(l, o, e));
+    return find_placeholder(l, e);
 }
 
 int nc_load(const char *folder_or_id, const nc_load_options *o, nc_loaded **out, nc_error *e)

@@ -94,11 +94,11 @@ static bool is_skipped(const nc_lora_config *c, const char *name)
     return false;
 }
 
-static int wants(const nc_lora_config *c, const nc_site *s, const nc_site *head, const char *module, nc_error *e)
+static int wants(const nc_lora_config *c, const nc_site *s, bool is_head, const char *module, nc_error *e)
 {
     int yes;
     if (is_all(c->target))
-        yes = is_linear(s) && s != head && !is_skipped(c, s->name);
+        yes = is_linear(s) && !is_head && !is_skipped(c, s->name);
     else
         yes = names_module(c->target, module, e);
     if (yes > 0 && c->exclude && c->exclude->type != NC_JSON_NULL) {
@@ -157,11 +157,12 @@ int nc_lora_attach_targets(nc_lora *l, nc_model *m, const nc_lora_config *c, nc_
         if (!nc_ends_with(s->name, ".weight"))
             continue;
         const char *module = nc_arena_strndup(l->arena, s->name, strlen(s->name) - strlen(".weight"));
-        int yes = wants(c, s, head.w, module, e);
+        bool is_head = s == head.w || s == head.more;
+        int yes = wants(c, s, is_head, module, e);
         NC_TRY(yes);
         if (!yes)
             continue;
-        if (s == head.w || !is_linear(s))
+        if (is_head || !is_linear(s))
             return nc_fail(e, NC_EUNSUPPORTED, "LoRA on %s: only linear layers inside the model are adapted here, no embeddings and no head", module);
         NC_TRY(attach_one(l, s, module, c, e));
     }

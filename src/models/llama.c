@@ -123,6 +123,8 @@ void nc_llama_weights(nc_model *m, void *self)
     const char *scope = c->scope ? c->scope : "model.";
     c->layer = NC_NEW_ARRAY(m->arena, nc_llama_layer, c->layers);
     nc_weight_scope(m, "%s", scope);
+    if (c->vocab_more)
+        c->embed_more = c->tied ? nc_weight_linear(m, c->embed_more_name, c->vocab_more, D) : nc_weight_table(m, c->embed_more_name, c->vocab_more, D);
     c->embed = c->tied ? nc_weight_linear(m, "embed_tokens.weight", c->vocab, D) : nc_weight_table(m, "embed_tokens.weight", c->vocab, D);
     for (int i = 0; i < c->layers; i++) {
         nc_weight_scope(m, "%slayers.%d.", scope, i);
@@ -138,6 +140,8 @@ void nc_llama_weights(nc_model *m, void *self)
     c->norm = norm_weight(m, c, "norm.weight", D);
     nc_weight_scope(m, "%s", "");
     c->head = c->tied ? c->embed : nc_weight_linear(m, "lm_head.weight", c->vocab, D);
+    if (c->vocab_more)
+        c->head_more = c->tied ? c->embed_more : nc_weight_linear(m, c->head_more_name, c->vocab_more, D);
 }
 
 static nc_value *norm(const nc_llama *c, nc_build *b, nc_value *x, nc_site *w)
@@ -202,27 +206,59 @@ static nc_value *add_media(const nc_llama *c, nc_build *b, int i, nc_value *x, n
     return nc_add(b->g, x, nc_gather_rows(b->g, rows, nc_in(b, "text.media", NC_I32, "tokens", 0)));
 }
 
+/* A vocabulary in two weights: an id has its row in one, and -1, a row of zeros, in the other. */
+static nc_value *embedding(const nc_llama *c, nc_build *b)
+{
+    if (!c->embed_more)
+        return nc_embed(b, c->embed, nc_in(b, "text.ids", NC_I32, "tokens", 0));
+    nc_value *x = nc_embed(b, c->embed, nc_in(b, "text.base", NC_I32, "tokens", 0));
+    return nc_add(b->g, x, nc_embed(b, c->embed_more, nc_in(b, "text.more", NC_I32, "tokens", 0)));
+}
+
+/* hidden.0 is what enters the first block. */
+static nc_value *before(const nc_llama *c, nc_build *b, int i, nc_value *x, nc_value *media)
+{
+    if (!c->before)
+        return x;
+    x = c->before(c, b, i, x, media);
+    return i == 0 ? nc_probe(b, x, "hidden.0") : x;
+}
+
 nc_value *nc_llama_decoder(const nc_model *m, const void *self, nc_build *b, nc_value *media)
 {
     const nc_llama *c = self;
-    nc_value *x = nc_embed(b, c->embed, nc_in(b, "text.ids", NC_I32, "tokens", 0)), *pos = nc_in(b, "text.pos", NC_I32, "tokens", c->rope.axes > 1 ? c->rope.axes : 1);
+    nc_value *x = embedding(c, b), *pos = nc_in(b, "text.pos", NC_I32, "tokens", c->rope.axes > 1 ? c->rope.axes : 1);
     nc_rope_rows rope = nc_rope_rows_of(b, &c->rope, pos), sliding = c->two_ropes ? nc_rope_rows_of(b, &c->sliding_rope, pos) : rope;
     (void)m;
     x = c->embed_scale > 0 ? nc_affine(b->g, x, c->embed_scale, 0) : x;
-    if (media)
+    if (media && !c->before)
         x = nc_splice_rows(b->g, x, media->shape.dim[1] > c->width ? nc_slice(b->g, media, 1, 0, c->width) : media, nc_in(b, "text.media", NC_I32, "tokens", 0));
-    x = nc_probe(b, nc_point(b, x, "embedding.out"), "hidden.0");
+    x = nc_point(b, x, "embedding.out");
+    x = c->before ? x : nc_probe(b, x, "hidden.0");
     for (int i = 0; i < c->layers; i++) {
         nc_scope_push(b->g, "layers.%d", i);
         nc_block_begin(b->g);
+        x = before(c, b, i, x, media);
         x = block(c, b, i, x, window_of(c, i) ? sliding : rope);
         nc_block_end(b->g);
         nc_scope_pop(b->g);
         if (i + 1 < c->layers)
             x = nc_probe(b, nc_point(b, x, "block.out"), "hidden.%d", i + 1);
-        x = add_media(c, b, i, x, media);
+        x = c->before ? x : add_media(c, b, i, x, media);
     }
     return nc_probe(b, norm(c, b, x, c->norm), "hidden.%d", c->layers);
+}
+
+static void share_ids(nc_batch *batch, int first)
+{
+    const nc_tensor *ids = nc_batch_find(batch, "text.ids");
+    const int64_t n = nc_shape_count(&ids->shape);
+    const int32_t *id = ids->data;
+    int32_t *base = nc_batch_i32(batch, "text.base", n, 1), *more = nc_batch_i32(batch, "text.more", n, 1);
+    for (int64_t i = 0; i < n; i++) {
+        base[i] = id[i] < first ? id[i] : -1;
+        more[i] = id[i] < first ? -1 : id[i] - first;
+    }
 }
 
 int nc_llama_prepare(const nc_model *m, const void *self, nc_batch *batch, const nc_seq *seqs, int count, nc_error *e)
@@ -231,6 +267,10 @@ int nc_llama_prepare(const nc_model *m, const void *self, nc_batch *batch, const
     (void)m;
     NC_TRY(nc_prepare_text(batch, seqs, count, e));
     nc_rope_prepare(&c->rope, batch, seqs, count);
+    if (c->vocab_more) {
+        share_ids(batch, c->vocab);
+        nc_prepare_targets(batch, c->vocab);
+    }
     return 0;
 }
 
@@ -242,7 +282,7 @@ int nc_llama_regime(const void *self, int length)
 void nc_llama_head(const void *self, nc_head *out)
 {
     const nc_llama *c = self;
-    *out = (nc_head){ .w = c->head, .scale = 1, .soft_cap = c->logit_cap };
+    *out = (nc_head){ .w = c->head, .more = c->head_more, .scale = 1, .soft_cap = c->logit_cap };
 }
 
 void nc_llama_cache(const void *self, nc_cache_need *out)

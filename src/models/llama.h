@@ -35,8 +35,12 @@ struct nc_llama {
     nc_value *(*attention)(const nc_llama *c, nc_build *b, int layer, nc_value *x, nc_rope_rows rope);
     void (*mlp_weights)(nc_model *m, nc_llama *c, int layer);
     nc_value *(*mlp)(const nc_llama *c, nc_build *b, int layer, nc_value *x);
+    /* What stands before a block (Idefics' cross attention to the media, which are then not spliced). */
+    nc_value *(*before)(const nc_llama *c, nc_build *b, int layer, nc_value *x, nc_value *media);
+    int vocab_more;                            /* rows of the vocabulary after `vocab`, in weights of their own; 0: none */
+    const char *embed_more_name, *head_more_name;
     nc_llama_layer *layer;
-    nc_site *embed, *norm, *head;
+    nc_site *embed, *norm, *head, *embed_more, *head_more;
 };
 
 void nc_llama_config(nc_model *m, nc_llama *c, nc_config *r, double default_theta);   /* the keys all of them share */

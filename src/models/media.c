@@ -125,7 +125,7 @@ int nc_vision_text_regime(const void *self, int length)
     return c->text->family->regime ? c->text->family->regime(c->text->self, length) : 0;
 }
 
-static int see(const nc_vision_text *c, nc_batch *batch, const nc_seq *seqs, int count, nc_tower_tables *tower, nc_error *e)
+int nc_media_see(const nc_vision_info *info, const void *self, nc_batch *batch, const nc_seq *seqs, int count, nc_tower_tables *tower, nc_error *e)
 {
     int pictures = 0, status = 0;
     for (int i = 0; i < count; i++)
@@ -138,11 +138,11 @@ static int see(const nc_vision_text *c, nc_batch *batch, const nc_seq *seqs, int
             for (int f = 0; f < seqs[i].media[j].count; f++)
                 p[pictures++] = seqs[i].media[j].frames[f];
     for (int i = 0; i < pictures && status == 0; i++)
-        if (p[i].height != c->info.image_size || p[i].width != c->info.image_size || p[i].channels != c->info.channels)
-            status = nc_fail(e, NC_ESHAPE, "picture %d is %d x %d x %d, the tower takes %d x %d x %d", i, p[i].channels, p[i].height, p[i].width, c->info.channels, c->info.image_size,
-                             c->info.image_size);
+        if (p[i].height != info->image_size || p[i].width != info->image_size || p[i].channels != info->channels)
+            status = nc_fail(e, NC_ESHAPE, "picture %d is %d x %d x %d, the tower takes %d x %d x %d", i, p[i].channels, p[i].height, p[i].width, info->channels, info->image_size,
+                             info->image_size);
     if (status == 0)
-        status = tower(c, batch, p, pictures, e);
+        status = tower(self, batch, p, pictures, e);
     free(p);
     return status;
 }
@@ -154,7 +154,7 @@ int nc_vision_text_prepare(const nc_model *m, const void *self, nc_batch *batch,
     NC_TRY(c->text->family->prepare ? c->text->family->prepare(c->text, c->text->self, batch, seqs, count, e) : nc_prepare_text(batch, seqs, count, e));
     NC_TRY(nc_media_gather(m, batch, seqs, count, &computed, e));
     if (!computed)
-        NC_TRY(see(c, batch, seqs, count, tower, e));
+        NC_TRY(nc_media_see(&c->info, c, batch, seqs, count, tower, e));
     nc_media_splice(m, batch, seqs, count);
     return 0;
 }

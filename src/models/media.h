@@ -22,7 +22,10 @@ void nc_vision_text_cache(const void *self, nc_cache_need *out);
 int nc_vision_text_regime(const void *self, int length);
 /* "media.from" [media, k * k]: the tower rows of each k x k block of patches, row by row, of count pictures of side x side patches that `before` other rows stand before. */
 void nc_media_blocks(nc_batch *batch, int count, int side, int k, int before);
-/* The decoder's tables, then the media's: rows computed earlier and splices; `tower` makes the tables of a step whose pictures are still to be seen. */
+/* Makes the tower's tables of a step whose pictures are still to be seen. */
 typedef int nc_tower_tables(const void *self, nc_batch *batch, const nc_pixels *pictures, int count, nc_error *e);
+/* The pictures and frames of a step, each of the tower's own size, handed to `tower`. */
+int nc_media_see(const nc_vision_info *info, const void *self, nc_batch *batch, const nc_seq *seqs, int count, nc_tower_tables *tower, nc_error *e);
+/* The decoder's tables, then the media's: rows computed earlier and splices. */
 int nc_vision_text_prepare(const nc_model *m, const void *self, nc_batch *batch, const nc_seq *seqs, int count, nc_tower_tables *tower, nc_error *e);
 #endif

@@ -67,6 +67,8 @@ int nc_model_new(const nc_json *config, nc_model **out, nc_error *e)
         f->head(m->self, &head);
     if (head.w)
         head.w->flags |= NC_SITE_HEAD;
+    if (head.more)
+        head.more->flags |= NC_SITE_HEAD;
     *out = m;
     return 0;
 }
@@ -273,7 +275,7 @@ nc_value *nc_model_vision(const nc_model *v, nc_build *b, int layer, const char 
 
 nc_value *nc_model_decoder(const nc_model *m, nc_build *b, nc_value *media)
 {
-    b->layer = 0;
+    b->layer = b->cross = 0;
     return m->family->decoder(m, m->self, b, media);
 }
 

@@ -11,7 +11,8 @@
 typedef struct nc_model nc_model;
 typedef struct nc_family nc_family;
 
-typedef struct nc_head { nc_site *w, *bias; double scale, soft_cap; } nc_head;   /* logits = scale * (h w^T + bias), capped */
+/* logits = scale * (h w^T + bias), capped; `more` holds the last rows of the vocabulary where they are a weight of their own (Idefics), NULL: none. */
+typedef struct nc_head { nc_site *w, *bias, *more; double scale, soft_cap; } nc_head;
 
 /* What the decoder's layers need of a cache: pages of keys and values for so many attention layers (0: none), floats of recurrent state for a sequence (nn/recurrent.h),
  * width of an attention layer's index keys (0: none; nc_index_keys). */
@@ -60,8 +61,12 @@ struct nc_family {
      * (nc_attend_cross). It reads text (nc_seq.source), or pictures (encoder_rows is there), or text among which the rows of a tower stand (tower and media_rows are there):
      * then media are those rows, or NULL. NULL: no encoder. */
     nc_value *(*encoder)(const nc_model *m, const void *self, nc_build *b, nc_value *media);
-    /* Writes the keys and values that every decoder layer makes of the encoder's rows into the cache (nc_keep_cross). */
+    /* Writes the keys and values that every cross attention of the decoder makes of the encoder's rows, or of the media's (views), into the cache (nc_keep_cross). */
     void (*cross)(const nc_model *m, const void *self, nc_build *b, nc_value *rows);
+    /* Decoders whose blocks attend to their media instead of splicing them: what the rows of a whole text see of them (nc_views_free). They have a tower and `cross`; with a cache their
+     * media come as NULL. NULL: media are spliced. */
+    int (*views)(const nc_model *m, const void *self, const int32_t *ids, int count, const nc_media *media, int media_count, nc_views *out, nc_error *e);
+    const char *placeholder;                 /* spelling of the token that stands for a picture, where config.json has no image_token_id; NULL: it has one */
     /* Rows of the encoder for one sequence, before anything runs; NULL: one for each token of its source. */
     int (*encoder_rows)(const nc_model *m, const void *self, const nc_seq *s);
     /* Feature rows the media will take in the text, before anything runs. */
@@ -160,6 +165,14 @@ int nc_position_taps(const nc_vision_info *info);
 void nc_position_tap(const nc_vision_info *info, int y, int x, int down, int across, int32_t *taps, float *share);
 void nc_capacity_pictures(nc_build *b, const nc_vision_info *info, int64_t pictures);
 
+/* The head over rows: logits [N,V] in f32 before scale and cap; log-probabilities of the scored rows' targets ("score.targets"), and from them the loss of a training program. */
+int nc_head_vocabulary(const nc_head *h);
+nc_value *nc_model_logits(nc_build *b, const nc_head *h, nc_value *rows);
+nc_value *nc_model_logprob(nc_build *b, const nc_head *h, nc_value *rows);
+nc_value *nc_model_nll(nc_build *b, const nc_head *h, nc_value *rows);
+/* Tables "score.base", "score.more" and their masks, by which targets are shared out where the head has `more`; after nc_prepare_text. */
+void nc_prepare_targets(nc_batch *batch, int first);
+
 /* Stages as the rest of the program calls them. */
 static inline int nc_model_media_width(const nc_model *m) { return m->media_width ? m->media_width : m->hidden_size; }
 nc_value *nc_model_tower(const nc_model *m, nc_build *b);
@@ -182,6 +195,12 @@ void nc_prepare_prefix(nc_batch *batch, const nc_seq *seqs, int count);
 int nc_prepare_seq2seq(const nc_model *m, const void *self, nc_batch *batch, const nc_seq *seqs, int count, nc_error *e);
 /* Rows x of the source's tokens, its placeholders' taken from media by the table "source.media" (nc_media_splice); media NULL: x. */
 nc_value *nc_source_media(nc_build *b, nc_value *x, nc_value *media);
+/* Spans "cross" of decoders with views: every run of rows that sees the same to the media's rows, which lie in the order of the sequences, or to the cache. A sequence with views and
+ * media but no tokens is one whose keys are to be kept: a span for each group. */
+int nc_prepare_views(const nc_model *m, nc_batch *batch, const nc_seq *seqs, int count, nc_error *e);
+/* Views of `count` rows over media of these rows, each a group of its own; rows of the text see nothing yet. */
+void nc_views_new(nc_views *out, int count, const int *rows, int media);
+void nc_views_free(nc_views *v);
 /* Spans "cross": rows of the text to the encoder's rows of the same sequence, rows[i] of them in order; 0 rows where they lie in the cache. */
 void nc_prepare_cross(nc_batch *batch, const nc_seq *seqs, int count, const int *rows);
 #endif

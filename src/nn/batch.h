@@ -41,6 +41,11 @@ static inline int64_t nc_media_units(const nc_media *m) { return (int64_t)m->cou
 /* Positions of a whole sequence where they are not its indices (M-RoPE): row i of table [rows, axes], and beyond it i + shift on every axis. */
 typedef struct nc_positions { int32_t *table; int rows, axes, shift; } nc_positions;
 
+/* What the rows of a whole text see of its media by cross attention: row i the media rows [row, row + rows) of all its media laid end to end, rows behind the table what the last
+ * one sees. Rows that are ever seen together make a group; in the cache a group begins page `page` of the sequence's cross slot, so that its keys are cut alike everywhere. */
+typedef struct nc_view { int32_t row, rows, page; } nc_view;
+typedef struct nc_views { nc_view *of; int count; nc_view *group; int groups, pages; } nc_views;
+
 /* A stretch of one sequence that takes part in a step. */
 typedef struct nc_seq {
     const int32_t *ids;          /* tokens of this stretch; media placeholders already repeated once a feature row */
@@ -64,6 +69,9 @@ typedef struct nc_seq {
     const int32_t *source;
     int source_count;
     int cross_slot, cross_rows;
+    /* Decoders that read their media by cross attention (nc_family.views): of the whole sequence; NULL: made for a stretch from index 0 that has all its media, else nothing is seen.
+     * Without media here their keys and values lie in the cache, in slot cross_slot. */
+    const nc_views *views;
 } nc_seq;
 
 typedef struct nc_batch nc_batch;

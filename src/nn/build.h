@@ -22,7 +22,7 @@ struct nc_build {
     const char *part;            /* what stands before the names of inputs, counts and spans: a second tower has its own (nc_batch_part); NULL: nothing */
     bool frozen;                 /* batch norm takes its running statistics in training, too, and leaves them alone */
     int picture_height, picture_width;
-    int layer;                   /* cache layer of the attention being built; models count it up */
+    int layer, cross;            /* cache layer of the attention being built, of the cross attention; counted up */
     int64_t state;               /* floats of recurrent state taken so far (nn/recurrent.h) */
     bool recompute;              /* blocks are made again in the backward pass */
     bool balance;                /* routers are counted for nc_moe_balance (nn/moe.h) */
@@ -104,10 +104,10 @@ typedef struct nc_attend {
     nc_value *list;                          /* nc_attention_attr's: the keys of each row */
 } nc_attend;
 nc_value *nc_attend_heads(nc_build *b, nc_value *q, nc_value *k, nc_value *v, const nc_attend *a);   /* -> [N, H*A] */
-/* Cross attention of a decoder layer to the encoder's rows, over the spans "cross". k, v [M,G*A] are the encoder's; where a cache is there they are NULL: the layer's
- * keys and values lie in the pages of the sequence's cross slot, under the number of the self attention built last. */
+/* Cross attention of a decoder block to an encoder's or media's rows, over the spans "cross"; rows of no span get zeros. k, v [M,G*A] are of those rows; where a cache is there they
+ * are NULL: keys and values lie in the pages of the sequence's cross slot, under the number of the cross attention in its decoder. */
 nc_value *nc_attend_cross(nc_build *b, nc_value *q, nc_value *k, nc_value *v, const nc_attend *a);
-/* Writes an encoder's keys and values of one decoder layer into the pages of the cross slots (spans "cross"). */
+/* Writes the keys and values of a decoder's cross attention number `layer` into the pages of the cross slots (spans "cross"). */
 void nc_keep_cross(nc_build *b, nc_value *k, nc_value *v, const nc_attend *a, int layer);
 
 /* Keeps x after the run under a name, found by nc_program_value. */

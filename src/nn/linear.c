@@ -65,11 +65,12 @@ nc_value *nc_attend_heads(nc_build *b, nc_value *q, nc_value *k, nc_value *v, co
 nc_value *nc_attend_cross(nc_build *b, nc_value *q, nc_value *k, nc_value *v, const nc_attend *a)
 {
     nc_attention_attr attr = { .spans = nc_in_spans(b, "cross"), .scale = a->scale };
+    const int layer = b->cross++;
     q = split_heads(b, q, a->heads);
     if (k)
         return attend(b, q, split_heads(b, k, a->kv_heads), split_heads(b, v, a->kv_heads), &attr);
     attr.cache = b->cache;
-    attr.layer = b->layer - 1;
+    attr.layer = layer;
     nc_value *none = nc_slice(b->g, q, 1, 0, a->kv_heads);   /* no span has new rows: only the shape counts */
     return attend(b, q, none, none, &attr);
 }

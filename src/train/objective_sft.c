@@ -39,11 +39,8 @@ static nc_value *next_token_loss(nc_train_run *r, nc_build *b)
     m->family->head(m->self, &head);
     nc_value *h = nc_model_decoder(m, b, nc_model_reads(m, b, media));
     nc_value *rows = nc_gather_rows(b->g, h, nc_in(b, "score.rows", NC_I32, "scored", 0));
-    if (b->training)                                 /* the gradient is made while the softmax is at hand: no logits twice */
-        return with_balance(r, b, nc_head_loss(b->g, rows, nc_site_value(b, head.w), nc_site_value(b, head.bias), nc_in(b, "score.targets", NC_I32, "scored", 0),
-                                               nc_in(b, "score.weights", NC_F32, "scored", 0), head.scale, head.soft_cap));
-    nc_value *logp = nc_head_logprob(b->g, rows, nc_site_value(b, head.w), nc_site_value(b, head.bias), nc_in(b, "score.targets", NC_I32, "scored", 0), head.scale, head.soft_cap);
-    return nc_nll(b->g, logp, nc_in(b, "score.weights", NC_F32, "scored", 0));
+    nc_value *loss = nc_model_nll(b, &head, rows);
+    return b->training ? with_balance(r, b, loss) : loss;
 }
 
 static int check_decoder(const nc_train_run *r, nc_error *e)

@@ -106,16 +106,17 @@ static nc_attention_shape shape_of(const nc_node *n)
                                  q->shape.dim[0], k->shape.dim[0], NC_ATTR(n, nc_attention_attr)->cache != NULL, bias ? bias->shape.dim[1] : 0 };
 }
 
-typedef struct layer { nc_cache *cache; int layer; } layer;
-static void *page_keys(void *context, int slot, int64_t block)
+/* The kernel's slots are the numbers of its spans, each of which begins at a page of its sequence's slot. */
+typedef struct layer { nc_cache *cache; int layer; const nc_span *span; } layer;
+static void *page_keys(void *context, int span, int64_t block)
 {
     const layer *l = context;
-    return l->cache->keys(l->cache, slot, l->layer, (int)block);
+    return l->cache->keys(l->cache, l->span[span].slot, l->layer, l->span[span].page + (int)block);
 }
-static void *page_values(void *context, int slot, int64_t block)
+static void *page_values(void *context, int span, int64_t block)
 {
     const layer *l = context;
-    return l->cache->values(l->cache, slot, l->layer, (int)block);
+    return l->cache->values(l->cache, l->span[span].slot, l->layer, l->span[span].page + (int)block);
 }
 
 /* The kernel's arguments of a node whose inputs begin with q, k, v and end with the bias and its codes. The spans are the caller's to free. */
@@ -155,7 +156,7 @@ static int fill(const nc_node *n, const nc_run *r, nc_attention_args *a, nc_atte
 static int run(const nc_node *n, const nc_run *r)
 {
     const nc_attention_attr *attr = NC_ATTR(n, nc_attention_attr);
-    layer l = { attr->cache, attr->layer };
+    layer l = { attr->cache, attr->layer, attr->spans->span };
     nc_attention_pages pages = { &l, page_keys, page_values };
     nc_attention_span *spans = NULL;
     nc_attention_args a;
@@ -163,6 +164,11 @@ static int run(const nc_node *n, const nc_run *r)
 
     if (rc == 0 && attr->cache && attr->cache->bf16 != (a.shape.dtype == NC_BF16))
         rc = nc_fail(r->error, NC_EINVAL, "the cache holds %s, the graph computes in %s", attr->cache->bf16 ? "bf16" : "f32", nc_dtype_name(a.shape.dtype));
+    for (int i = 0; i < a.spans && rc == 0 && attr->cache; i++) {
+        if (attr->spans->span[i].page < 0)
+            rc = nc_fail(r->error, NC_EINVAL, "span %d begins at page %d of its slot", i, attr->spans->span[i].page);
+        spans[i].slot = i;
+    }
     if (rc == 0) {
         a.pages = attr->cache ? &pages : NULL;
         a.out = n->out[0]->data;
