@@ -115,8 +115,8 @@ static void config(nc_model *m, void *self, nc_config *r)
     m->vocab_size += c->text.vocab_more;
     m->image_token_id = c->text.vocab_more > 1 ? c->text.vocab + 1 : -1;      /* <fake_token_around_image>, <image>; the tokenizer knows better (placeholder) */
     m->media_width = c->info.hidden_size;
-    if (c->interval < 1)
-        nc_config_mistake(r, "cross_layer_interval %d is no number of layers", c->interval);
+    if (c->interval < 1 || c->text.layers % c->interval)
+        nc_config_mistake(r, "num_hidden_layers %d is no multiple of cross_layer_interval %d", c->text.layers, c->interval);
     if (c->text.head_dim * c->text.heads != c->text.width || c->text.kv_heads != c->text.heads)
         nc_config_mistake(r, "heads of %d x %d (%d of keys) in a width of %d; they must make the width", c->text.heads, c->text.head_dim, c->text.kv_heads, c->text.width);
 }
@@ -162,7 +162,7 @@ static nc_site *alpha_weight(nc_model *m, const struct idefics *c, const char *n
     return s;
 }
 
-static int cross_layers(const struct idefics *c) { return (c->text.layers + c->interval - 1) / c->interval; }
+static int cross_layers(const struct idefics *c) { return c->text.layers / c->interval; }
 
 static void cross_weights(nc_model *m, struct idefics *c)
 {
