@@ -63,8 +63,9 @@ int nc_conversation_new(const nc_conversation_options *o, nc_conversation **out,
         source = nc_builtin_template(o->template_name);
     if (!source && o->template_name)
         return unknown_template(o->template_name, e);
+    const bool worded = !source && !own && wording && wording->template_name;      /* such a template writes <s> where the processor puts it */
     if (!source)
-        source = own ? own : nc_builtin_template(wording && wording->template_name ? wording->template_name : "default");
+        source = own ? own : nc_builtin_template(worded ? wording->template_name : "default");
     nc_template *compiled = NULL;
     int status = nc_template_compile(nc_str_of(source), &compiled, e);
     if (status < 0)
@@ -74,7 +75,7 @@ int nc_conversation_new(const nc_conversation_options *o, nc_conversation **out,
     *c = (nc_conversation){ .arena = a, .tokenizer = o->tokenizer, .compiled = compiled, .source = nc_arena_strdup(a, source) };
     c->lists = strstr(source, "'type'") || strstr(source, "\"type\"") || strstr(source, ".type");
     c->strings = !c->lists || strstr(source, "is string") || strstr(source, "is not string");
-    c->specials = o->image_token_id >= 0 || o->video_token_id >= 0;
+    c->specials = (o->image_token_id >= 0 || o->video_token_id >= 0) && !worded;
     find_placeholders(c, o);
     c->wording = wording;
     *out = c;

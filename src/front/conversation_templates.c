@@ -43,11 +43,11 @@
 #define EMPTY \
     "{%- for m in messages %}{%- if m.role == 'assistant' %}{% generation %}" CONTENT "{{- eos_token }}{% endgeneration %}{%- else %}" CONTENT "{%- endif %}{%- endfor %}"
 
-/* PaliGemma: pictures, <s>, the question and a line feed; the answer follows. It was trained for one turn. */
-#define PALIGEMMA \
-    "{%- for m in messages %}{%- if m.role == 'assistant' %}{% generation %}" CONTENT "{{- eos_token }}{% endgeneration %}{%- elif m.content is string %}{{- bos_token + m.content + '\\n' }}" \
+/* Pictures, <s>, the question and what ends it; the answer follows. PaliGemma and BLIP-2 were trained for one turn. */
+#define PICTURES_FIRST(end) \
+    "{%- for m in messages %}{%- if m.role == 'assistant' %}{% generation %}" CONTENT "{{- eos_token }}{% endgeneration %}{%- elif m.content is string %}{{- bos_token + m.content + '" end "' }}" \
     "{%- else %}{%- for p in m.content %}{%- if p.type == 'image' %}{{- '<image>' }}{%- endif %}{%- endfor %}{{- bos_token }}" \
-    "{%- for p in m.content %}{%- if p.type == 'text' %}{{- p.text }}{%- endif %}{%- endfor %}{{- '\\n' }}{%- endif %}{%- endfor %}"
+    "{%- for p in m.content %}{%- if p.type == 'text' %}{{- p.text }}{%- endif %}{%- endfor %}{{- '" end "' }}{%- endif %}{%- endfor %}"
 
 /* IDEFICS: the processor strips blanks around what stands beside a picture. */
 #define IDEFICS_CONTENT "{%- if m.content is string %}{{- ' ' + m.content }}{%- else %}{%- for c in m.content %}{%- if c.type == 'text' %}{%- if loop.first %}{{- ' ' }}{%- endif %}" \
@@ -59,8 +59,8 @@
 static const struct { const char *name, *source; } rows[] = {
     { "default", DEFAULT }, { "chatml", CHATML }, { "qwen", CHATML }, { "qwen3", CHATML }, { "vicuna", VICUNA }, { "llava", VICUNA },
     { "llava_next", VICUNA }, { "llava_next_video", VICUNA }, { "video_llava", VICUNA }, { "llama3", LLAMA3 }, { "alpaca", ALPACA }, { "empty", EMPTY },
-    { "qwen2_vl", QWEN_VL }, { "qwen3_vl", QWEN_VL }, { "intern_vl", INTERN_VL }, { "got_ocr2", GOT }, { "paligemma", PALIGEMMA },
-    { "idefics", IDEFICS },
+    { "qwen2_vl", QWEN_VL }, { "qwen3_vl", QWEN_VL }, { "intern_vl", INTERN_VL }, { "got_ocr2", GOT }, { "paligemma", PICTURES_FIRST("\\n") },
+    { "blip2", PICTURES_FIRST("") }, { "idefics", IDEFICS },
 };
 
 const char *nc_builtin_template(const char *name)
@@ -74,7 +74,7 @@ const char *nc_builtin_template(const char *name)
 const char *const *nc_builtin_templates(int *count)
 {
     static const char *const names[] = { "default", "chatml", "qwen", "qwen3", "vicuna", "llava", "llava_next", "llava_next_video", "video_llava", "llama3", "alpaca", "empty",
-                                         "qwen2_vl", "qwen3_vl", "intern_vl", "got_ocr2", "paligemma", "idefics" };
+                                         "qwen2_vl", "qwen3_vl", "intern_vl", "got_ocr2", "paligemma", "blip2", "idefics" };
     _Static_assert(sizeof names / sizeof *names == sizeof rows / sizeof *rows, "one name for each row");
     *count = NC_COUNT(names);
     return names;
