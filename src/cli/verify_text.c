@@ -73,9 +73,17 @@ static int check_bf16(nc_verify *v, int k, nc_error *e)
     return status;
 }
 
+/* Sequence k, which another tensor of the file was made from. */
+static int sequence(nc_verify *v, int k, const char *of, const nc_stored **in, nc_error *e)
+{
+    *in = nc_verify_tensor(v, "in.input_ids.%d", k);
+    return *in ? 0 : nc_fail(e, NC_EFORMAT, "golden.safetensors has %s, but not in.input_ids.%d it was made from", of, k);
+}
+
 static int check_training(nc_verify *v, int k, nc_error *e)
 {
-    const nc_stored *in = nc_verify_tensor(v, "in.input_ids.%d", k);
+    const nc_stored *in;
+    NC_TRY(sequence(v, k, "a loss", &in, e));
     int n = (int)nc_shape_count(&in->shape);
     int32_t *ids = nc_verify_ints(v->arena, in), *targets = NC_NEW_ARRAY(v->arena, int32_t, n);
     for (int i = 0; i < n; i++)
@@ -103,7 +111,8 @@ static int run_all(nc_verify *v, nc_error *e)
             NC_TRY(check_bf16(v, k, e));
     }
     if (nc_verify_has(v, "generate.new_ids")) {
-        const nc_stored *in = nc_verify_tensor(v, "in.input_ids.1");
+        const nc_stored *in;
+        NC_TRY(sequence(v, 1, "generate.new_ids", &in, e));
         nc_seq from = { .ids = nc_verify_ints(v->arena, in), .count = (int)nc_shape_count(&in->shape), .slot = -1 };
         NC_TRY(nc_verify_generate_from(v, &from, e));
         NC_TRY(nc_verify_cases(v, &from, NULL, e));
