@@ -1,8 +1,9 @@
 /* golden_media.c - the golden folders of pictures themselves: decoded synthetic files, decoded real files, Pillow's and torchvision's resizing,
- * video frames, times and sampling. The kind is told by what the folder holds.
+ * video frames, times and sampling, single augmentations (golden_augment.c). The kind is told by what the folder holds.
  */
 #include "front/golden_media.h"
 #include "base/hash.h"
+#include "front/golden_augment.h"
 #include "front/golden_tensors.h"
 #include "media/resize.h"
 #include "media/video.h"
@@ -341,6 +342,8 @@ int nc_golden_media(const char *folder, const char *data, nc_golden_fn *report, 
             videos(&r);
         else if (nc_json_get(g, "names") && tensors)
             resizing(&r);
+        else if (nc_json_get(g, "parameters") && tensors)
+            nc_golden_augment(r.a, &r.t, r.g, report, context);
         else
             skip(&r, nc_path_base(folder), "this kind of folder comes with a later part");
         if (tensors)

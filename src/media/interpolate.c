@@ -12,11 +12,12 @@ enum { MOST_TAPS = 4 };
 
 typedef struct tap { int at[MOST_TAPS]; float weight[MOST_TAPS]; } tap;
 
-static float cubic(float x)
+float nc_torch_cubic(float x, float a)
 {
-    const float a = -0.75f;
     x = fabsf(x);
-    return x <= 1 ? ((a + 2) * x - (a + 3)) * x * x + 1 : x < 2 ? (((x - 5) * x + 8) * x - 4) * a : 0;
+    if (x <= 1)
+        return fmaf(fmaf(a + 2, x, -(a + 3)) * x, x, 1);
+    return x < 2 ? fmaf(fmaf(fmaf(a, x, -5 * a), x, 8 * a), x, -4 * a) : 0;
 }
 
 static int clamp(int i, int n) { return i < 0 ? 0 : i >= n ? n - 1 : i; }
@@ -26,16 +27,17 @@ static int make_taps(int in, int out, nc_interpolation kind, tap *t)
 {
     const float scale = (float)in / (float)out;
     for (int i = 0; i < out; i++) {
-        float c = ((float)i + 0.5f) * scale - 0.5f;
+        float c = fmaf((float)i + 0.5f, scale, -0.5f);
         if (kind == NC_INTERPOLATE_BILINEAR) {
             c = c < 0 ? 0 : c;
             int first = clamp((int)c, in);
             t[i] = (tap){ { first, clamp(first + 1, in) }, { 1 - (c - (float)first), c - (float)first } };
         } else if (kind == NC_INTERPOLATE_BICUBIC) {
-            int first = (int)floorf(c);
+            const int first = (int)floorf(c);
+            const float at = c - (float)first;
             for (int k = 0; k < 4; k++) {
                 t[i].at[k] = clamp(first - 1 + k, in);
-                t[i].weight[k] = cubic(c - (float)(first - 1 + k));
+                t[i].weight[k] = nc_torch_cubic(at - (float)(k - 1), -0.75f);
             }
         } else {
             float place = kind == NC_INTERPOLATE_NEAREST ? (float)i * scale : ((float)i + 0.5f) * scale;
@@ -59,8 +61,8 @@ int nc_interpolate_f32(const float *in, int width, int height, float *out, int n
                 const float *row = in + (size_t)y[i].at[r] * (size_t)width;
                 float part = 0;
                 for (int c = 0; c < taps; c++)
-                    part += x[j].weight[c] * row[x[j].at[c]];
-                sum += y[i].weight[r] * part;
+                    part = fmaf(x[j].weight[c], row[x[j].at[c]], part);
+                sum = fmaf(y[i].weight[r], part, sum);
             }
             out[(size_t)i * (size_t)new_width + (size_t)j] = sum;
         }

@@ -336,7 +336,8 @@ static void weights_single(struct weights *k, int size, nc_filter filter)
         k->first[i] = (int)first;
         k->count[i] = (int)(last - first < k->taps ? last - first : k->taps);
         for (int x = 0; x < k->count[i]; x++) {
-            const float v = (float)filters[filter].f((double)(float)(((double)((float)(x + first) - centre) + 0.5) * (double)inverse));
+            const float at = (float)(((double)((float)(x + first) - centre) + 0.5) * (double)inverse);
+            const float v = filter == NC_BICUBIC ? nc_torch_cubic(at, -0.5f) : (float)filters[filter].f((double)at);
             w[x] = v;
             sum += v;
         }
@@ -345,18 +346,28 @@ static void weights_single(struct weights *k, int size, nc_filter filter)
     }
 }
 
+/* torch's weighted sum: the first tap's product, then fours of taps whose products are rounded before they are added, the rest in fused steps. */
+static float f32_sum_torch(const float *p, size_t step, const double *w, int n)
+{
+    enum { GROUP = 4 };
+    float sum = p[0] * (float)w[0];
+    int x = 1;
+    for (const int plain = 1 + (n - 1) / GROUP * GROUP; x < plain; x++)
+        sum += p[(size_t)x * step] * (float)w[x];
+    for (; x < n; x++)
+        sum = fmaf(p[(size_t)x * step], (float)w[x], sum);
+    return sum;
+}
+
 /* One output value: the weighted sum over values `step` apart. */
 static float f32_sum(const float *p, size_t step, const double *w, int n, bool single)
 {
     double sum = 0;
-    float low = 0;
-    for (int x = 0; x < n; x++) {
-        if (single)
-            low += p[(size_t)x * step] * (float)w[x];
-        else
-            sum += (double)p[(size_t)x * step] * w[x];
-    }
-    return single ? low : (float)sum;
+    if (single)
+        return n > 0 ? f32_sum_torch(p, step, w, n) : 0;
+    for (int x = 0; x < n; x++)
+        sum += (double)p[(size_t)x * step] * w[x];
+    return (float)sum;
 }
 
 static void f32_across(const float *in, int width, int height, float *out, const struct weights *k, bool single)

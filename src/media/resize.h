@@ -25,6 +25,8 @@ int nc_resize_gap(const nc_image *in, int width, int height, nc_filter filter, d
 /* One plane of floats [height, width]; out holds new_height * new_width. Pillow's mode F: weights and sums in double, rounded to float between the
  * passes. torchvision (torch's interpolate with antialias): all in float, horizontal first. */
 int nc_resize_f32(const float *in, int width, int height, float *out, int new_width, int new_height, nc_filter filter, nc_resize_rule rule, nc_error *e);
+/* torch's cubic of parameter a at distance x, in fused steps of float. */
+float nc_torch_cubic(float x, float a);
 /* Pillow's Image.thumbnail((width, height)): shrunk inside that box with the sides' ratio kept, bicubic with a gap of 2; never enlarged. */
 int nc_thumbnail(const nc_image *in, int width, int height, nc_image *out, nc_error *e);
 /* torch.nn.functional.interpolate of one plane without antialias (interpolate.c). */

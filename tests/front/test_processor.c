@@ -84,7 +84,7 @@ static void golden(void **state)
     static const char *const folders[] = { "clip", "clip-crop", "siglip", "vit", "trocr", "deit", "dinov2", "blip", "llava", "llava-pad", "convnext",
         "convnext-large", "efficientnet", "llava-next", "llava-onevision", "qwen2-vl", "qwen2-vl-16", "internvl", "got-ocr2", "gemma3", "idefics3",
         "idefics3-nosplit", "video-llava-next-video", "video-llava-onevision", "video-internvl", "video-qwen2-vl",
-        "donut", "donut-rotate", "nougat", "pixtral", "siglip2", "pix2struct", "images", "image-decode", "pillow-resize", "video-decode" };
+        "donut", "donut-rotate", "nougat", "pixtral", "siglip2", "pix2struct", "images", "image-decode", "pillow-resize", "video-decode", "augment" };
     const char *shared = getenv("NUNCHI_SHARED");
     shared = shared && *shared ? shared : "../shared";
     nc_arena *a = nc_arena_new();
