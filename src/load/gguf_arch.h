@@ -29,6 +29,7 @@ typedef struct nc_gguf_arch {
     const char *prefix;                         /* that names of sites may begin with ("bert."), or NULL */
     const nc_gguf_rule *rules[4];               /* tables that end with site NULL; the first that fits */
     const nc_gguf_word *words[4];               /* tables that end with key NULL */
+    bool own_head;                              /* llama.cpp wants output.weight of models whose head is the table of tokens too: it is written twice */
     void (*more)(const nc_gguf_words *w);       /* words that are no copies of keys; may be NULL */
     /* Tensors that no site holds (rope's factors); may be NULL. */
     int (*extra)(nc_arena *a, const nc_json *config, nc_gguf_extra out[NC_GGUF_EXTRAS]);

@@ -50,5 +50,6 @@ static void gpt_neox_more(const nc_gguf_words *w)
 }
 
 const nc_gguf_arch nc_gguf_arch_gpt2 = { .name = "gpt2", .families = "gpt2", .rules = { gpt2_rules }, .words = { gpt2_words }, .more = gpt2_more };
-const nc_gguf_arch nc_gguf_arch_gpt_neox = { .name = "gptneox", .families = "gpt_neox", .rules = { gpt_neox_rules }, .words = { gpt_neox_words }, .more = gpt_neox_more };
+const nc_gguf_arch nc_gguf_arch_gpt_neox = { .name = "gptneox", .families = "gpt_neox", .rules = { gpt_neox_rules }, .words = { gpt_neox_words }, .own_head = true,
+                                               .more = gpt_neox_more };
 const nc_gguf_arch nc_gguf_arch_bloom = { .name = "bloom", .families = "bloom", .rules = { bloom_rules }, .words = { bloom_words }, .more = bloom_more };

@@ -176,10 +176,11 @@ static void glm4_more(const nc_gguf_words *w)
 
 const nc_gguf_arch nc_gguf_arch_llama = { LLAMA("llama", "llama mistral mixtral"), .rules = { neighbours, nc_gguf_llama_rules }, .more = llama_more, .extra = llama3_factors };
 const nc_gguf_arch nc_gguf_arch_qwen2 = { LLAMA("qwen2", "qwen2"), .rules = { nc_gguf_llama_rules }, .more = nc_gguf_rope_words };
-const nc_gguf_arch nc_gguf_arch_qwen2_moe = { LLAMA("qwen2moe", "qwen2_moe"), .rules = { nc_gguf_moe_rules, nc_gguf_llama_rules }, .more = nc_gguf_rope_words };
+const nc_gguf_arch nc_gguf_arch_qwen2_moe = { LLAMA("qwen2moe", "qwen2_moe"), .own_head = true, .rules = { nc_gguf_moe_rules, nc_gguf_llama_rules },
+                                                .more = nc_gguf_rope_words };
 const nc_gguf_arch nc_gguf_arch_qwen3 = { LLAMA("qwen3", "qwen3"), .rules = { nc_gguf_llama_rules }, .more = nc_gguf_rope_words };
 const nc_gguf_arch nc_gguf_arch_qwen3_moe = { LLAMA("qwen3moe", "qwen3_moe"), .rules = { nc_gguf_moe_rules, nc_gguf_llama_rules }, .more = nc_gguf_rope_words };
-const nc_gguf_arch nc_gguf_arch_olmo2 = { LLAMA("olmo2", "olmo2"), .rules = { olmo2_rules, nc_gguf_llama_rules }, .more = nc_gguf_rope_words };
+const nc_gguf_arch nc_gguf_arch_olmo2 = { LLAMA("olmo2", "olmo2"), .own_head = true, .rules = { olmo2_rules, nc_gguf_llama_rules }, .more = nc_gguf_rope_words };
 const nc_gguf_arch nc_gguf_arch_glm4 = { LLAMA("glm4", "glm4"), .rules = { fused_rules, nc_gguf_llama_rules }, .more = glm4_more };
 const nc_gguf_arch nc_gguf_arch_phi3 = { LLAMA("phi3", "phi3"), .rules = { fused_rules, nc_gguf_llama_rules }, .more = phi3_more, .extra = phi3_factors };
 const nc_gguf_arch nc_gguf_arch_gemma = { LLAMA("gemma", "gemma"), .rules = { gemma_rules, nc_gguf_llama_rules }, .more = gemma_more };

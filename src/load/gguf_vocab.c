@@ -8,40 +8,10 @@
 
 #include <string.h>
 
+#include "load/gguf_cuttings.h"
+
 #define WORD_START "\xe2\x96\x81"
-#define GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
-#define LLAMA3_HEAD "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|"
-#define LLAMA3_TAIL "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-#define CASED "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|" \
-    "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
-#define LETTERS "A-Za-z\xc2\xb5\\x{c0}-\\x{d6}\\x{d8}-\\x{f6}\\x{f8}-\\x{1ba}\\x{1bc}-\\x{1bf}\\x{1c4}-\\x{293}\\x{295}-\\x{2af}\\x{370}-\\x{373}\\x{376}\\x{377}\\x{37b}-\\x{37d}\\x{37f}" \
-    "\\x{386}\\x{388}-\\x{38a}\\x{38c}\\x{38e}-\\x{3a1}\\x{3a3}-\\x{3f5}\\x{3f7}-\\x{481}\\x{48a}-\\x{52f}\\x{531}-\\x{556}\\x{10a0}-\\x{10c5}\\x{13a0}-\\x{13f5}\\x{13f8}-\\x{13fd}" \
-    "\\x{1c90}-\\x{1cba}\\x{1cbd}-\\x{1cbf}\\x{1d00}-\\x{1d2b}\\x{1d6b}-\\x{1d77}\\x{1d79}-\\x{1d9a}\\x{1e00}-\\x{1f15}\\x{1f18}-\\x{1f1d}\\x{1f20}-\\x{1f45}\\x{1f48}-\\x{1f4d}" \
-    "\\x{1f50}-\\x{1f57}\\x{1f59}\\x{1f5b}\\x{1f5d}\\x{1f5f}-\\x{1f7d}\\x{1f80}-\\x{1fb4}\\x{1fb6}-\\x{1fbc}\\x{1fbe}\\x{1fc2}-\\x{1fc4}\\x{1fc6}-\\x{1fcc}\\x{1fd0}-\\x{1fd3}" \
-    "\\x{1fd6}-\\x{1fdb}\\x{1fe0}-\\x{1fec}\\x{1ff2}-\\x{1ff4}\\x{1ff6}-\\x{1ffc}\\x{2102}\\x{2107}\\x{210a}-\\x{2113}\\x{2115}\\x{2119}-\\x{211d}\\x{2124}\\x{2126}\\x{2128}" \
-    "\\x{212a}-\\x{212d}\\x{212f}-\\x{2134}\\x{2139}\\x{213c}-\\x{213f}\\x{2145}-\\x{2149}\\x{214e}\\x{2183}\\x{2184}\\x{2c00}-\\x{2c7b}\\x{2c7e}-\\x{2ce4}\\x{2ceb}-\\x{2cee}" \
-    "\\x{2cf2}\\x{2cf3}\\x{a640}-\\x{a66d}\\x{a680}-\\x{a69b}\\x{a722}-\\x{a76f}\\x{a771}-\\x{a787}\\x{a78b}-\\x{a78e}\\x{ab70}-\\x{abbf}\\x{fb00}-\\x{fb06}\\x{fb13}-\\x{fb17}" \
-    "\\x{ff21}-\\x{ff3a}\\x{ff41}-\\x{ff5a}\\x{10400}-\\x{1044f}\\x{104b0}-\\x{104d3}\\x{104d8}-\\x{104fb}\\x{10c80}-\\x{10cb2}\\x{10cc0}-\\x{10cf2}\\x{118a0}-\\x{118df}\\x{1e900}-\\x{1e943}"
-
-enum { MOST_STEPS = 6 };
 enum { NORMAL = 1, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE };
-
-/* How texts are cut, step after step, by the name in tokenizer.ggml.pre. nfc: the model's own tokenizer composes characters first. */
-static const struct cutting { const char *names; bool nfc; const char *step[MOST_STEPS]; } cuttings[] = {
-    { "gpt-2 mpt olmo jais roberta-bpe phi-2 trillion default gpt-neox", false, { GPT2 } },
-    { "llama-bpe llama3 llama-v3 smaug-bpe dbrx falcon3 falcon-h1 pixtral glm4 chatglm-bpe lfm2", false, { LLAMA3_HEAD "\\p{N}{1,3}" LLAMA3_TAIL } },
-    { "qwen2 deepseek-r1-qwen megrez stablelm2", true, { LLAMA3_HEAD "\\p{N}" LLAMA3_TAIL } },
-    { "starcoder refact command-r smollm codeshell exaone minerva-7b", false, { "\\p{N}", GPT2 } },
-    { "deepseek-llm", false, { "[\\r\\n]", "\\s?[" LETTERS "]+", "\\s?[!-/:-~\\x{ff01}-\\x{ff0f}\\x{ff1a}-\\x{ff5e}\\x{2018}-\\x{201f}\\x{3000}-\\x{3002}]+", "\\s+$",
-        "[\\x{4e00}-\\x{9fa5}\\x{800}-\\x{4e00}\\x{ac00}-\\x{d7ff}]+", "\\p{N}+" } },
-    { "deepseek-coder", false, { "[\\r\\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", "[\\x{4e00}-\\x{9fa5}\\x{800}-\\x{4e00}\\x{ac00}-\\x{d7ff}]+", "\\p{N}" } },
-    { "deepseek-v3 hunyuan-dense", false, { "\\p{N}{1,3}", "[\\x{4e00}-\\x{9fa5}\\x{3040}-\\x{309f}\\x{30a0}-\\x{30ff}]+",
-        "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+" } },
-    { "gpt-4o llama4", false, { CASED "\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+" } },
-    { "tekken", false, { "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*|"
-        "\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+" } },
-    { "falcon", false, { "[\\p{P}\\$\\+<=>\\^~\\|`]+", GPT2, "[0-9][0-9][0-9]" } },
-};
 
 typedef struct vocab {
     nc_arena *a;
@@ -77,15 +47,6 @@ static void append(nc_json *to, nc_json **last, nc_str key, nc_json *item)
     to->count++;
 }
 
-static bool lists(const char *names, const char *name)
-{
-    size_t n = strlen(name);
-    for (const char *at = strstr(names, name); at && n; at = strstr(at + 1, name))
-        if ((at == names || at[-1] == ' ') && (at[n] == 0 || at[n] == ' '))
-            return true;
-    return false;
-}
-
 static int open_vocab(nc_arena *a, const nc_gguf *g, const char *file, vocab *v, nc_error *e)
 {
     const nc_gguf_value *tokens = nc_gguf_get(g, "tokenizer.ggml.tokens");
@@ -101,18 +62,18 @@ static int open_vocab(nc_arena *a, const nc_gguf *g, const char *file, vocab *v,
     return 0;
 }
 
-/* Control tokens, and those users defined; bert's unknown too. */
+/* Control tokens, the unknown one, and those users defined. */
 static nc_json *added_tokens(const vocab *v)
 {
     nc_json *list = nc_json_new(v->a, NC_JSON_ARRAY), *last = NULL;
     for (int64_t i = 0; i < v->count; i++) {
         int64_t type = type_of(v, i);
-        if (type != CONTROL && type != USER_DEFINED)
+        if (type != CONTROL && type != USER_DEFINED && type != UNKNOWN)
             continue;
         nc_json *one = nc_json_new(v->a, NC_JSON_OBJECT);
         nc_json_set(v->a, one, "id", nc_json_new_int(v->a, i));
         nc_json_set(v->a, one, "content", nc_json_new_string(v->a, v->token[i]));
-        flag(v->a, one, "special", type == CONTROL);
+        flag(v->a, one, "special", type != USER_DEFINED);
         flag(v->a, one, "normalized", false);
         append(list, &last, (nc_str){ NULL, 0 }, one);
     }
@@ -167,13 +128,12 @@ static nc_json *vocab_object(const vocab *v)
 static int cut_by_name(const vocab *v, nc_json *tree, nc_error *e)
 {
     const char *name = nc_gguf_string(v->g, "tokenizer.ggml.pre", "default");
-    const struct cutting *c = NULL;
-    for (int i = 0; i < NC_COUNT(cuttings) && !c; i++)
-        c = lists(cuttings[i].names, name) ? &cuttings[i] : NULL;
+    const nc_gguf_cutting *c = nc_gguf_cutting_of(name);
     if (!c)
         return nc_fail(e, NC_EUNSUPPORTED, "%s: the pre-tokenizer \"%s\" is not known; use the model's tokenizer.json", v->file, name);
     nc_json *sequence = typed(v->a, "Sequence"), *list = nc_json_new(v->a, NC_JSON_ARRAY), *bytes = typed(v->a, "ByteLevel");
-    for (int i = 0; i < MOST_STEPS && c->step[i]; i++) {
+    const bool prefix = nc_gguf_bool(v->g, "tokenizer.ggml.add_space_prefix", false), alone = prefix && c == nc_gguf_cutting_of("gpt-2");   /* the blank comes before the cut */
+    for (int i = 0; i < NC_GGUF_CUTS && c->step[i] && !alone; i++) {
         nc_json *split = typed(v->a, "Split"), *pattern = nc_json_new(v->a, NC_JSON_OBJECT);
         nc_json_set(v->a, pattern, "Regex", text(v->a, c->step[i]));
         nc_json_set(v->a, split, "pattern", pattern);
@@ -181,9 +141,9 @@ static int cut_by_name(const vocab *v, nc_json *tree, nc_error *e)
         flag(v->a, split, "invert", false);
         nc_json_append(list, split);
     }
-    flag(v->a, bytes, "add_prefix_space", nc_gguf_bool(v->g, "tokenizer.ggml.add_space_prefix", false));
+    flag(v->a, bytes, "add_prefix_space", prefix);
     flag(v->a, bytes, "trim_offsets", false);
-    flag(v->a, bytes, "use_regex", false);
+    flag(v->a, bytes, "use_regex", alone);
     nc_json_append(list, bytes);
     nc_json_set(v->a, sequence, "pretokenizers", list);
     nc_json_set(v->a, tree, "pre_tokenizer", sequence);

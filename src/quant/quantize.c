@@ -165,6 +165,19 @@ static int check_whole(const struct file *f, nc_error *e)
     return 0;
 }
 
+/* output.weight of a model that has none, for an architecture that wants one: the table of tokens again. */
+static void repeat_table(struct job *j, nc_arena *a, nc_map *names)
+{
+    struct file *f = &j->file[NC_GGUF_MODEL];
+    int64_t table;
+    if (!nc_gguf_arch_of(j->l->model)->own_head || nc_map_get(names, NC_STR("output.weight"), NULL) || !nc_map_get(names, NC_STR("token_embd.weight"), &table))
+        return;
+    struct piece p = f->entry[table].pieces[0];
+    strcpy(p.part.name, "output.weight");
+    const nc_gguf_home home = { .count = 1, .change = p.change };
+    add_piece(entry_of(j, a, f, names, p.site, &p.part), p.site, &home, &p.part);
+}
+
 static int list_sites(struct job *j, nc_arena *a, nc_error *e)
 {
     const nc_model *m = j->l->model;
@@ -185,6 +198,8 @@ static int list_sites(struct job *j, nc_arena *a, nc_error *e)
             add_piece(entry_of(j, a, &j->file[p.file], names[p.file], s, &p.part[k]), s, &p, &p.part[k]);
         j->report.values += (uint64_t)nc_site_count(s);
     }
+    if (status == 0)
+        repeat_table(j, a, names[NC_GGUF_MODEL]);
     for (int k = 0; k < NC_GGUF_FILES; k++) {
         nc_map_free(names[k]);
         if (status == 0)

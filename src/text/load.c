@@ -87,6 +87,17 @@ static const char *find_file(nc_arena *a, const char *folder)
     return NULL;
 }
 
+int nc_tokenizer_tree(nc_arena *a, const char *folder, nc_json **tree, nc_error *e)
+{
+    const char *path = find_file(a, folder);
+    nc_json *config;
+    *tree = NULL;
+    if (!path)
+        return NC_OK;
+    NC_TRY(optional(a, folder, "tokenizer_config.json", &config, e));
+    return read_tree(a, path, config, tree, e);
+}
+
 static int load(nc_arena *a, const char *where, const nc_json *given, nc_tokenizer **out, nc_error *e)
 {
     bool is_folder = nc_is_dir(where);

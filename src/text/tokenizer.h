@@ -24,6 +24,8 @@ int nc_tokenizer_load(const char *folder_or_file, nc_tokenizer **out, nc_error *
 int nc_tokenizer_load_as(const char *folder_or_file, const nc_json *config, nc_tokenizer **out, nc_error *e);
 /* The same from a parsed tokenizer.json tree; config and file may be NULL. The trees need not outlive the call. */
 int nc_tokenizer_from_json(const nc_json *tree, const nc_json *config, const char *file, nc_tokenizer **out, nc_error *e);
+/* A folder's tokenizer as a tree like tokenizer.json's, whatever file it is in (parts that the library has no word for are text/spm.h's); NULL when it has none. */
+int nc_tokenizer_tree(nc_arena *a, const char *folder, nc_json **tree, nc_error *e);
 void nc_tokenizer_free(nc_tokenizer *t);                            /* NULL is allowed */
 
 enum {
