@@ -97,6 +97,27 @@ static int read_file(struct loading *l, const nc_columns *c, const char *path, i
     return status;
 }
 
+/* A folder of pictures: by the metadata.jsonl in it, else by the names of the folders in it. */
+static int read_pictures(struct loading *l, nc_columns *c, const char *path, int64_t most, nc_error *e)
+{
+    nc_arena *a = l->d->arena;
+    const char *metadata = nc_path_join(a, path, "metadata.jsonl");
+    nc_labelled_file *file;
+    int count;
+    c->media_folder = path;
+    if (nc_file_exists(metadata))
+        return read_file(l, c, metadata, most, e);
+    NC_TRY(nc_labelled_files(a, path, &file, &count, e));
+    for (int i = 0; i < count && i < most; i++) {
+        nc_json *record = nc_json_new(a, NC_JSON_OBJECT);
+        nc_json_set(a, record, c->image ? c->image : "image", nc_json_new_string(a, nc_str_of(file[i].path)));
+        nc_json_set(a, record, c->label ? c->label : "label", nc_json_new_string(a, nc_str_of(file[i].label)));
+        l->d->hash = nc_hash64(file[i].path, strlen(file[i].path), l->d->hash);
+        NC_TRY(add_record(l, c, record, path, i + 1, e));
+    }
+    return count ? 0 : nc_fail(e, NC_EFORMAT, "%s holds neither a metadata.jsonl nor folders of pictures named after their labels", path);
+}
+
 static int unknown_dataset(const struct loading *l, const char *name, nc_error *e)
 {
     const char *names[max_datasets];
@@ -117,14 +138,18 @@ static int load_named(struct loading *l, const char *name, nc_error *e)
     nc_columns c;
     if (!entry) {
         const char *path = nc_file_exists(name) ? name : nc_path_join(a, folder, name);
+        if (l->o->records == NC_RECORDS_LABELS && nc_is_dir(path)) {
+            NC_TRY(nc_columns_read(a, NULL, name, l->o->records, &c, e));
+            return read_pictures(l, &c, path, most, e);
+        }
         bool is_data = nc_ends_with(name, ".json") || nc_ends_with(name, ".jsonl") || nc_ends_with(name, ".txt");
         if (!is_data || !nc_file_exists(path))
             return unknown_dataset(l, name, e);
-        NC_TRY(nc_columns_read(a, NULL, name, l->o->records == NC_RECORDS_TEXT, &c, e));
+        NC_TRY(nc_columns_read(a, NULL, name, l->o->records, &c, e));
         c.media_folder = media ? media : nc_path_dir(a, path);
         return read_file(l, &c, path, most, e);
     }
-    NC_TRY(nc_columns_read(a, entry, name, l->o->records == NC_RECORDS_TEXT, &c, e));
+    NC_TRY(nc_columns_read(a, entry, name, l->o->records, &c, e));
     const char *file = nc_json_string(nc_json_get(entry, "file_name"), NULL);
     if (!file)
         return nc_fail(e, NC_EUNSUPPORTED, "%s: dataset \"%s\" has no file_name; data are read from local files only", l->info_path, name);
@@ -133,8 +158,12 @@ static int load_named(struct loading *l, const char *name, nc_error *e)
     int64_t stated = nc_json_int(nc_json_get(entry, "num_samples"), 0);
     if (stated > 0 && stated < most)
         most = stated;
+    if (!l->d->label_names)
+        l->d->label_names = nc_json_get(entry, "label_names");
     if (!nc_is_dir(path))
         return read_file(l, &c, path, most, e);
+    if (l->o->records == NC_RECORDS_LABELS)
+        return read_pictures(l, &c, path, most, e);
     char **names;
     int count;
     NC_TRY(nc_list_dir(a, path, &names, &count, e));

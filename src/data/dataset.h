@@ -11,7 +11,10 @@ typedef struct nc_sample_media { const char *path; bool is_video; } nc_sample_me
 typedef struct nc_sample {
     const nc_json *messages;         /* NULL: a running text */
     const nc_json *tools;            /* or NULL */
-    nc_str text;                     /* of a running text */
+    nc_str text;                     /* of a running text; of a labelled one */
+    nc_str pair;                     /* labelled: the second text; p NULL: none */
+    const nc_json *words;            /* labelled word by word: a list of strings; NULL: none */
+    const nc_json *label;            /* as the record has it: a name, a number, or a list (of words: one for each); NULL: none */
     const nc_sample_media *media;    /* in order of their parts */
     int media_count;
     const char *file;
@@ -23,9 +26,11 @@ typedef struct nc_dataset {
     nc_sample *samples;
     int count;
     uint64_t hash;                   /* of the files' bytes */
+    const nc_json *label_names;      /* labelled: names of the labels 0, 1 ... as dataset_info.json lists them; NULL: it does not */
 } nc_dataset;
 
-typedef enum nc_records { NC_RECORDS_CHAT, NC_RECORDS_TEXT } nc_records;       /* conversations; running texts */
+/* Conversations; running texts; what a classifier learns from: a text or two, words or a picture with its label. */
+typedef enum nc_records { NC_RECORDS_CHAT, NC_RECORDS_TEXT, NC_RECORDS_LABELS } nc_records;
 
 typedef struct nc_dataset_options {
     const char *folder;              /* dataset_dir, where dataset_info.json lies; NULL: "data" */
@@ -35,7 +40,8 @@ typedef struct nc_dataset_options {
     size_t max_bytes;                /* of one file; 0: 4 GiB */
 } nc_dataset_options;
 
-/* names: comma-separated names of dataset_info.json, or paths of .json, .jsonl and .txt files. The caller frees. */
+/* names: comma-separated names of dataset_info.json, or paths of .json, .jsonl and .txt files; of pictures with labels also a folder of folders, each with the pictures of the
+ * label it is named after, or with a metadata.jsonl (file_name, label). The caller frees. */
 int nc_dataset_load(const char *names, const nc_dataset_options *o, nc_dataset **out, nc_error *e);
 void nc_dataset_free(nc_dataset *d);             /* NULL is allowed */
 /* The assistant's last words, or the running text: what a contrastive pair compares with its picture. */

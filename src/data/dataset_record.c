@@ -12,10 +12,15 @@ static const char *named(nc_arena *a, const nc_json *entry, const char *group, c
     return s ? nc_arena_strdup(a, s) : fallback;
 }
 
-int nc_columns_read(nc_arena *a, const nc_json *entry, const char *name, bool plain, nc_columns *out, nc_error *e)
+int nc_columns_read(nc_arena *a, const nc_json *entry, const char *name, nc_records records, nc_columns *out, nc_error *e)
 {
+    const bool plain = records == NC_RECORDS_TEXT;
     const char *formatting = nc_json_string(nc_json_get(entry, "formatting"), "alpaca");
-    *out = (nc_columns){ .sharegpt = !strcmp(formatting, "sharegpt") || !strcmp(formatting, "openai"), .sniff = !entry, .plain = plain };
+    *out = (nc_columns){ .sharegpt = !strcmp(formatting, "sharegpt") || !strcmp(formatting, "openai"), .sniff = !entry, .records = records };
+    if (records == NC_RECORDS_LABELS) {
+        nc_columns_read_labels(a, entry, out);
+        return 0;
+    }
     if (!out->sharegpt && strcmp(formatting, "alpaca"))
         return nc_fail(e, NC_EUNSUPPORTED, "dataset \"%s\": formatting \"%s\" is neither alpaca nor sharegpt", name, formatting);
     if (nc_json_bool(nc_json_get(entry, "ranking"), false))
@@ -194,8 +199,11 @@ int nc_record_read(nc_arena *a, const nc_columns *c, const nc_json *record, nc_s
 {
     if (!nc_json_is(record, NC_JSON_OBJECT))
         return nc_fail(e, NC_EFORMAT, "a record must be an object");
+    if (c->records == NC_RECORDS_LABELS)
+        return nc_record_read_labels(a, c, record, out, e);
+    const bool plain = c->records == NC_RECORDS_TEXT;
     bool turns = nc_json_get(record, "messages") || nc_json_get(record, "conversations");
-    if (c->plain && !(c->sharegpt || (c->sniff && turns)))
+    if (plain && !(c->sharegpt || (c->sniff && turns)))
         return read_plain(a, c, record, out, e);
     bool media = nc_json_get(record, c->images) || nc_json_get(record, c->videos);
     nc_json *messages = nc_json_new(a, NC_JSON_ARRAY);
@@ -211,7 +219,7 @@ int nc_record_read(nc_arena *a, const nc_columns *c, const nc_json *record, nc_s
     out->messages = messages;
     const nc_json *tools = nc_json_get(record, c->tools);
     out->tools = nc_json_is(tools, NC_JSON_ARRAY) ? tools : NULL;
-    if (status == 0 && c->plain) {
+    if (status == 0 && plain) {
         out->text = nc_sample_answer(out);
         out->messages = NULL;
         out->media_count = 0;

@@ -1,20 +1,10 @@
 /* example.c - samples to ids and targets: target[i] = id[i + 1] where the mask says that the assistant speaks, else -1. */
-#include "data/example.h"
+#include "data/example_make.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/hash.h"
-
-struct making {
-    const nc_conversation *c;
-    const nc_tokenizer *t;
-    nc_media_store *store;
-    const nc_example_options *o;
-    nc_examples *x;
-    int capacity;
-    int32_t eos;
-};
 
 void nc_examples_add_media(const nc_dataset *d, nc_example_kind kind, nc_media_store *store)
 {
@@ -23,16 +13,20 @@ void nc_examples_add_media(const nc_dataset *d, nc_example_kind kind, nc_media_s
             nc_media_store_add(store, d->samples[i].media[k].path, d->samples[i].media[k].is_video);
 }
 
-/* What it points to is the arena's. */
-static void add(struct making *w, nc_example one)
+static void hash_in(nc_examples *x, const void *p, size_t bytes)
+{
+    if (p)
+        x->hash = nc_hash64(p, bytes, x->hash);
+}
+
+void nc_example_add(nc_making *w, nc_example one)
 {
     nc_examples *x = w->x;
-    const int32_t *ids = one.ids, *targets = one.targets;
-    const int count = one.count, *media = one.media, media_count = one.media_count;
-    for (int i = 0; i < count; i++)
-        one.scored += targets[i] >= 0;
-    for (int k = 0; k < media_count; k++)
-        one.pictures += (int)nc_visual_units(nc_media_store_shape(w->store, media[k]));
+    const size_t bytes = sizeof *one.ids * (size_t)one.count;
+    for (int i = 0; one.targets && i < one.count; i++)
+        one.scored += one.targets[i] >= 0;
+    for (int k = 0; k < one.media_count; k++)
+        one.pictures += (int)nc_visual_units(nc_media_store_shape(w->store, one.media[k]));
     if (one.scored == 0 && w->o->kind != NC_EXAMPLE_PAIR) {
         x->left_out++;
         return;
@@ -42,21 +36,24 @@ static void add(struct making *w, nc_example one)
         x->item = nc_xrealloc(x->item, sizeof *x->item * (size_t)w->capacity);
     }
     x->item[x->count++] = one;
-    x->tokens += count;
+    x->tokens += one.count;
     x->scored += one.scored;
-    if (count > x->longest)
-        x->longest = count;
-    x->hash = nc_hash64(ids, sizeof *ids * (size_t)count, x->hash);
-    x->hash = nc_hash64(targets, sizeof *targets * (size_t)count, x->hash);
-    if (one.source_count) {
-        x->hash = nc_hash64(one.source, sizeof *one.source * (size_t)one.source_count, x->hash);
-        x->longest_source = one.source_count > x->longest_source ? one.source_count : x->longest_source;
+    if (one.count > x->longest)
+        x->longest = one.count;
+    hash_in(x, one.ids, bytes);
+    hash_in(x, one.targets, bytes);
+    hash_in(x, one.types, bytes);
+    hash_in(x, one.source_count ? one.source : NULL, sizeof *one.source * (size_t)one.source_count);
+    if (w->o->labels) {
+        hash_in(x, &one.label, sizeof one.label);
+        hash_in(x, one.values, sizeof *one.values * (size_t)w->o->labels->count);
     }
+    x->longest_source = one.source_count > x->longest_source ? one.source_count : x->longest_source;
 }
 
-static void add_example(struct making *w, const int32_t *ids, int32_t *targets, int count, const int *media, int media_count)
+static void add_example(nc_making *w, const int32_t *ids, int32_t *targets, int count, const int *media, int media_count)
 {
-    add(w, (nc_example){ .ids = ids, .targets = targets, .count = count, .media = media, .media_count = media_count });
+    nc_example_add(w, (nc_example){ .ids = ids, .targets = targets, .count = count, .media = media, .media_count = media_count });
 }
 
 static int32_t *next_targets(nc_arena *a, const int32_t *ids, const uint8_t *mask, int count)
@@ -67,7 +64,7 @@ static int32_t *next_targets(nc_arena *a, const int32_t *ids, const uint8_t *mas
     return targets;
 }
 
-static int plain_ids(struct making *w, nc_str text, int most, nc_ids *ids, nc_error *e)
+static int plain_ids(nc_making *w, nc_str text, int most, nc_ids *ids, nc_error *e)
 {
     NC_TRY(nc_tokenizer_encode(w->t, text, NC_ENCODE_SPECIAL, ids, e));
     if (most > 0 && ids->n > (size_t)most - 1)
@@ -77,7 +74,7 @@ static int plain_ids(struct making *w, nc_str text, int most, nc_ids *ids, nc_er
     return 0;
 }
 
-static int make_text(struct making *w, const nc_sample *s, nc_error *e)
+static int make_text(nc_making *w, const nc_sample *s, nc_error *e)
 {
     nc_arena *a = w->x->arena;
     nc_ids ids = { 0 };
@@ -91,7 +88,7 @@ static int make_text(struct making *w, const nc_sample *s, nc_error *e)
     return status;
 }
 
-static int *media_of(struct making *w, const nc_sample *s)
+int *nc_example_media(nc_making *w, const nc_sample *s)
 {
     int *media = NC_NEW_ARRAY(w->x->arena, int, s->media_count + 1);
     for (int k = 0; k < s->media_count; k++)
@@ -99,7 +96,7 @@ static int *media_of(struct making *w, const nc_sample *s)
     return media;
 }
 
-static int make_pair(struct making *w, const nc_sample *s, nc_error *e)
+static int make_pair(nc_making *w, const nc_sample *s, nc_error *e)
 {
     nc_arena *a = w->x->arena;
     nc_ids ids = { 0 };
@@ -108,14 +105,14 @@ static int make_pair(struct making *w, const nc_sample *s, nc_error *e)
     int status = plain_ids(w, nc_sample_answer(s), w->o->cutoff, &ids, e);
     if (status == 0) {
         int32_t *copy = nc_arena_copy(a, ids.p, sizeof *copy * ids.n);
-        add_example(w, copy, next_targets(a, copy, NULL, (int)ids.n), (int)ids.n, media_of(w, s), 1);
+        add_example(w, copy, next_targets(a, copy, NULL, (int)ids.n), (int)ids.n, nc_example_media(w, s), 1);
     }
     nc_ids_free(&ids);
     return status;
 }
 
 /* The last question behind its media. The end token stays where a text is cut; *out NULL: the cut would hit media. */
-static int source_of(struct making *w, const nc_sample *s, const int32_t **out, int *count, nc_error *e)
+static int source_of(nc_making *w, const nc_sample *s, const int32_t **out, int *count, nc_error *e)
 {
     nc_arena *a = w->x->arena;
     const int most = w->o->source_cutoff;
@@ -138,7 +135,7 @@ static int source_of(struct making *w, const nc_sample *s, const int32_t **out, 
     return 0;
 }
 
-static int make_source(struct making *w, const nc_sample *s, nc_error *e)
+static int make_source(nc_making *w, const nc_sample *s, nc_error *e)
 {
     nc_arena *a = w->x->arena;
     nc_ids answer = { 0 };
@@ -162,9 +159,9 @@ static int make_source(struct making *w, const nc_sample *s, nc_error *e)
         one.ids = ids;
         one.targets = nc_arena_copy(a, answer.p, sizeof *ids * (size_t)n);
         one.count = n;
-        one.media = media_of(w, s);
+        one.media = nc_example_media(w, s);
         one.media_count = s->media_count;
-        add(w, one);
+        nc_example_add(w, one);
     }
     nc_ids_free(&answer);
     return status;
@@ -182,10 +179,10 @@ static void keep_last_answer(uint8_t *mask, int count)
     memset(mask, 0, (size_t)begin);
 }
 
-static int make_chat(struct making *w, const nc_sample *s, nc_error *e)
+static int make_chat(nc_making *w, const nc_sample *s, nc_error *e)
 {
     nc_arena *a = w->x->arena;
-    int *media = media_of(w, s), *rows = NC_NEW_ARRAY(a, int, s->media_count + 1);
+    int *media = nc_example_media(w, s), *rows = NC_NEW_ARRAY(a, int, s->media_count + 1);
     const nc_visual **shapes = NC_NEW_ARRAY(a, const nc_visual *, s->media_count + 1);
     int pictures = 0;
     for (int k = 0; k < s->media_count; k++)
@@ -221,15 +218,17 @@ int nc_examples_make(const nc_dataset *d, const nc_conversation *c, const nc_tok
     nc_arena *a = nc_arena_new();
     nc_examples *x = NC_NEW(a, nc_examples);
     x->arena = a;
-    struct making w = { c, t, store, o, x, 0, nc_tokenizer_special_id(t, "eos") };
+    nc_making w = { c, t, store, o, x, 0, t ? nc_tokenizer_special_id(t, "eos") : -1 };
     int status = 0;
+    static int (*const make[])(nc_making *w, const nc_sample *s, nc_error *e) = {
+        [NC_EXAMPLE_CHAT] = make_chat, [NC_EXAMPLE_TEXT] = make_text, [NC_EXAMPLE_PAIR] = make_pair, [NC_EXAMPLE_SOURCE] = make_source, [NC_EXAMPLE_LABELS] = nc_example_make_labels,
+    };
     for (int i = 0; i < d->count && status == 0; i++) {
         const nc_sample *s = &d->samples[i];
         if ((o->kind == NC_EXAMPLE_CHAT || o->kind == NC_EXAMPLE_SOURCE) && !s->messages)
             status = nc_fail(e, NC_EINVAL, "the sample is a running text, not a conversation; train it with stage: pt");
         else
-            status = o->kind == NC_EXAMPLE_TEXT ? make_text(&w, s, e) : o->kind == NC_EXAMPLE_PAIR ? make_pair(&w, s, e) : o->kind == NC_EXAMPLE_SOURCE ? make_source(&w, s, e)
-                                                                                                                                        : make_chat(&w, s, e);
+            status = make[o->kind](&w, s, e);
         if (status < 0)
             nc_fail_in(e, "%s:%d", s->file, s->line);
     }

@@ -1,7 +1,7 @@
 /* example.h - samples made ready: ids, targets shifted by one, and which media stand behind the placeholders. Made once, before training. */
 #ifndef NC_DATA_EXAMPLE_H
 #define NC_DATA_EXAMPLE_H
-#include "data/dataset.h"
+#include "data/labels.h"
 #include "data/media_store.h"
 
 typedef struct nc_example {
@@ -11,6 +11,9 @@ typedef struct nc_example {
     int media_count, pictures;       /* pictures: units of all media (nc_visual_units) */
     const int32_t *source;           /* what an encoder reads before the decoder; ids are the decoder's */
     int source_count;
+    const int32_t *types;            /* which of two texts each id is of; NULL: one text */
+    int32_t label;                   /* of the whole sample, -1: none */
+    const float *values;             /* NC_LABELS_SOME and NC_LABELS_NUMBERS: one for each label */
 } nc_example;
 
 typedef enum nc_example_kind {
@@ -18,6 +21,7 @@ typedef enum nc_example_kind {
     NC_EXAMPLE_TEXT,                 /* running text and the end token; loss everywhere; cut into pieces of cutoff */
     NC_EXAMPLE_PAIR,                 /* the answer's text and the end token, beside the first medium */
     NC_EXAMPLE_SOURCE,               /* encoder-decoder: media and the last question as the source (or the media), the answer after decoder_start; loss on the answer and its end token */
+    NC_EXAMPLE_LABELS,               /* a text or two, words or a picture, and its label; of words a target at the first piece of each */
 } nc_example_kind;
 
 typedef int nc_media_rows_fn(void *context, const nc_visual *v);     /* feature rows of a medium in the text */
@@ -31,6 +35,8 @@ typedef struct nc_example_options {
     int decoder_start, source_cutoff;    /* NC_EXAMPLE_SOURCE; cutoff 0: the encoder reads no text */
     const char *processor;           /* of nc_source_request */
     int media_token;
+    const nc_label_set *labels;      /* NC_EXAMPLE_LABELS */
+    int types;                       /* NC_EXAMPLE_LABELS: how many kinds of texts the model tells apart */
 } nc_example_options;
 
 typedef struct nc_examples {

@@ -365,6 +365,8 @@ int nc_weights_read(nc_model *m, nc_checkpoint *c, const nc_weights_options *o, 
     nc_source *sources = nc_xcalloc((size_t)m->site_count + 1, sizeof *sources);
     int status = 0;
     for (int i = 0; i < m->site_count && status == 0; i++) {
+        if (m->sites[i]->flags & NC_SITE_FRESH)
+            continue;
         status = nc_checkpoint_find(c, m, m->sites[i], &sources[i], e);
         if (status == 0 && !sources[i].data)
             m->sites[i]->flags |= NC_SITE_MISSING;

@@ -210,22 +210,33 @@ static void draw_part(void *context, int64_t part, int64_t parts, int worker)
     }
 }
 
+static int init_site(nc_model *m, nc_site *s, uint64_t seed, const nc_weights_options *o, nc_error *e)
+{
+    int64_t n = nc_site_count(s);
+    float *values = nc_xmalloc((size_t)n * sizeof *values + 64);
+    if (s->init == NC_INIT_NORMAL) {
+        struct fresh f = { s, seed, values, n };
+        nc_pool_run(o->pool, (n + CONVERT_GRAIN - 1) / CONVERT_GRAIN, draw_part, &f);
+    }
+    for (int64_t j = 0; s->init != NC_INIT_NORMAL && j < n; j++)
+        values[j] = (float)((s->init == NC_INIT_ONE) + s->init_value);
+    int status = nc_site_fill(m, s, NC_F32, values, false, o, e);
+    free(values);
+    return status;
+}
+
 int nc_weights_init(nc_model *m, uint64_t seed, const nc_weights_options *o, nc_error *e)
 {
-    for (int i = 0; i < m->site_count; i++) {
-        nc_site *s = m->sites[i];
-        int64_t n = nc_site_count(s);
-        float *values = nc_xmalloc((size_t)n * sizeof *values + 64);
-        if (s->init == NC_INIT_NORMAL) {
-            struct fresh f = { s, seed, values, n };
-            nc_pool_run(o->pool, (n + CONVERT_GRAIN - 1) / CONVERT_GRAIN, draw_part, &f);
-        }
-        for (int64_t j = 0; s->init != NC_INIT_NORMAL && j < n; j++)
-            values[j] = (float)((s->init == NC_INIT_ONE) + s->init_value);
-        int status = nc_site_fill(m, s, NC_F32, values, false, o, e);
-        free(values);
-        NC_TRY(status);
-    }
+    for (int i = 0; i < m->site_count; i++)
+        NC_TRY(init_site(m, m->sites[i], seed, o, e));
+    return 0;
+}
+
+int nc_weights_init_fresh(nc_model *m, uint64_t seed, const nc_weights_options *o, nc_error *e)
+{
+    for (int i = 0; i < m->site_count; i++)
+        if (m->sites[i]->flags & NC_SITE_FRESH)
+            NC_TRY(init_site(m, m->sites[i], seed, o, e));
     return 0;
 }
 

@@ -31,6 +31,7 @@ int nc_weights_read(nc_model *m, struct nc_checkpoint *c, const nc_weights_optio
 int nc_weights_load(nc_model *m, nc_safetensors *s, const nc_weights_options *o, nc_buf *warn, nc_error *e);   /* the same from one open safetensors folder */
 /* Random values: each site's init, drawn by Philox(seed; site's name), the same whatever the dtype or order. */
 int nc_weights_init(nc_model *m, uint64_t seed, const nc_weights_options *o, nc_error *e);
+int nc_weights_init_fresh(nc_model *m, uint64_t seed, const nc_weights_options *o, nc_error *e);    /* the same of sites that are NC_SITE_FRESH */
 /* Gives one site its values from a row-major array of its own shape: master, copy or packed storage. */
 int nc_site_fill(nc_model *m, nc_site *s, nc_dtype t, const void *values, bool transposed, const nc_weights_options *o, nc_error *e);
 /* The site's value as any plain dtype, row-major in the file's shape (transposed back where the file is), to out. */

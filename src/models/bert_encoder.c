@@ -45,6 +45,7 @@ void nc_bert_task_config(nc_model *m, nc_bert *c, nc_config *r)
     nc_config_expect_bool(r, "add_cross_attention", false);
     m->hidden_size = c->width;
     m->vocab_size = c->vocab;
+    m->text_types = c->dialect->offset_positions ? 1 : c->types;         /* RoBERTa's have one type, whatever the table holds */
     m->max_positions = c->dialect->offset_positions ? c->positions - c->pad - 1 : c->positions;
     if (c->heads <= 0 || c->width <= 0 || c->width % c->heads)
         nc_config_mistake(r, "hidden size %d is no multiple of %d heads", c->width, c->heads);

@@ -110,6 +110,7 @@ struct nc_model {
     int image_token_id, video_token_id;      /* -1 without */
     bool pads_text;                          /* texts are filled up to max_positions with the padding token, which is attended (SigLIP) */
     bool lowers_text;                        /* texts are lower-cased before the tokenizer (SigLIP 2) */
+    int text_types;                          /* of encoders: how many texts of a pair it tells apart; 0, 1: none */
     nc_labels labels;                        /* of classifiers; set by nc_config_labels */
     int media_width;                         /* of the tower's rows; 0: hidden_size */
     int max_source;                          /* of an encoder that reads text: its positions; 0: no bound */

@@ -32,7 +32,7 @@ nc_program *nc_program_new(const nc_program_options *o)
     nc_program *p = nc_xcalloc(1, sizeof *p);
     p->g = nc_graph_new(o->compute);
     p->build = (nc_build){ .g = p->g, .program = p, .cache = o->cache, .training = o->training, .any_size = o->any_size, .masked = o->masked, .frozen = o->frozen, .recompute = o->recompute,
-                           .given_rows = o->given_rows, .keep_rows = o->keep_rows, .probes = o->probes, .picture_height = o->picture_height, .picture_width = o->picture_width };
+                           .given_rows = o->given_rows, .keep_rows = o->keep_rows, .probes = o->probes, .kept_probe = o->kept_probe, .picture_height = o->picture_height, .picture_width = o->picture_width };
     if (o->point)
         nc_build_point(&p->build, o->point, o->point_context);
     return p;

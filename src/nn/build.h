@@ -31,6 +31,7 @@ struct nc_build {
     bool given_rows, took_rows;  /* the tower's rows come as the input "vision.given" instead of being computed; whether the family had such a tower */
     bool keep_rows;              /* they are kept under that name */
     bool probes;                 /* golden checks: keep what nc_probe names */
+    const char *kept_probe;      /* this one is kept, too; NULL: none */
     nc_point_fn *point[8];       /* inserted at every named point, in order */
     void *point_context[8];
     int points;
@@ -43,6 +44,7 @@ typedef struct nc_program_options {
     bool given_rows, keep_rows;  /* a frozen tower's rows: an input; kept (nc_model_vision) */
     bool any_size;               /* towers take pictures of any size: position tables are interpolated */
     bool masked;                 /* towers that know a mask token put it where "vision.masked" [patches] is 0 (else -1) */
+    const char *kept_probe;      /* keep what nc_probe gives this name ("out.logits"): found by nc_program_value */
     int picture_height, picture_width;   /* of all pictures of this program, where the graph is made for one shape (conv nets); 0: as the config says */
     nc_cache *cache;
     nc_point_fn *point; void *point_context;

@@ -100,13 +100,14 @@ void nc_build_point(nc_build *b, nc_point_fn *fn, void *context)
 
 nc_value *nc_probe(nc_build *b, nc_value *x, const char *format, ...)
 {
-    if (!b->probes)
+    if (!b->probes && !b->kept_probe)
         return x;
     char name[96];
     va_list args;
     va_start(args, format);
     vsnprintf(name, sizeof name, format, args);
     va_end(args);
-    nc_build_keep(b, x, name);
+    if (b->probes || !strcmp(name, b->kept_probe))
+        nc_build_keep(b, x, name);
     return x;
 }

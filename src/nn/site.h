@@ -21,6 +21,7 @@ enum { NC_SITE_LINEAR = 1,       /* an operand of products: may be held packed *
        NC_SITE_OPTIONAL = 16,    /* a file may lack it: then it is marked missing; it keeps its initial value and is not saved unless it is trained */
        NC_SITE_MISSING = 32,
        NC_SITE_INTEGER = 64,     /* the file holds I64 (a counter); f32 in memory */
+       NC_SITE_FRESH = 256,      /* not in the files: it gets its initial value (nc_weights_init_fresh) */
        NC_SITE_HEAD = 128 };     /* the family's head: cut into chunks of the vocabulary, and often gathered from; set by nc_model_new */
 
 /* Where a site lies in a tensor that holds many [count, parts * its rows, columns]: rows of part `part` of entry `index`. parts 0: it has a tensor of its own. */

@@ -48,10 +48,14 @@ static const char *path_of(nc_arena *a, const char *folder, int64_t step)
     return nc_arena_printf(a, "%s/%s%" PRId64, folder, stem, step);
 }
 
+/* What training changes beside the trained: the running statistics of batch norm. */
+static bool is_running(const nc_site *s) { return (s->flags & NC_SITE_BUFFER) && (s->flags & NC_SITE_KEEP_F32) && s->value.dtype == NC_F32 && s->value.data; }
+
 static int write_tensors(nc_train_run *r, nc_arena *a, const char *path, nc_error *e)
 {
+    const nc_model *m = r->l->model;
     int states = nc_optim_states(r->optim), n = r->trained_count;
-    nc_store *stores = NC_NEW_ARRAY(a, nc_store, n * (states + 1) + 1);
+    nc_store *stores = NC_NEW_ARRAY(a, nc_store, n * (states + 1) + m->site_count + 1);
     int at = 0;
     for (int i = 0; i < n; i++) {
         const nc_site *s = r->trained[i];
@@ -59,6 +63,9 @@ static int write_tensors(nc_train_run *r, nc_arena *a, const char *path, nc_erro
         for (int k = 0; k < states; k++)
             stores[at++] = (nc_store){ nc_arena_printf(a, "%s//%s", s->name, nc_optim_state_name(r->optim, k)), NC_F32, s->shape, nc_optim_state(r->optim, i, k) };
     }
+    for (int i = 0; i < m->site_count; i++)
+        if (is_running(m->sites[i]))
+            stores[at++] = (nc_store){ m->sites[i]->name, NC_F32, m->sites[i]->shape, m->sites[i]->value.data };
     return nc_safetensors_write(path, stores, at, NULL, NULL, NULL, e);
 }
 
@@ -132,6 +139,9 @@ static int read_tensors(nc_train_run *r, nc_arena *a, const char *path, nc_error
         if (status == 0)
             nc_site_refresh(s, r->pool, r->kernels);
     }
+    for (int i = 0; i < r->l->model->site_count && status == 0; i++)
+        if (is_running(r->l->model->sites[i]))
+            status = take(f, r->l->model->sites[i]->name, r->l->model->sites[i], r->l->model->sites[i]->value.data, e);
     nc_safetensors_close(f);
     return status;
 }

@@ -105,10 +105,17 @@ int nc_logbook_step(nc_logbook *l, nc_train_run *r, double loss, double norm, do
 
 int nc_logbook_eval(nc_logbook *l, nc_train_run *r, double loss, nc_error *e)
 {
-    static const char *const names[] = { "eval_loss", "epoch" };
-    double values[] = { loss, epochs_done(r) };
+    nc_label_score score[NC_LABEL_SCORES];
+    const char *names[NC_LABEL_SCORES + 2] = { "eval_loss", "epoch" };
+    double values[NC_LABEL_SCORES + 2] = { loss, epochs_done(r) };
+    int n = 2, scores = r->scores ? nc_label_scores_list(r->scores, score) : 0;
     NC_TRY(nc_tfevents_scalar(l->events, "eval/loss", r->step, loss, e));
-    return write_line(l, r, names, values, 2, e);
+    for (int i = 0; i < scores; i++) {
+        NC_TRY(nc_tfevents_scalar(l->events, nc_arena_printf(r->arena, "eval/%s", score[i].name), r->step, score[i].value, e));
+        names[n] = nc_arena_printf(r->arena, "eval_%s", score[i].name);
+        values[n++] = score[i].value;
+    }
+    return write_line(l, r, names, values, n, e);
 }
 
 int nc_logbook_close(nc_logbook *l, nc_train_run *r, nc_error *e)

@@ -179,21 +179,26 @@ static uint64_t hash_of_data(const nc_train_run *r)
     return h;
 }
 
-static int open_data(nc_train_run *r, nc_error *e)
+static int read_data(nc_train_run *r, nc_error *e)
 {
     const nc_recipe_stage *s = r->s;
     nc_dataset_options d = { .folder = s->dataset_dir, .media_folder = s->media_dir, .records = s->objective->records, .max_samples = s->max_samples };
-    nc_example_options o = { .kind = s->objective->kind(r), .cutoff = cutoff_of(r), .train_on_prompt = s->train_on_prompt, .mask_history = s->mask_history, .rows = rows_of,
+    NC_TRY(nc_dataset_load(s->dataset, &d, &r->data, e));
+    return s->eval_dataset ? nc_dataset_load(s->eval_dataset, &d, &r->eval_data, e) : 0;
+}
+
+static int make_examples(nc_train_run *r, nc_error *e)
+{
+    const nc_recipe_stage *s = r->s;
+    nc_example_options o = { .cutoff = cutoff_of(r), .train_on_prompt = s->train_on_prompt, .mask_history = s->mask_history, .rows = rows_of,
                              .rows_context = r->l->model };
+    s->objective->examples(r, &o);
     if (o.kind == NC_EXAMPLE_SOURCE) {
         NC_TRY(nc_decoder_start(r->l, &o.decoder_start, e));
         o.source_cutoff = nc_reads_source(r->l->model) ? source_cutoff_of(r) : 0;
         o.processor = r->l->processor;
         o.media_token = r->l->model->image_token_id;
     }
-    NC_TRY(nc_dataset_load(s->dataset, &d, &r->data, e));
-    if (s->eval_dataset)
-        NC_TRY(nc_dataset_load(s->eval_dataset, &d, &r->eval_data, e));
     NC_TRY(open_shelf(r, e));
     nc_examples_add_media(r->data, o.kind, r->store);
     if (r->eval_data)
@@ -211,21 +216,31 @@ static int open_data(nc_train_run *r, nc_error *e)
     return 0;
 }
 
-int nc_train_open(nc_train_run *r, nc_error *e)
+static int open_conversation(nc_train_run *r, nc_error *e)
 {
-    NC_TRY(find_source(r, e));
-    r->weights = (nc_weights_options){ .compute = r->s->bf16 ? NC_BF16 : NC_F32, .pool = r->pool, .kernels = r->kernels };
-    NC_TRY(nc_load(r->front, &(nc_load_options){ .weights = r->weights, .config_only = true }, &r->l, e));
-    NC_TRY(r->s->objective->check(r, e));
     const nc_model *m = r->l->model;
     bool own = r->s->train_from_scratch;             /* its front folder was written with the recipe's template */
     nc_conversation_options c = { .tokenizer = r->l->tokenizer, .template_name = own ? NULL : r->s->template, .image_token_id = m->image_token_id, .video_token_id = m->video_token_id,
                                   .processor = r->l->processor };
     if (c.template_name && !strcmp(c.template_name, "default") && nc_tokenizer_chat_template(r->l->tokenizer, NULL))
         c.template_name = NULL;
-    if (!m->family->encoder)
-        NC_TRY(nc_conversation_new(&c, &r->conversation, e));
-    return open_data(r, e);
+    return nc_conversation_new(&c, &r->conversation, e);
+}
+
+int nc_train_open(nc_train_run *r, nc_error *e)
+{
+    NC_TRY(read_data(r, e));
+    NC_TRY(find_source(r, e));
+    if (r->s->objective->settle)
+        NC_TRY(r->s->objective->settle(r, e));
+    r->weights = (nc_weights_options){ .compute = r->s->bf16 ? NC_BF16 : NC_F32, .pool = r->pool, .kernels = r->kernels };
+    NC_TRY(nc_load(r->front, &(nc_load_options){ .weights = r->weights, .config_only = true }, &r->l, e));
+    NC_TRY(r->s->objective->check(r, e));
+    if (r->s->objective->settle)
+        NC_TRY(nc_train_mark(r, e));
+    if (r->s->objective->records == NC_RECORDS_CHAT && r->l->model->family->decoder && !r->l->model->family->encoder)
+        NC_TRY(open_conversation(r, e));
+    return make_examples(r, e);
 }
 
 void nc_train_close(nc_train_run *r)
@@ -248,6 +263,7 @@ void nc_train_close(nc_train_run *r)
     nc_lora_free(r->lora);
     nc_examples_free(r->train);
     nc_examples_free(r->eval);
+    nc_label_scores_free(r->scores);
     nc_dataset_free(r->data);
     nc_dataset_free(r->eval_data);
     nc_conversation_free(r->conversation);

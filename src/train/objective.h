@@ -18,10 +18,17 @@ typedef struct nc_objective {
     bool exact;                      /* every micro-batch has per_device_train_batch_size samples, which the loss sets against each other */
     bool one_frame;                  /* a sample is one picture; of a video a frame, another one in each epoch */
     bool keeps_template;             /* the result says with which chat template it was trained */
+    /* Before the model is made, its data at hand: which class it is to be (train/classes.h). NULL: as its config.json says. */
+    int (*settle)(struct nc_train_run *r, nc_error *e);
     /* Whether the model is one that it trains; its config is read, its weights are not. */
     int (*check)(const struct nc_train_run *r, nc_error *e);
-    nc_example_kind (*kind)(const struct nc_train_run *r);
+    void (*examples)(const struct nc_train_run *r, nc_example_options *o);   /* the kind of examples and what that kind wants to know */
+    int (*program)(struct nc_train_run *r, nc_program_options *o, nc_error *e);   /* what else its programs need; NULL: nothing */
     nc_value *(*loss)(struct nc_train_run *r, nc_build *b);
+    /* What a micro-batch holds beside the tables of the model's prepare; weight: of what counts. NULL: nothing. */
+    int (*tables)(struct nc_train_run *r, const nc_examples *x, const int64_t *order, int count, float weight, nc_error *e);
+    /* Scores of an evaluation beside its loss, r->scores: after each of its micro-batches. NULL: none. */
+    void (*judge)(struct nc_train_run *r, const nc_examples *x, const int64_t *order, int count);
 } nc_objective;
 
 /* All of them, in the order of objectives.list. */

@@ -19,10 +19,10 @@ static int check(const nc_train_run *r, nc_error *e)
     return r->l->tokenizer ? 0 : nc_fail(e, NC_ENOTFOUND, "%s holds no tokenizer", r->front);
 }
 
-static nc_example_kind kind(const nc_train_run *r)
+static void examples(const nc_train_run *r, nc_example_options *o)
 {
     (void)r;
-    return NC_EXAMPLE_PAIR;
+    o->kind = NC_EXAMPLE_PAIR;
 }
 
-const nc_objective nc_objective_contrastive = { .stage = "contrastive", .records = NC_RECORDS_CHAT, .exact = true, .one_frame = true, .check = check, .kind = kind, .loss = pair_loss };
+const nc_objective nc_objective_contrastive = { .stage = "contrastive", .records = NC_RECORDS_CHAT, .exact = true, .one_frame = true, .check = check, .examples = examples, .loss = pair_loss };

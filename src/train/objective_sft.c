@@ -58,13 +58,13 @@ static int check_text(const nc_train_run *r, nc_error *e)
     return check_decoder(r, e);
 }
 
-static nc_example_kind kind(const nc_train_run *r) { return r->l->model->family->encoder ? NC_EXAMPLE_SOURCE : NC_EXAMPLE_CHAT; }
+static void examples(const nc_train_run *r, nc_example_options *o) { o->kind = r->l->model->family->encoder ? NC_EXAMPLE_SOURCE : NC_EXAMPLE_CHAT; }
 
-static nc_example_kind kind_of_text(const nc_train_run *r)
+static void examples_of_text(const nc_train_run *r, nc_example_options *o)
 {
     (void)r;
-    return NC_EXAMPLE_TEXT;
+    o->kind = NC_EXAMPLE_TEXT;
 }
 
-const nc_objective nc_objective_sft = { .stage = "sft", .records = NC_RECORDS_CHAT, .keeps_template = true, .check = check_decoder, .kind = kind, .loss = next_token_loss };
-const nc_objective nc_objective_pt = { .stage = "pt", .records = NC_RECORDS_TEXT, .packs = true, .check = check_text, .kind = kind_of_text, .loss = next_token_loss };
+const nc_objective nc_objective_sft = { .stage = "sft", .records = NC_RECORDS_CHAT, .keeps_template = true, .check = check_decoder, .examples = examples, .loss = next_token_loss };
+const nc_objective nc_objective_pt = { .stage = "pt", .records = NC_RECORDS_TEXT, .packs = true, .check = check_text, .examples = examples_of_text, .loss = next_token_loss };

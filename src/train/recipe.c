@@ -28,6 +28,7 @@ static const struct key keys[] = {
     K(data_seed, KEY_INT), K(learning_rate, KEY_FLOAT), K(num_train_epochs, KEY_FLOAT), K(warmup_ratio, KEY_FLOAT), K(weight_decay, KEY_FLOAT),
     K(adam_beta1, KEY_FLOAT), K(adam_beta2, KEY_FLOAT), K(adam_epsilon, KEY_FLOAT), K(max_grad_norm, KEY_FLOAT), K(moe_aux_loss_coef, KEY_FLOAT), L(memory_limit_gb, KEY_FLOAT),
     K(lr_scheduler_type, KEY_STRING), K(optim, KEY_STRING), K(lr_scheduler_kwargs, KEY_TREE), K(bf16, KEY_BOOL), L(gradient_checkpointing, KEY_BOOL), K(do_train, KEY_BOOL),
+    K(problem_type, KEY_STRING), K(ignore_mismatched_sizes, KEY_BOOL), K(mlm_probability, KEY_FLOAT),
 };
 
 /* Keys of LLaMA-Factory's examples and arguments that say nothing to a CPU program with one process. */
@@ -49,7 +50,7 @@ static void defaults(nc_recipe_stage *s)
         .dataset_dir = "data", .cutoff_len = 2048, .video_maxlen = 0, .media_memory_gb = 4, .output_dir = "saves", .save_strategy = "steps", .eval_strategy = "no",
         .logging_steps = 10, .save_steps = 500, .save_total_limit = 2, .eval_steps = 500, .per_device_train_batch_size = 8, .per_device_eval_batch_size = 8,
         .gradient_accumulation_steps = 1, .max_steps = -1, .seed = 42, .data_seed = -1, .learning_rate = 5e-5, .num_train_epochs = 3, .adam_beta1 = 0.9, .adam_beta2 = 0.999,
-        .adam_epsilon = 1e-8, .max_grad_norm = 1, .moe_aux_loss_coef = -1, .lr_scheduler_type = "linear", .optim = "adamw_torch", .do_train = true, .lora_alpha = 0,
+        .adam_epsilon = 1e-8, .max_grad_norm = 1, .moe_aux_loss_coef = -1, .lr_scheduler_type = "linear", .optim = "adamw_torch", .do_train = true, .lora_alpha = 0, .mlm_probability = 0.15,
     };
 }
 
@@ -139,7 +140,8 @@ static int one_of(const char *path, const char *key, const char *value, const ch
 
 static int check_stage(nc_recipe_stage *s, const char *path, nc_error *e)
 {
-    static const char *const types[] = { "full", "lora" }, *const when[] = { "no", "steps", "epoch" };
+    static const char *const types[] = { "full", "lora" }, *const when[] = { "no", "steps", "epoch" },
+                      *const problems[] = { "single_label_classification", "multi_label_classification", "regression" };
     const char *names[16];
     int count, which;
     const nc_objective *const *all = nc_objectives(&count);
@@ -151,6 +153,8 @@ static int check_stage(nc_recipe_stage *s, const char *path, nc_error *e)
     NC_TRY(one_of(path, "finetuning_type", s->finetuning_type, types, 2, e));
     NC_TRY(one_of(path, "save_strategy", s->save_strategy, when, 3, e));
     NC_TRY(one_of(path, "eval_strategy", s->eval_strategy, when, 3, e));
+    if (s->problem_type)
+        NC_TRY(one_of(path, "problem_type", s->problem_type, problems, 3, e));
     if (!s->dataset)
         return nc_fail(e, NC_EINVAL, "%s: dataset is not set", path);
     if (s->train_from_scratch && !s->model_config)
@@ -159,6 +163,8 @@ static int check_stage(nc_recipe_stage *s, const char *path, nc_error *e)
         return nc_fail(e, NC_EINVAL, "%s: finetuning_type lora adapts a trained model; train_from_scratch has none", path);
     if (s->val_size >= 1 && s->val_size != (double)(int64_t)s->val_size)
         return nc_fail(e, NC_EINVAL, "%s: val_size is a share below 1 or a whole number of samples", path);
+    if (s->mlm_probability <= 0 || s->mlm_probability > 1)
+        return nc_fail(e, NC_EINVAL, "%s: mlm_probability is a share of the words, above 0 and at most 1", path);
     if (s->warmup_ratio > 1 || s->lora_dropout >= 1)
         return nc_fail(e, NC_EINVAL, "%s: %s must be below 1", path, s->warmup_ratio > 1 ? "warmup_ratio" : "lora_dropout");
     if (s->lora_alpha <= 0)

@@ -2,7 +2,8 @@
  *
  * An unknown key is refused with the nearest known one; keys of LLaMA-Factory without meaning here are accepted with a warning. A command line's value holds in
  * every stage; `stages.<index or name>.key=value` in one. Keys that LLaMA-Factory lacks: stages, name, train_from_scratch, model_config, compose, tokenizer_name_or_path,
- * tokenizer_vocab_size, tokenizer_dataset, image_processor, merge_adapter, memory_limit_gb, stage: contrastive.
+ * tokenizer_vocab_size, tokenizer_dataset, image_processor, merge_adapter, memory_limit_gb, the stages contrastive, cls and mlm with problem_type, ignore_mismatched_sizes and
+ * mlm_probability (transformers' names).
  */
 #ifndef NC_TRAIN_RECIPE_H
 #define NC_TRAIN_RECIPE_H
@@ -26,6 +27,9 @@ typedef struct nc_recipe_stage {
     const char *dataset, *eval_dataset, *dataset_dir, *media_dir, *template;
     int64_t cutoff_len, max_samples, video_maxlen, image_max_pixels, image_min_pixels, video_max_pixels, video_min_pixels;   /* pixels: 0: as the processor makes them */
     double video_fps, val_size, media_memory_gb;
+    const char *problem_type;        /* cls: as config.json spells it; NULL: as the model's says, else as the labels look */
+    bool ignore_mismatched_sizes;    /* cls: the labels are the data's whatever the folder's head was for */
+    double mlm_probability;
     bool packing, packing_given, train_on_prompt, mask_history;
     /* the run */
     const char *output_dir, *save_strategy, *eval_strategy;

@@ -3,7 +3,7 @@
 #define NC_TRAIN_RUN_H
 #include <signal.h>
 
-#include "data/example.h"
+#include "data/label_scores.h"
 #include "data/pack.h"
 #include "load/load.h"
 #include "load/peft.h"
@@ -43,6 +43,10 @@ typedef struct nc_train_run {
     nc_media_store *store;           /* the shelf's */
     nc_examples *train, *eval;
     uint64_t data_hash;
+    nc_label_set labels;             /* of a classifier */
+    nc_label_scores *scores;         /* of its last evaluation; NULL: has none */
+    bool class_changed;              /* the folder's weights are of another class than the one that is trained */
+    bool *own;                       /* by site: its class's own (a head, or what the folder lacks), trained whole where the rest gets adapters; NULL: none */
     nc_lora *lora;                   /* NULL in full training */
     nc_site **trained;               /* sites that a gradient reaches */
     int trained_count;
@@ -79,6 +83,10 @@ typedef struct nc_train_run {
 
 /* fresh.c: the front folder of a model that starts from a config: tokenizer, processors, config.json. */
 int nc_train_fresh(nc_train_run *r, const char *folder, nc_error *e);
+/* classes.c: the class of the family that ends so ("ForSequenceClassification") becomes the stage's model, with those labels where they are given: its config.json is written
+ * into the stage's own front folder. */
+int nc_train_settle(nc_train_run *r, const char *suffix, const char *what, const nc_label_set *labels, nc_error *e);
+int nc_train_mark(nc_train_run *r, nc_error *e);                 /* which sites are the class's own, and which of them the folder lacks */
 /* material.c: model without memory, tokenizer, data, examples. A stage's name, "stage<k>", a folder or a Hub id to a folder. */
 int nc_train_folder(nc_train_run *r, const char *name, const char **folder, nc_error *e);
 int nc_train_open(nc_train_run *r, nc_error *e);

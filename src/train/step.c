@@ -112,6 +112,8 @@ static int make_program(nc_train_run *r, bool training, nc_program **out, nc_val
         o.picture_height = nc_media_store_shape(r->store, 0)->height;
         o.picture_width = nc_media_store_shape(r->store, 0)->width;
     }
+    if (r->s->objective->program)
+        NC_TRY(r->s->objective->program(r, &o, e));
     *out = nc_program_new(&o);
     nc_build *b = nc_program_build(*out);
     *loss = r->s->objective->loss(r, b);
@@ -287,11 +289,12 @@ static int assemble(nc_train_run *r, const nc_examples *x, const int64_t *order,
         const nc_example *one = &x->item[order[i]];
         NC_TRY(add_media(r, one, nc_rng_stream(0x6672616d65, epoch, (uint64_t)order[i], 0), r->media + media, &frames, &pixels, e));
         r->seqs[i] = (nc_seq){ .ids = one->ids, .count = one->count, .slot = -1, .targets = one->targets, .weight = weight, .media = r->media + media, .media_count = one->media_count,
-                                .source = one->source, .source_count = one->source_count };
+                                .source = one->source, .source_count = one->source_count, .types = one->types };
         media += one->media_count;
         r->tokens += one->count;
     }
-    return nc_model_prepare(r->l->model, r->batch, r->seqs, count, e);
+    NC_TRY(nc_model_prepare(r->l->model, r->batch, r->seqs, count, e));
+    return r->s->objective->tables ? r->s->objective->tables(r, x, order, count, weight, e) : 0;
 }
 
 /* first: of an optimizer step, where gradients begin. */
@@ -348,10 +351,14 @@ int nc_train_evaluate(nc_train_run *r, double *loss, nc_error *e)
     nc_epoch_make(&p, 0, sizes, r->eval->count, &x);
     int64_t targets = scored_of(r->eval, x.order, x.batches ? x.begin[x.batches] : 0);
     double sum = 0, part = 0;
+    if (r->scores)
+        nc_label_scores_clear(r->scores);
     for (int b = 0; b < x.batches && status == 0; b++) {
         status = assemble(r, r->eval, x.order + x.begin[b], x.begin[b + 1] - x.begin[b], targets ? 1.0f / (float)targets : 0, 0, e);
         if (status == 0)
             status = run_batch(r, r->judge, r->judge_loss, 0, false, false, &part, e);
+        if (status == 0 && r->scores)
+            r->s->objective->judge(r, r->eval, x.order + x.begin[b], x.begin[b + 1] - x.begin[b]);
         sum += part;
     }
     *loss = r->s->objective->exact && x.batches ? sum / x.batches : sum;

@@ -22,15 +22,19 @@ static bool is_frozen(const nc_train_run *r, const nc_site *s)
     }
 }
 
-/* Adapters are for the language model, and for the tower where it is not frozen. */
+/* Adapters are for the language model, and for the tower where it is not frozen; a head of the stage's own class is trained itself. */
 static const char *const *without_adapters(const nc_train_run *r)
 {
-    const char **all = NC_NEW_ARRAY(r->arena, const char *, 32);
+    const nc_model *m = r->l->model;
+    const char **all = NC_NEW_ARRAY(r->arena, const char *, 32 + m->site_count);
     int n = 0;
     for (nc_part part = NC_PART_TOWER; part <= NC_PART_PROJECTOR; part++)
         for (const char *const *p = nc_model_part_names(r->l->model, part); p && *p && n < 31; p++)
             if (part == NC_PART_PROJECTOR || r->s->freeze_vision_tower)
                 all[n++] = *p;
+    for (int i = 0; r->own && i < m->site_count; i++)
+        if (r->own[i])
+            all[n++] = m->sites[i]->name;
     return all;
 }
 
@@ -65,7 +69,7 @@ int nc_train_choose(nc_train_run *r, nc_error *e)
     bool lora = !strcmp(r->s->finetuning_type, "lora");
     int any = 0;
     for (int i = 0; i < m->site_count; i++) {
-        m->sites[i]->trainable = !lora && !is_frozen(r, m->sites[i]);
+        m->sites[i]->trainable = nc_site_is_there(m->sites[i]) && (!lora || (r->own && r->own[i])) && !is_frozen(r, m->sites[i]);
         any += m->sites[i]->trainable;
     }
     NC_TRY(nc_weights_allocate(m, &r->weights, e));
@@ -130,6 +134,9 @@ int nc_train_fill(nc_train_run *r, nc_error *e)
             nc_warn("%s: %.*s", r->source, (int)strcspn(warn.p, "\n"), warn.p);
         nc_buf_free(&warn);
         NC_TRY(status);
+        NC_TRY(nc_weights_init_fresh(m, (uint64_t)r->s->seed, &r->weights, e));
+        for (int i = 0; r->class_changed && i < m->site_count; i++)      /* saved under the names of the class it is now */
+            m->sites[i]->file_name = NULL;
     } else {
         NC_TRY(nc_weights_init(m, (uint64_t)r->s->seed, &r->weights, e));
     }
