@@ -160,10 +160,19 @@ static const struct key { const char *name; int kind; size_t at, bytes; double l
     { "exponential_decay_length_penalty", OWN, UNTIL(process.decays, process.decay_factor), 0, 0, decays },
 };
 
-/* Keys that would change the text in ways not offered here, unless they have this value. */
+/* Keys that would change the text in ways not offered here, unless they have this value (or false, or an empty list). */
 static const struct { const char *name; double idle; } refused[] = {
     { "guidance_scale", 1 }, { "penalty_alpha", 0 }, { "num_beam_groups", 1 }, { "diversity_penalty", 0 }, { "constraints", NAN }, { "force_words_ids", NAN },
-    { "watermarking_config", NAN }, { "dola_layers", NAN }, { "forced_decoder_ids", NAN },
+    { "watermarking_config", NAN }, { "dola_layers", NAN }, { "forced_decoder_ids", NAN }, { "token_healing", NAN }, { "stop_strings", NAN }, { "max_time", NAN },
+    { "assistant_ensemble_weight", 0 }, { "custom_generate", NAN },
+};
+
+/* Keys that change no text: what is returned beside it, who wrote the file, how the reference's caches, drafts and compilers work (a draft only changes the speed). */
+static const char *const meaningless[] = {
+    "bos_token_id", "use_cache", "output_attentions", "output_hidden_states", "output_scores", "output_logits", "return_dict_in_generate", "remove_invalid_values", "transformers_version",
+    "_from_model_config", "_commit_hash", "cache_implementation", "cache_config", "max_cache_len", "compile_config", "disable_compile", "continuous_batching_config", "low_memory",
+    "prefill_chunk_size", "is_assistant", "num_assistant_tokens", "num_assistant_tokens_schedule", "assistant_confidence_threshold", "assistant_early_exit", "assistant_lookbehind",
+    "target_lookbehind", "prompt_lookup_num_tokens", "max_matching_ngram_size", "speculation_type", "use_mtp", "generation_kwargs", "trust_remote_code", "chat_format", "max_window_size",
 };
 
 static int take(const struct reader *r, const struct key *k)
@@ -192,9 +201,21 @@ bool nc_decoding_knows(nc_str key)
     return false;
 }
 
+bool nc_decoding_names(nc_str key)
+{
+    bool known = nc_decoding_knows(key);
+    for (int i = 0; i < NC_COUNT(refused) && !known; i++)
+        known = nc_str_eqz(key, refused[i].name);
+    for (int i = 0; i < NC_COUNT(meaningless) && !known; i++)
+        known = nc_str_eqz(key, meaningless[i]);
+    return known;
+}
+
 static bool is_idle(const nc_json *v, double idle)
 {
     double d = nc_json_double(v, NAN);
+    if (nc_json_is(v, NC_JSON_BOOL) || nc_json_is(v, NC_JSON_ARRAY))
+        return v->type == NC_JSON_ARRAY ? !v->count : !v->boolean;
     return v->type == NC_JSON_NUMBER && !(d > idle) && !(d < idle);
 }
 
@@ -216,7 +237,7 @@ int nc_decoding_take(nc_decoding *d, nc_arena *a, const nc_json *item, const cha
         return 0;
     for (int i = 0; i < NC_COUNT(refused); i++)
         if (nc_str_eqz(item->key, refused[i].name) && !is_idle(item, refused[i].idle))
-            return nc_fail(e, NC_EUNSUPPORTED, "%s: line %d: \"%s\" is not offered here", where, item->line, refused[i].name);
+            return nc_fail(e, NC_EUNSUPPORTED, "%s: line %d: \"%s\" is not offered here; take it out, or set it to null", where, item->line, refused[i].name);
     return 0;
 }
 

@@ -23,6 +23,7 @@ int nc_decoding_read(nc_decoding *d, nc_arena *a, const nc_json *options, const 
 /* One key; null takes it back. Nothing happens where it is not known. */
 int nc_decoding_take(nc_decoding *d, nc_arena *a, const nc_json *item, const char *where, nc_error *e);
 bool nc_decoding_knows(nc_str key);
+bool nc_decoding_names(nc_str key);                 /* known, refused, or known to change no text */
 /* Greedy, sampling or beams into a job: sample (process points into d), beams, choices, and max_tokens where the lengths say it (0: they do not). */
 void nc_decoding_apply(const nc_decoding *d, nc_job *job);
 #endif

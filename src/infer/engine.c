@@ -85,10 +85,6 @@ static int check_beams(const nc_engine *g, const nc_job *ask, nc_error *e)
         return nc_fail(e, NC_EINVAL, "num_beams is %d; it must lie between 1 and %d", ask->beams, g->o.sequences);
     if (ask->choices > ask->beams)
         return nc_fail(e, NC_EINVAL, "num_return_sequences is %d, more than the %d of num_beams", ask->choices, ask->beams);
-    if (ask->sample.logprobs)
-        return nc_fail(e, NC_EUNSUPPORTED, "log-probabilities of tokens are not told with num_beams %d; set num_beams 1", ask->beams);
-    if (ask->sample.temperature > 0)
-        return nc_fail(e, NC_EUNSUPPORTED, "do_sample with num_beams %d: beams take the best continuations; set temperature 0 or num_beams 1", ask->beams);
     return 0;
 }
 

@@ -53,7 +53,7 @@ typedef struct nc_job {
     /* Encoder-decoder models: what the encoder reads where that is text; pictures have no placeholders then. The prompt is the decoder's. */
     const int32_t *source;
     int source_count;
-    /* Beam search: beams 0 or 1: none. The choices best texts come when all has ended, best first; temperature must be 0. */
+    /* Beam search: beams 0 or 1: none. The choices best texts come when all has ended, best first; with a temperature continuations are drawn. */
     int beams;
     enum { NC_EARLY_FALSE, NC_EARLY_TRUE, NC_EARLY_NEVER } early_stopping;
     double length_penalty;

@@ -286,6 +286,13 @@ static int best_of(const float *logits, int n)
     return best;
 }
 
+void nc_sampler_warp(nc_sampler *s, float *scores, int least)
+{
+    s->process.min_tokens_to_keep = s->process.min_tokens_to_keep > least ? s->process.min_tokens_to_keep : least;
+    if (best_of(scores, s->vocabulary) >= 0)
+        warp(s, scores);
+}
+
 void nc_sampler_process(nc_sampler *s, float *logits)
 {
     if (s->processes)
@@ -299,7 +306,7 @@ void nc_sampler_process(nc_sampler *s, float *logits)
         nc_process_renormalize(logits, s->vocabulary);
 }
 
-static void report_top(const nc_sampler *s, const float *logits, double lse, nc_token *out)
+void nc_sampler_report(const nc_sampler *s, const float *logits, double lse, nc_token *out)
 {
     int n = 0, wanted = s->o.top_logprobs < s->vocabulary ? s->o.top_logprobs : s->vocabulary;
     struct candidate best[NC_TOP_LOGPROBS + 1];
@@ -343,7 +350,7 @@ int nc_sampler_draw(nc_sampler *s, float *logits, int position, nc_token *out, n
     out->position = position;
     out->top_count = 0;
     if (s->o.logprobs) {
-        report_top(s, logits, lse, out);
+        nc_sampler_report(s, logits, lse, out);
         raw = nc_xmalloc(sizeof *raw * (size_t)s->vocabulary);
         memcpy(raw, logits, sizeof *raw * (size_t)s->vocabulary);
     }

@@ -51,6 +51,9 @@ void nc_sampler_free(nc_sampler *s);                /* NULL is allowed */
 int nc_sampler_draw(nc_sampler *s, float *logits, int position, nc_token *out, nc_error *e);
 /* A token that came from elsewhere, after the prompt. */
 void nc_sampler_saw(nc_sampler *s, int32_t id);
+/* Temperature and what truncates a distribution, at least `least` tokens left; the best tokens' log-probabilities of logits with this log-sum-exp (none of its id). */
+void nc_sampler_warp(nc_sampler *s, float *scores, int least);
+void nc_sampler_report(const nc_sampler *s, const float *logits, double lse, nc_token *out);
 /* All steps but the draw: removed tokens become -infinity. */
 void nc_sampler_process(nc_sampler *s, float *logits);
 #endif

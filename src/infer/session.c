@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 
 struct nc_session {
     nc_arena *arena;
@@ -45,6 +46,9 @@ static int open_parts(nc_session *s, const char *folder, nc_error *e)
     nc_loaded *l = s->loaded;
     nc_decoding_init(&s->decoding);
     NC_TRY(nc_decoding_read(&s->decoding, s->arena, l->generation ? l->generation : l->config, l->generation ? "generation_config.json" : "config.json", e));
+    NC_JSON_EACH(item, l->generation)
+        if (!nc_decoding_names(item->key) && item->type != NC_JSON_NULL)
+            nc_warn("generation_config.json: line %d: \"%s\" is not known here and changes nothing", item->line, item->key.p);
     if (l->tokenizer && !l->model->family->encoder) {
         nc_conversation_options c = { .tokenizer = l->tokenizer, .template_name = s->o.template_name, .image_token_id = l->model->image_token_id,
                                       .video_token_id = l->model->video_token_id, .processor = l->processor };

@@ -186,6 +186,7 @@ static void test_options(void **state)
     static const struct { const char *json, *says; } wrong[] = {
         { "{\"num_beams\": 0}", "num_beams" }, { "{\"top_p\": 1.5}", "from 0 to 1" }, { "{\"bad_words_ids\": [[]]}", "bad_words_ids" }, { "{\"early_stopping\": \"soon\"}", "never" },
         { "{\"penalty_alpha\": 0.6}", "not offered" }, { "{\"num_beam_groups\": 2}", "not offered" }, { "{\"suppress_tokens\": [-1]}", "suppress_tokens" },
+        { "{\"stop_strings\": [\"x\"]}", "stop_strings" }, { "{\"token_healing\": true}", "not offered" }, { "{\"diversity_penalty\": 0.5}", "diversity_penalty" },
     };
     nc_arena *a = nc_arena_new();
     nc_json *v = NULL;
@@ -193,7 +194,7 @@ static void test_options(void **state)
     nc_decoding d;
     (void)state;
     nc_decoding_init(&d);
-    assert_int_equal(nc_json_parse(a, NC_STR("{\"num_beams\": 4, \"forced_bos_token_id\": 6, \"bad_words_ids\": [[1, 2]], \"length_penalty\": 2.0, \"num_beam_groups\": 1, \"use_cache\": true,"
+    assert_int_equal(nc_json_parse(a, NC_STR("{\"num_beams\": 4, \"forced_bos_token_id\": 6, \"bad_words_ids\": [[1, 2]], \"length_penalty\": 2.0, \"num_beam_groups\": 1, \"use_cache\": true, \"token_healing\": false, \"stop_strings\": [],"
                                            " \"exponential_decay_length_penalty\": [3, 1.5]}"), "a", &v, &e), 0);
     assert_int_equal(nc_decoding_read(&d, a, v, "a", &e), 0);
     assert_int_equal(d.beams, 4);
@@ -210,6 +211,8 @@ static void test_options(void **state)
         assert_true(nc_decoding_read(&d, a, v, "c", &e) < 0);
         assert_non_null(strstr(e.message, wrong[i].says));
     }
+    assert_true(nc_decoding_names(NC_STR("num_beams")) && nc_decoding_names(NC_STR("penalty_alpha")) && nc_decoding_names(NC_STR("prompt_lookup_num_tokens")));
+    assert_false(nc_decoding_names(NC_STR("num_beamz")));
     nc_arena_free(a);
 }
 

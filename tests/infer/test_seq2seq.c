@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,12 +16,14 @@
 
 enum { TEXTS = 4, TOKENS = 24, JOBS = 6 };
 
-struct answer { pthread_mutex_t lock; pthread_cond_t ended; int32_t ids[TEXTS][TOKENS]; int count[TEXTS], open, failed; double score[TEXTS]; char message[1024]; };
+struct answer { pthread_mutex_t lock; pthread_cond_t ended; int32_t ids[TEXTS][TOKENS]; float logprob[TEXTS][TOKENS]; nc_token first; int count[TEXTS], open, failed; double score[TEXTS]; char message[1024]; };
 
 static bool on_token(void *context, int choice, const nc_token *t)
 {
     struct answer *x = context;
     assert_true(x->count[choice] < TOKENS);
+    x->first = x->count[choice] ? x->first : *t;
+    x->logprob[choice][x->count[choice]] = t->logprob;
     x->ids[choice][x->count[choice]++] = t->id;
     return true;
 }
@@ -115,13 +118,19 @@ static nc_job job_of(const nc_loaded *l, int k)
         job.length_penalty = k % 2 ? 2 : 0.5;
         job.sample.repetition_penalty = 1.3;
     }
+    job.sample.logprobs = job.keep_stop = k == 4;
+    if (k == 5) {                            /* drawn beams */
+        job.sample.temperature = 0.9;
+        job.sample.top_k = 20;
+        job.sample.seed = 3;
+    }
     return job;
 }
 
 static void assert_same(const struct answer *x, const struct answer *y, const char *name, int k)
 {
     for (int c = 0; c < TEXTS; c++)
-        if (x->count[c] != y->count[c] || memcmp(x->ids[c], y->ids[c], sizeof x->ids[c]) || memcmp(&x->score[c], &y->score[c], sizeof x->score[c]))
+        if (x->count[c] != y->count[c] || memcmp(x->ids[c], y->ids[c], sizeof x->ids[c]) || memcmp(x->logprob[c], y->logprob[c], sizeof x->logprob[c]) || memcmp(&x->score[c], &y->score[c], sizeof x->score[c]))
             fail_msg("%s: job %d text %d differs from the one alone", name, k, c);
 }
 
@@ -187,6 +196,91 @@ static void one_beam_is_greedy_search(void **state)
     nc_loaded_free(l);
 }
 
+/* A text's score is the mean of what is told of its tokens. */
+static void beams_tell_log_probabilities(void **state)
+{
+    static struct answer x;
+    (void)state;
+    nc_loaded *l = load("llama", NC_F32);
+    nc_engine *g = engine(l, 4, 64, 2);
+    nc_job job = job_of(l, 4);
+    job.sample.top_logprobs = 3;
+    begin(g, job, &x);
+    wait_for(&x);
+    for (int c = 0; c < job.choices; c++) {
+        double sum = 0;
+        for (int i = 0; i < x.count[c]; i++)
+            sum += (double)x.logprob[c][i];
+        assert_true(x.count[c] > 0 && fabs(sum / x.count[c] - x.score[c]) < 1e-5);
+    }
+    assert_int_equal(x.first.top_count, 3);
+    assert_true(x.first.top[0].logprob >= x.first.logprob && x.first.top[1].logprob >= x.first.top[2].logprob);
+    nc_engine_free(g);
+    nc_loaded_free(l);
+}
+
+enum { KINDS = 6, DRAWS = 4, ROUNDS = 600 };
+
+/* P(the best of DRAWS ids drawn without replacement is id k, ids sorted best first), by walking through every order. */
+static void walk(const double *p, double left, double chance, int taken, int best, int depth, double *out)
+{
+    if (depth == DRAWS) {
+        out[best] += chance;
+        return;
+    }
+    for (int i = 0; i < KINDS; i++)
+        if (!(taken >> i & 1))
+            walk(p, left - p[i], chance * p[i] / left, taken | 1 << i, i < best ? i : best, depth + 1, out);
+}
+
+/* One token by two drawn beams: the best of the four continuations drawn. The same seed draws the same; over seeds the shares are the law's, within five deviations. */
+static void drawn_beams_follow_their_law(void **state)
+{
+    static struct answer x;
+    (void)state;
+    nc_loaded *l = load("llama", NC_F32);
+    nc_engine *g = engine(l, 4, 64, 2);
+    nc_job job = job_of(l, 0);
+    double p[KINDS], total = 0, law[KINDS] = { 0 };
+    int times[KINDS] = { 0 };
+    job.max_tokens = 1;
+    job.stop_id_count = 0;
+    job.sample.logprobs = true;
+    job.sample.top_logprobs = KINDS;
+    begin(g, job, &x);
+    wait_for(&x);
+    const nc_token usual = x.first;
+    for (int i = 0; i < KINDS; i++)
+        total += p[i] = exp((double)usual.top[i].logprob / 0.5);
+    for (int i = 0; i < KINDS; i++)
+        p[i] /= total;
+    walk(p, 1, 1, 0, KINDS, 0, law);
+    job.beams = 2;
+    job.sample.temperature = 0.5;
+    job.sample.top_k = KINDS;
+    for (int round = 0; round < ROUNDS; round++) {
+        int32_t id[2];
+        for (int again = 0; again < (round ? 1 : 2); again++) {
+            job.sample.seed = (uint64_t)round;
+            begin(g, job, &x);
+            wait_for(&x);
+            assert_int_equal(x.count[0], 1);
+            id[again] = x.ids[0][0];
+        }
+        assert_true(round || id[0] == id[1]);
+        int k = 0;
+        while (k < KINDS && usual.top[k].id != id[0])
+            k++;
+        assert_true(k < KINDS);
+        times[k]++;
+    }
+    for (int i = 0; i < KINDS; i++)
+        if (fabs(times[i] - law[i] * ROUNDS) > 5 * sqrt(law[i] * (1 - law[i]) * ROUNDS) + 1e-9)
+            fail_msg("token %d was the best %d times of %d, %.1f expected", i, times[i], ROUNDS, law[i] * ROUNDS);
+    nc_engine_free(g);
+    nc_loaded_free(l);
+}
+
 static void refused(nc_engine *g, nc_job job, const char *text)
 {
     uint64_t id;
@@ -220,12 +314,6 @@ static void what_cannot_run_is_refused(void **state)
     refused(g, job, "num_beams is 5");
     job.beams = 2;
     refused(g, job, "num_return_sequences");
-    job = job_of(l, 1);
-    job.sample.temperature = 0.7;
-    refused(g, job, "do_sample");
-    job.sample.temperature = 0;
-    job.sample.logprobs = true;
-    refused(g, job, "log-probabilities");
     nc_engine_free(g);
     nc_loaded_free(l);
 }
@@ -233,6 +321,7 @@ static void what_cannot_run_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(texts_are_the_same_alone_and_among_others), cmocka_unit_test(one_beam_is_greedy_search),
+                                        cmocka_unit_test(beams_tell_log_probabilities), cmocka_unit_test(drawn_beams_follow_their_law),
                                         cmocka_unit_test(what_cannot_run_is_refused) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
