@@ -13,7 +13,7 @@
 #include "load/load.h"
 
 static const char *const folders[] = { "gpt2", "llama", "llama3", "mistral", "qwen3", "llava", "gpt_neox", "bloom", "mamba", "mamba2", "rwkv", "qwen3_next",
-                                       "deepseek_v32", "qwen2", "olmo2", "glm4", "gemma3", "mixtral", "deepseek_v2", "qwen2_5_vl", "got_ocr2" };
+                                       "deepseek_v32", "qwen2", "olmo2", "glm4", "gemma3", "mixtral", "deepseek_v2", "qwen2_5_vl", "got_ocr2", "idefics" };
 enum { LONGEST = 100, OTHERS = 2 };
 
 /* In the repository, else among the reference data. */

@@ -16,7 +16,7 @@ import transformers
 from safetensors.torch import load_file
 
 FAMILIES = ["llama3", "qwen3", "gpt2", "gpt2_prefixed", "mixtral", "gemma3", "qwen2_moe", "deepseek_v2", "mamba2", "bert", "t5", "bart",
-            "clip", "siglip", "vit", "dinov2", "convnext", "llava", "qwen2_vl", "qwen2_5_vl"]
+            "clip", "siglip", "vit", "dinov2", "convnext", "llava", "qwen2_vl", "qwen2_5_vl", "idefics"]
 THROUGH_GGUF = ["llama", "llama3", "mistral", "qwen3", "gpt2"]
 TOLERANCE = 2e-5
 transformers.logging.set_verbosity_error()
