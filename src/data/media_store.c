@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/map.h"
+#include "media/resize.h"
 
 enum { max_channels = 4, any_side = 56 };
 
@@ -225,6 +226,56 @@ int nc_media_store_pixels(nc_media_store *s, int index, int first, int count, fl
         status = nc_fail(e, NC_EFORMAT, "%s: the file has changed since training began", x->path);
     if (status == 0)
         memcpy(out, again.pixels + from, n * sizeof *out);
+    nc_arena_free(a);
+    return status;
+}
+
+struct draws { const nc_augment *augment; uint64_t seed, stream; bool keep_size; };
+
+static int augment(void *context, nc_image *im, nc_error *e)
+{
+    const struct draws *d = context;
+    const int width = im->width, height = im->height;
+    nc_rng rng = nc_rng_new(d->seed, d->stream);
+    nc_image scaled;
+    NC_TRY(nc_augment_run(d->augment, &rng, im, e));
+    NC_TRY(nc_image_rgb(im, e));
+    if (!d->keep_size || (im->width == width && im->height == height))
+        return 0;
+    NC_TRY(nc_resize(im, width, height, NC_BICUBIC, NULL, NC_RESIZE_PILLOW, &scaled, e));
+    nc_image_free(im);
+    *im = scaled;
+    return 0;
+}
+
+static bool same_shape(const nc_visual *a, const nc_visual *b)
+{
+    return a->frames == b->frames && a->channels == b->channels && a->height == b->height && a->width == b->width && a->grid_height == b->grid_height &&
+           a->grid_width == b->grid_width && a->tile_rows == b->tile_rows && a->tile_columns == b->tile_columns;
+}
+
+int nc_media_store_augmented(const nc_media_store *s, int index, int first, int count, const nc_augment *g, uint64_t seed, uint64_t stream, float *out, nc_error *e)
+{
+    const struct entry *x = &s->entry[index];
+    const nc_visual *v = &x->shape;
+    struct draws d = { g, seed, stream, false };
+    nc_visual_options o = s->o.visual;
+    nc_arena *a = nc_arena_new();
+    nc_visual got;
+    o.edit = augment;
+    o.edit_context = &d;
+    int status = nc_visual_load(s->o.image, s->o.video, a, v->is_video, x->path, &o, &got, e);
+    /* Where a picture is cut into tiles, the model asks for its own size, too. */
+    const bool resized = status == 0 && (got.original_height != v->original_height || got.original_width != v->original_width);
+    d.keep_size = status == 0 && (!same_shape(&got, v) || (resized && !v->is_video && v->frames > 1));
+    if (d.keep_size)
+        status = nc_visual_load(s->o.image, s->o.video, a, v->is_video, x->path, &o, &got, e);
+    if (status == 0 && (!same_shape(&got, v) || first < 0 || count < 0 || first + count > v->frames))
+        status = nc_fail(e, NC_EFORMAT, "%s: the file has changed since training began", x->path);
+    if (status == 0) {
+        const size_t frame = (size_t)v->channels * (size_t)v->height * (size_t)v->width;
+        memcpy(out, got.pixels + frame * (size_t)first, frame * (size_t)count * sizeof *out);
+    }
     nc_arena_free(a);
     return status;
 }

@@ -6,6 +6,7 @@
 #define NC_DATA_MEDIA_STORE_H
 #include "base/thread.h"
 #include "front/conversation.h"
+#include "media/augment.h"
 
 typedef struct nc_media_store nc_media_store;
 typedef struct nc_media_store_options {
@@ -25,6 +26,9 @@ int nc_media_store_count(const nc_media_store *s);
 const nc_visual *nc_media_store_shape(const nc_media_store *s, int index);
 /* Pixels of frames [first, first + count) as float32 [count, channels, height, width] to out. */
 int nc_media_store_pixels(nc_media_store *s, int index, int first, int count, float *out, nc_error *e);
+/* The same of the file decoded again and augmented by the draws of (seed, stream); frames of a video share them. Where the processor would give another shape
+ * than the file's own, the augmented picture is scaled to the file's size first (Pillow's bicubic). Threads may call it. */
+int nc_media_store_augmented(const nc_media_store *s, int index, int first, int count, const nc_augment *g, uint64_t seed, uint64_t stream, float *out, nc_error *e);
 size_t nc_media_store_bytes(const nc_media_store *s);    /* held */
 uint64_t nc_media_store_hash(const nc_media_store *s, int index);    /* of a file's size and its shape as processed */
 int nc_media_store_unloaded(const nc_media_store *s);    /* files added and not yet decoded */

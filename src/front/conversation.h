@@ -40,6 +40,9 @@ typedef struct nc_visual_options {
      * second, `frames` at most. */
     struct { int64_t least, most; } picture_area, frame_area;
     double rate;
+    /* What is done to a decoded picture or frame before all else (augmentation); NULL: nothing. *im may be replaced. */
+    int (*edit)(void *context, nc_image *im, nc_error *e);
+    void *edit_context;
 } nc_visual_options;
 
 /* file: the bytes of a picture or a video in any known format; name is for errors. Scratch pictures are freed before return. */

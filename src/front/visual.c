@@ -152,6 +152,8 @@ static int frame_ready(void *context, nc_image *im, nc_error *e)
 {
     const struct choice *c = context;
     int height, width;
+    if (c->o && c->o->edit)
+        NC_TRY(c->o->edit(c->o->edit_context, im, e));
     if (c->o)
         NC_TRY(scale_area(im, c->o->frame_area.least, c->o->frame_area.most, e));
     if (!c->video || !c->video->frame_size)
@@ -216,7 +218,9 @@ static int picture(const nc_processor *image, nc_arena *a, const void *file, siz
 {
     nc_image im = { 0 };
     NC_TRY(nc_image_decode(file, n, &(nc_image_options){ .rgb = true, .max_pixels = o ? o->max_pixels : 0 }, &im, e));
-    int status = o ? scale_area(&im, o->picture_area.least, o->picture_area.most, e) : 0;
+    int status = o && o->edit ? o->edit(o->edit_context, &im, e) : 0;
+    if (status == 0 && o)
+        status = scale_area(&im, o->picture_area.least, o->picture_area.most, e);
     if (status == 0)
         status = nc_visual_of_image(image, a, &im, name, out, e);
     nc_image_free(&im);

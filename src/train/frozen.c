@@ -19,7 +19,7 @@ struct nc_frozen {
 
 bool nc_frozen_wanted(const nc_train_run *r)
 {
-    return !r->s->objective->one_frame && r->l->model->family->tower && r->s->freeze_vision_tower && !r->s->adapter_name_or_path && r->most_pictures > 0 && r->epochs > 1;
+    return !r->augment && !r->s->objective->one_frame && r->l->model->family->tower && r->s->freeze_vision_tower && !r->s->adapter_name_or_path && r->most_pictures > 0 && r->epochs > 1;
 }
 
 int nc_frozen_new(nc_train_run *r, nc_error *e)

@@ -200,6 +200,8 @@ static int make_examples(nc_train_run *r, nc_error *e)
         o.media_token = r->l->model->image_token_id;
     }
     NC_TRY(open_shelf(r, e));
+    if (s->augment)
+        NC_TRY(nc_augment_new(r->arena, s->augment, nc_arena_printf(r->arena, "%s: augment", r->recipe->path), &r->augment, e));
     nc_examples_add_media(r->data, o.kind, r->store);
     if (r->eval_data)
         nc_examples_add_media(r->eval_data, o.kind, r->store);
@@ -256,6 +258,7 @@ void nc_train_close(nc_train_run *r)
     free(r->seqs);
     free(r->media);
     free(r->frames);
+    free(r->jobs);
     free(r->sizes);
     free(r->epoch_steps);
     free(r->trained);

@@ -17,7 +17,7 @@ struct key { const char *name; enum key_type type; size_t at; unsigned flags; };
 static const struct key keys[] = {
     K(name, KEY_STRING), K(stage, KEY_STRING), K(finetuning_type, KEY_STRING), K(model_name_or_path, KEY_STRING), K(adapter_name_or_path, KEY_STRING),
     K(tokenizer_name_or_path, KEY_STRING), K(train_from_scratch, KEY_BOOL), K(freeze_vision_tower, KEY_BOOL), K(freeze_multi_modal_projector, KEY_BOOL),
-    K(freeze_language_model, KEY_BOOL), K(model_config, KEY_TREE), K(image_processor, KEY_TREE), K(compose, KEY_TREE), K(tokenizer_vocab_size, KEY_INT), K(tokenizer_dataset, KEY_STRING),
+    K(freeze_language_model, KEY_BOOL), K(model_config, KEY_TREE), K(image_processor, KEY_TREE), K(augment, KEY_TREE), K(compose, KEY_TREE), K(tokenizer_vocab_size, KEY_INT), K(tokenizer_dataset, KEY_STRING),
     K(lora_rank, KEY_COUNT), K(lora_alpha, KEY_INT), K(lora_dropout, KEY_FLOAT), K(lora_target, KEY_TREE), K(use_rslora, KEY_BOOL), K(merge_adapter, KEY_BOOL),
     K(dataset, KEY_STRING), K(eval_dataset, KEY_STRING), K(dataset_dir, KEY_STRING), K(media_dir, KEY_STRING), K(template, KEY_STRING), K(cutoff_len, KEY_COUNT),
     K(max_samples, KEY_INT), K(video_maxlen, KEY_COUNT), K(video_fps, KEY_FLOAT), K(image_max_pixels, KEY_COUNT), K(image_min_pixels, KEY_COUNT),

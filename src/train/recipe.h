@@ -2,7 +2,7 @@
  *
  * An unknown key is refused with the nearest known one; keys of LLaMA-Factory without meaning here are accepted with a warning. A command line's value holds in
  * every stage; `stages.<index or name>.key=value` in one. Keys that LLaMA-Factory lacks: stages, name, train_from_scratch, model_config, compose, tokenizer_name_or_path,
- * tokenizer_vocab_size, tokenizer_dataset, image_processor, merge_adapter, memory_limit_gb, the stages contrastive, cls and mlm with problem_type, ignore_mismatched_sizes and
+ * tokenizer_vocab_size, tokenizer_dataset, image_processor, augment, merge_adapter, memory_limit_gb, the stages contrastive, cls and mlm with problem_type, ignore_mismatched_sizes and
  * mlm_probability (transformers' names).
  */
 #ifndef NC_TRAIN_RECIPE_H
@@ -31,6 +31,7 @@ typedef struct nc_recipe_stage {
     bool ignore_mismatched_sizes;    /* cls: the labels are the data's whatever the folder's head was for */
     double mlm_probability;
     bool packing, packing_given, train_on_prompt, mask_history;
+    const nc_json *augment;          /* operations on the training pictures (media/augment.h) */
     /* the run */
     const char *output_dir, *save_strategy, *eval_strategy;
     bool overwrite_output_dir;

@@ -22,6 +22,9 @@ void nc_media_shelf_clear(nc_media_shelf *s);
 
 typedef struct nc_frozen nc_frozen;
 
+/* A picture to augment: which draws it gets follows from the epoch, the sample and its place in it. */
+struct nc_augment_job { int medium, first, count; uint64_t draw; float *out; nc_error error; };
+
 typedef struct nc_train_run {
     const nc_recipe *recipe;
     const nc_recipe_stage *s;
@@ -41,6 +44,8 @@ typedef struct nc_train_run {
     nc_dataset *data, *eval_data;
     nc_media_shelf *shelf;           /* the training's */
     nc_media_store *store;           /* the shelf's */
+    nc_augment *augment;             /* NULL: none */
+    struct nc_augment_job *jobs;     /* of a micro-batch; NULL without augment */
     nc_examples *train, *eval;
     uint64_t data_hash;
     nc_label_set labels;             /* of a classifier */

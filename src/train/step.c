@@ -227,6 +227,8 @@ static void stage_buffers(nc_train_run *r)
     r->seqs = nc_xcalloc((size_t)r->most_samples + 1, sizeof *r->seqs);
     r->media = nc_xcalloc((size_t)(r->most_samples * media) + 1, sizeof *r->media);
     r->frames = nc_xcalloc((size_t)r->most_pictures + 1, sizeof *r->frames);
+    if (r->augment)
+        r->jobs = nc_xcalloc((size_t)(r->most_samples * media) + 1, sizeof *r->jobs);
     r->batch = nc_batch_new();
 }
 
@@ -247,7 +249,30 @@ int nc_train_programs(nc_train_run *r, nc_error *e)
 
 /* ---- one micro-batch ---- */
 
-static int add_media(nc_train_run *r, const nc_example *x, uint64_t draw, nc_media *media, int *frames, float **pixels, nc_error *e)
+/* Pictures of a micro-batch that are augmented, on the pool. */
+static void augment_one(void *context, int64_t part, int64_t parts, int worker)
+{
+    const nc_train_run *r = context;
+    struct nc_augment_job *j = &r->jobs[part];
+    (void)parts;
+    (void)worker;
+    nc_media_store_augmented(r->store, j->medium, j->first, j->count, r->augment, (uint64_t)r->s->seed, j->draw, j->out, &j->error);
+}
+
+static int augment(nc_train_run *r, int jobs, nc_error *e)
+{
+    nc_pool_run(r->pool, jobs, augment_one, r);
+    for (int i = 0; i < jobs; i++)
+        if (r->jobs[i].error.code) {
+            if (e)
+                *e = r->jobs[i].error;
+            return r->jobs[i].error.code;
+        }
+    return 0;
+}
+
+/* draw: of the sample; where `jobs` is not NULL, pixels are left to augment(). */
+static int add_media(nc_train_run *r, const nc_example *x, const uint64_t draw[2], nc_media *media, int *frames, int *jobs, float **pixels, nc_error *e)
 {
     bool one_frame = r->s->objective->one_frame;
     int pictures = 0;
@@ -258,11 +283,13 @@ static int add_media(nc_train_run *r, const nc_example *x, uint64_t draw, nc_med
         size_t one = (size_t)v->channels * (size_t)v->height * (size_t)v->width;
         int first = 0, count = v->frames;
         if (one_frame) {                                  /* one frame of a video, another in each epoch */
-            nc_rng rng = nc_rng_new((uint64_t)r->s->seed, draw);
+            nc_rng rng = nc_rng_new((uint64_t)r->s->seed, nc_rng_stream(0x6672616d65, draw[0], draw[1], 0));
             first = (int)nc_rng_below(&rng, (uint64_t)v->frames);
             count = 1;
         }
-        if (!r->frozen)
+        if (jobs)
+            r->jobs[(*jobs)++] = (struct nc_augment_job){ x->media[k], first, count, nc_rng_stream(0x6175676d656e74, draw[0], draw[1], (uint64_t)k), *pixels, { 0 } };
+        else if (!r->frozen)
             NC_TRY(nc_media_store_pixels(r->store, x->media[k], first, count, *pixels, e));
         media[k] = nc_media_of(v);
         media[k].pictures = pictures;
@@ -279,20 +306,23 @@ static int add_media(nc_train_run *r, const nc_example *x, uint64_t draw, nc_med
     return 0;
 }
 
-static int assemble(nc_train_run *r, const nc_examples *x, const int64_t *order, int count, float weight, uint64_t epoch, nc_error *e)
+/* training: its pictures are augmented. */
+static int assemble(nc_train_run *r, const nc_examples *x, const int64_t *order, int count, float weight, uint64_t epoch, bool training, nc_error *e)
 {
     float *pixels = r->pixels;
-    int frames = 0, media = 0;
+    int frames = 0, media = 0, jobs = 0;
     if (r->frozen)
         NC_TRY(nc_frozen_see(r, x, order, count, e));
     for (int i = 0; i < count; i++) {
         const nc_example *one = &x->item[order[i]];
-        NC_TRY(add_media(r, one, nc_rng_stream(0x6672616d65, epoch, (uint64_t)order[i], 0), r->media + media, &frames, &pixels, e));
+        NC_TRY(add_media(r, one, (uint64_t[2]){ epoch, (uint64_t)order[i] }, r->media + media, &frames, training && r->augment ? &jobs : NULL, &pixels, e));
         r->seqs[i] = (nc_seq){ .ids = one->ids, .count = one->count, .slot = -1, .targets = one->targets, .weight = weight, .media = r->media + media, .media_count = one->media_count,
                                 .source = one->source, .source_count = one->source_count, .types = one->types };
         media += one->media_count;
         r->tokens += one->count;
     }
+    if (jobs)
+        NC_TRY(augment(r, jobs, e));
     NC_TRY(nc_model_prepare(r->l->model, r->batch, r->seqs, count, e));
     return r->s->objective->tables ? r->s->objective->tables(r, x, order, count, weight, e) : 0;
 }
@@ -327,7 +357,7 @@ int nc_train_step(nc_train_run *r, double *loss, double *norm, double *rate, nc_
     for (int b = first; b < last; b++) {
         double part = 0;
         int begin = r->epoch.begin[b], count = r->epoch.begin[b + 1] - begin;
-        NC_TRY(assemble(r, r->train, order + begin, count, targets ? 1.0f / (float)targets : 0, (uint64_t)k, e));
+        NC_TRY(assemble(r, r->train, order + begin, count, targets ? 1.0f / (float)targets : 0, (uint64_t)k, true, e));
         NC_TRY(run_batch(r, r->program, r->loss, (uint64_t)(r->step * accumulate + b - first), true, b == first, &part, e));
         *loss += part;
         r->samples += count;
@@ -354,7 +384,7 @@ int nc_train_evaluate(nc_train_run *r, double *loss, nc_error *e)
     if (r->scores)
         nc_label_scores_clear(r->scores);
     for (int b = 0; b < x.batches && status == 0; b++) {
-        status = assemble(r, r->eval, x.order + x.begin[b], x.begin[b + 1] - x.begin[b], targets ? 1.0f / (float)targets : 0, 0, e);
+        status = assemble(r, r->eval, x.order + x.begin[b], x.begin[b + 1] - x.begin[b], targets ? 1.0f / (float)targets : 0, 0, false, e);
         if (status == 0)
             status = run_batch(r, r->judge, r->judge_loss, 0, false, false, &part, e);
         if (status == 0 && r->scores)

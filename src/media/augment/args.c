@@ -13,7 +13,7 @@ void nc_arg_mistake(nc_args *a, const char *format, ...)
     va_start(args, format);
     a->status = nc_failv(a->e, NC_EINVAL, format, args);
     va_end(args);
-    nc_fail_in(a->e, "%s: ", a->name);
+    nc_fail_in(a->e, "%s", a->name);
 }
 
 static const nc_json *get(nc_args *a, const char *key)

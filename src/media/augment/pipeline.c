@@ -100,7 +100,7 @@ int nc_augment_new(nc_arena *a, const nc_json *list, const char *where, nc_augme
     nc_augment_step *steps = NULL;
     int n = read_list(a, list, &steps, e);
     if (n < 0)
-        return nc_fail_in(e, "%s: ", where);
+        return nc_fail_in(e, "%s", where);
     g->count = n;
     g->steps = steps;
     *out = g;
@@ -113,7 +113,7 @@ int nc_augment_step_run(const nc_augment_step *s, nc_rng *rng, nc_raster *x, nc_
         return 0;
     const int status = s->op->apply(s->parameters, rng, x, e);
     if (status < 0)
-        nc_fail_in(e, "%s: ", s->op->name);
+        nc_fail_in(e, "%s", s->op->name);
     return status;
 }
 

@@ -51,18 +51,19 @@ static const struct choice policies[POLICIES][RULES][2] = {      /* imagenet, ci
 
 struct policy { int num_ops, magnitude, bins; nc_filter filter; nc_fill fill; const struct choice (*rules)[2]; };
 
-static double most_of(enum op op, bool wide, const nc_raster *x)
+/* size: width, height */
+static double most_of(enum op op, bool wide, const int size[2])
 {
     switch (op) {
     case SHEARX: case SHEARY: return wide ? 0.99 : 0.3;
-    case TRANSLATEX: return wide ? 32 : 150.0 / 331.0 * nc_raster_width(x);
-    case TRANSLATEY: return wide ? 32 : 150.0 / 331.0 * nc_raster_height(x);
+    case TRANSLATEX: return wide ? 32 : 150.0 / 331.0 * size[0];
+    case TRANSLATEY: return wide ? 32 : 150.0 / 331.0 * size[1];
     case ROTATE: return wide ? 135 : 30;
     default: return wide ? 0.99 : 0.9;                   /* the four of ImageEnhance */
     }
 }
 
-static double magnitude_of(enum op op, int bin, int bins, bool wide, const nc_raster *x)
+static double magnitude_of(enum op op, int bin, int bins, bool wide, const int size[2])
 {
     if (op == IDENTITY || op > SOLARIZE)
         return 0;
@@ -70,7 +71,7 @@ static double magnitude_of(enum op op, int bin, int bins, bool wide, const nc_ra
         return 8 - rint(bin / ((bins - 1) / (wide ? 6.0 : 4.0)));
     if (op == SOLARIZE)
         return 255.0 - 255.0 * bin / (bins - 1);
-    return most_of(op, wide, x) * bin / (bins - 1);
+    return most_of(op, wide, size) * bin / (bins - 1);
 }
 
 static bool has_sign(enum op op) { return op >= SHEARX && op <= SHARPNESS; }
@@ -123,12 +124,12 @@ static void read_RandAugment(void *parameters, nc_args *a)
 static int apply_RandAugment(const void *parameters, nc_rng *rng, nc_raster *x, nc_error *e)
 {
     const struct policy *p = parameters;
-    const nc_raster first = *x;                          /* only its size is asked for */
+    const int size[2] = { nc_raster_width(x), nc_raster_height(x) };
     NC_TRY(check(x, e));
     for (int k = 0; k < p->num_ops; k++) {
         const enum op op = (enum op)nc_rng_below(rng, WIDE_OPS);
         const bool negative = nc_rng_below(rng, 2) == 1 && has_sign(op);
-        const double m = magnitude_of(op, p->magnitude, p->bins, false, &first);
+        const double m = magnitude_of(op, p->magnitude, p->bins, false, size);
         NC_TRY(apply(p, op, negative ? -m : m, x, e));
     }
     return 0;
@@ -143,7 +144,7 @@ static int apply_TrivialAugmentWide(const void *parameters, nc_rng *rng, nc_rast
     const enum op op = (enum op)nc_rng_below(rng, WIDE_OPS);
     const int bin = (int)nc_rng_below(rng, (uint64_t)p->bins);
     const bool negative = nc_rng_below(rng, 2) == 1 && has_sign(op);
-    const double m = magnitude_of(op, bin, p->bins, true, x);
+    const double m = magnitude_of(op, bin, p->bins, true, NULL);
     return apply(p, op, negative ? -m : m, x, e);
 }
 
@@ -158,12 +159,12 @@ static void read_AutoAugment(void *parameters, nc_args *a)
 static int apply_AutoAugment(const void *parameters, nc_rng *rng, nc_raster *x, nc_error *e)
 {
     const struct policy *p = parameters;
-    const nc_raster first = *x;
+    const int size[2] = { nc_raster_width(x), nc_raster_height(x) };
     NC_TRY(check(x, e));
     const struct choice *rule = p->rules[nc_rng_below(rng, RULES)];
     for (int k = 0; k < 2; k++) {
         const bool on = nc_rng_uniform(rng) * 10 <= rule[k].p, negative = nc_rng_below(rng, 2) == 0 && has_sign(rule[k].op);
-        const double m = magnitude_of(rule[k].op, rule[k].magnitude, p->bins, false, &first);
+        const double m = magnitude_of(rule[k].op, rule[k].magnitude, p->bins, false, size);
         if (on)
             NC_TRY(apply(p, rule[k].op, negative ? -m : m, x, e));
     }
