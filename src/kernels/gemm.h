@@ -108,7 +108,7 @@ typedef struct nc_gemm_slab {
     int64_t rows, k;
     nc_gemm_kind kind;                       /* of w: BF16, or with up to 32 rows Q8_0 and Q4_0 */
     int panels;
-    bool stream;                             /* C (f32, whole lines) is written past the cache */
+    bool stream;                             /* C, in whole lines, is written past the cache */
     float *sums;                             /* NC_GEMM_SLAB_SUMS(rows) floats of the worker's own, kept from slab to slab */
     const char *ahead; int64_t ahead_lines;  /* lines of 64 bytes to fetch into L2 meanwhile; ahead may be NULL */
 } nc_gemm_slab;

@@ -13,7 +13,7 @@ enum {
     A_BLOCK_BYTES = 640 << 10, A_MOST_BYTES = 1 << 20,   /* packed A of a block: wanted; at most, to have at least LEAST_ROWS */
     LEAST_ROWS = 128, LANE_ROWS = 192,                   /* rows of a block below which W passes by too often; rows of a lane, else lanes are columns */
     CLAIMS = 24,                                         /* wanted in a lane */
-    STREAM_BYTES = 2 << 20,                              /* C of more than this in f32 is written past the cache */
+    STREAM_BYTES = 2 << 20,                              /* C of more than this is written past the cache */
 };
 
 typedef struct job {
@@ -146,8 +146,8 @@ void nc_gemm_slabs(const struct nc_gemm_kernels *t, nc_pool *pool, const nc_gemm
     job_shape(&j, b->kind, call->m, b->k, threads);
     j.tiles = (nc_gemm_panels(b->n) + 1) / 2;
     j.groups = most(1, least(j.by_rows ? j.tiles : (j.tiles + threads - 1) / threads, CLAIMS / j.blocks));
-    j.stream = call->c_dtype == NC_F32 && !call->accumulate && (size_t)(call->m * b->n) * 4 > STREAM_BYTES && b->n % 16 == 0 && call->ldc % 16 == 0 &&
-               (uintptr_t)call->c % 64 == 0;
+    int64_t size = call->c_dtype == NC_F32 ? 4 : 2;
+    j.stream = !call->accumulate && call->m * b->n * size > STREAM_BYTES && b->n * size % 64 == 0 && call->ldc * size % 64 == 0 && (uintptr_t)call->c % 64 == 0;
     for (int64_t i = 0; i < j.lanes; i++)
         atomic_init(&j.next[i * NEXT], 0);
     nc_pool_run(pool, j.by_rows ? threads : least(threads, j.tiles), work, &j);

@@ -192,12 +192,9 @@ static void same_bits(void **unused)
             }
 }
 
-/* Many rows, where threads have ranges of rows and depth is cut into pieces: the bits of the same rows in small calls; C of every type, on top of old values. */
-static void same_bits_of_ranges(void **unused)
+static void same_bits_of(const int64_t M, const int64_t N, const int64_t K)
 {
-    enum { M = 613, N = 79, K = 1390 };
     static const nc_dtype types[] = { NC_F32, NC_BF16 };
-    (void)unused;
     void *a = fill(NC_BF16, M * K), *w = fill(NC_BF16, N * K), *bias = fill(NC_F32, N);
     nc_gemm_source source = { NC_BF16, w, K, false };
     nc_gemm_b b;
@@ -232,6 +229,15 @@ static void same_bits_of_ranges(void **unused)
             free(old), free(want), free(got), free(workspace);
         }
     free(a), free(w), free(bias);
+}
+
+/* Many rows, where threads have ranges of rows and depth is cut into pieces, and a C so large that it is written past the cache: the bits of the same rows
+ * in small calls; C of every type, on top of old values. */
+static void same_bits_of_ranges(void **unused)
+{
+    (void)unused;
+    same_bits_of(613, 79, 1390);
+    same_bits_of(1033, 1056, 64);
 }
 
 /* C = A W from packed panels equals the product with W given plain and transposed. */

@@ -31,6 +31,10 @@ static void pack_half(uint16_t *out, const uint16_t *a, int64_t lda, bool transp
         __mmask16 live = nc_mask16(rows);
         for (int p = 0; p < 16; p++) {
             const uint16_t *low = a + (i + 2 * p) * lda + row;
+            if (all == 32 && row % 32 == 0) {    /* the next step's lines, which serve 32 rows each */
+                _mm_prefetch((const char *)(low + 32 * lda), _MM_HINT_T0);
+                _mm_prefetch((const char *)(low + 33 * lda), _MM_HINT_T0);
+            }
             __m512i lo = i + 2 * p < k ? _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(live, low)) : _mm512_setzero_si512();
             __m512i hi = i + 2 * p + 1 < k ? _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(live, low + lda)) : _mm512_setzero_si512();
             r[p] = _mm512_or_si512(lo, _mm512_slli_epi32(hi, 16));
@@ -73,7 +77,12 @@ static void finish_row(const nc_gemm_rest *d, int row)
         high = _mm512_add_ps(high, nc_tile_bias(o, 1));
     }
     if (o->c_dtype == NC_BF16) {
-        _mm512_mask_storeu_epi16((uint16_t *)o->c + row * o->ldc, nc_mask32(o->columns), (__m512i)_mm512_cvtne2ps_pbh(high, low));
+        uint16_t *c = (uint16_t *)o->c + row * o->ldc;
+        __m512i v = (__m512i)_mm512_cvtne2ps_pbh(high, low);
+        if (d->stream)
+            _mm512_stream_si512((void *)c, v);
+        else
+            _mm512_mask_storeu_epi16(c, nc_mask32(o->columns), v);
         return;
     }
     float *c = (float *)o->c + row * o->ldc;
