@@ -1,4 +1,4 @@
-/* verb_ocr.c - what a page says: text or markdown (Nougat, TrOCR, Pix2Struct, GOT-OCR2), fields as JSON (Donut). Pages are pictures, or those of a PDF. */
+/* verb_ocr.c - what a page says: text or markdown (Nougat, TrOCR, Pix2Struct, GOT-OCR2), fields as JSON (Donut), texts with their places (Florence-2). Pages are pictures, or those of a PDF. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,16 +6,17 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "cli/ocr_fields.h"
+#include "cli/regions.h"
 #include "cli/speak.h"
 #include "media/pdf.h"
 
 enum { DEFAULT_DPI = 144 };
 
 static const nc_cli_option options[] = {
-    { "task", "TEXT", "what the decoder's text begins with (Donut: <s_cord-v2>), or the question of a model that is asked" },
+    { "task", "TEXT", "what the decoder's text begins with (Donut: <s_cord-v2>), or the question of a model that is asked (Florence-2: <OCR_WITH_REGION>)" },
     { "pages", "A-B", "of a PDF, from 1; all by default" },
     { "dpi", "N", "dots per inch of a PDF's pages; 144" },
-    { "json", NULL, "{file, page, text, fields, new_tokens, seconds} a line" },
+    { "json", NULL, "{file, page, text, fields or regions, new_tokens, seconds} a line" },
     NC_SPEAK_OPTIONS,
     { NULL, NULL, NULL },
 };
@@ -94,9 +95,48 @@ static void print(const ocr *r, const char *path, int page, const nc_answer *ans
     nc_cli_print(&b);
 }
 
+/* Texts with their four corners. */
+static void print_told(const ocr *r, const char *path, int page, const nc_told *told)
+{
+    const nc_regions *x = &told->regions;
+    nc_buf b = { 0 };
+    if (r->json) {
+        nc_buf_adds(&b, "{\"file\": ");
+        nc_buf_json_string(&b, nc_str_of(path));
+        nc_buf_printf(&b, ", \"page\": %d, \"text\": ", page + 1);
+        nc_buf_json_string(&b, told->text);
+        nc_buf_adds(&b, told->form == NC_REGIONS_NONE ? "" : ", \"regions\": [");
+        for (int i = 0; i < x->count;) {
+            nc_buf_adds(&b, i ? ", {\"text\": " : "{\"text\": ");
+            i = nc_regions_members(&b, x, i);
+            nc_buf_adds(&b, "}");
+        }
+        nc_buf_printf(&b, "%s, \"new_tokens\": %d, \"seconds\": %.4f}\n", told->form == NC_REGIONS_NONE ? "" : "]", told->new_tokens, told->seconds);
+    } else if (told->form == NC_REGIONS_NONE) {
+        nc_buf_printf(&b, "%s\n", told->text.p);
+    }
+    for (int i = 0; i < x->count && !r->json; i++)
+        nc_buf_printf(&b, "%s\n", x->item[i].label);
+    nc_cli_print(&b);
+}
+
+static int read_places(const ocr *r, const char *path, int page, const nc_attachment *at, const char *task, nc_error *e)
+{
+    nc_arena *a = nc_arena_new();
+    nc_told told;
+    int status = nc_regions_ask(r->session, a, task, at, &r->o, &told, e);
+    if (status == 0)
+        print_told(r, path, page, &told);
+    nc_arena_free(a);
+    return status;
+}
+
 static int read_page(const ocr *r, const char *path, int page, const nc_attachment *at, nc_error *e)
 {
+    const char *task = nc_source_task(nc_session_loaded(r->session)->processor, NC_TASK_OCR);
     nc_answer answer;
+    if (task)
+        return read_places(r, path, page, at, r->task ? r->task : task, e);
     int status = ask(r, at, &answer, e);
     if (status == 0)
         print(r, path, page, &answer);
@@ -189,4 +229,4 @@ static int run(nc_cli *c, nc_error *e)
 }
 
 const nc_verb nc_verb_ocr = { "ocr", "FOLDER FILE...", "read pages: text, markdown or fields",
-    "FILE is a picture or a PDF (where the program was built with poppler). Models: Nougat and Donut, TrOCR (a line of text), Pix2Struct, GOT-OCR2 and\nother models that are asked about pictures.", options, 2, 4096, false, run };
+    "FILE is a picture or a PDF (where the program was built with poppler). Models: Nougat and Donut, TrOCR (a line of text), Pix2Struct, GOT-OCR2,\nFlorence-2 and other models that are asked about pictures.", options, 2, 4096, false, run };

@@ -23,17 +23,24 @@ void nc_bart_whole_config(nc_model *m, nc_bart *c, nc_config *r, bool pre_norm)
     m->max_positions = m->max_source = c->decoder.positions;
 }
 
-void nc_bart_whole_weights(nc_model *m, nc_bart *c, const char *body, const char *head, const char *bias)
+void nc_bart_whole_weights(nc_model *m, nc_bart *c, const nc_bart_names *n)
 {
-    nc_weight_scope(m, "%s", bias);
+    nc_bart_stack *stack[] = { &c->encoder, &c->decoder };
+    nc_weight_scope(m, "%s", n->bias);
     c->bias = nc_weight(m, NC_SITE_BUFFER | NC_SITE_OPTIONAL, NC_INIT_ZERO, "final_logits_bias", c->vocab, 0, 0, 0);
     c->bias->file_shape = NC_SHAPE(1, c->vocab);
-    nc_weight_scope(m, "%s", body);
-    c->shared = c->encoder.embed = c->decoder.embed = nc_weight_linear(m, "shared.weight", c->vocab, c->decoder.width);
-    nc_bart_weights(m, &c->encoder, nc_arena_printf(m->arena, "%sencoder.", body));
-    nc_bart_weights(m, &c->decoder, nc_arena_printf(m->arena, "%sdecoder.", body));
-    nc_weight_scope(m, "%s", head);
-    c->head = c->tied ? c->shared : nc_weight_linear(m, "lm_head.weight", c->vocab, c->decoder.width);
+    nc_weight_scope(m, "%s", n->body);
+    c->shared = nc_weight_linear(m, "shared.weight", c->vocab, c->decoder.width);
+    for (int i = 0; i < 2; i++) {
+        const char *scope = nc_arena_printf(m->arena, "%s%s.", n->body, i ? "decoder" : "encoder");
+        nc_weight_scope(m, "%s", scope);
+        stack[i]->embed = c->shared;
+        if (!c->tied && (i || n->encoder_table))
+            stack[i]->own = nc_weight(m, NC_SITE_OPTIONAL, NC_INIT_NORMAL, "embed_tokens.weight", c->vocab, c->decoder.width, 0, 0);
+        nc_bart_weights(m, stack[i], scope);
+    }
+    nc_weight_scope(m, "%s", n->head);
+    c->head = c->tied ? c->shared : nc_weight(m, NC_SITE_LINEAR | NC_SITE_OPTIONAL, NC_INIT_NORMAL, "lm_head.weight", c->vocab, c->decoder.width, 0, 0);
 }
 
 nc_value *nc_bart_encode(const nc_bart *c, nc_build *b, nc_value *media)
@@ -50,12 +57,15 @@ nc_value *nc_bart_decode(const nc_bart *c, nc_build *b, nc_value *rows)
     return nc_bart_blocks(&c->decoder, b, x, nc_in_spans(b, "text"), rows, "hidden.decoder");
 }
 
-void nc_bart_head(const nc_bart *c, nc_head *out) { *out = (nc_head){ .w = c->head, .bias = c->bias, .scale = 1 }; }
+void nc_bart_head(const nc_bart *c, nc_head *out)
+{
+    *out = (nc_head){ .w = nc_site_is_there(c->head) ? c->head : c->shared, .bias = c->bias, .scale = 1 };
+}
 
 /* ---- the families ---- */
 static void config_bart(nc_model *m, void *self, nc_config *r) { nc_bart_whole_config(m, self, r, false); }
 static void config_mbart(nc_model *m, void *self, nc_config *r) { nc_bart_whole_config(m, self, r, true); }
-static void weights(nc_model *m, void *self) { nc_bart_whole_weights(m, self, "model.", "", ""); }
+static void weights(nc_model *m, void *self) { nc_bart_whole_weights(m, self, &(nc_bart_names){ "model.", "", "", true }); }
 
 static nc_value *encoder(const nc_model *m, const void *self, nc_build *b, nc_value *media)
 {

@@ -18,7 +18,7 @@ typedef struct nc_bart_stack {
     bool decoder, pre_norm, final_norm, embed_norm, learned;
     double scale;                    /* of embeddings */
     nc_unary activation;
-    nc_site *embed;                  /* the owner's */
+    nc_site *embed, *own;            /* the owner's table; the stack's, which comes before it where the file has one (NULL: never) */
     nc_site *position;
     nc_bart_norm norm_embed, norm_final;
     nc_bart_layer *layer;
@@ -35,10 +35,11 @@ nc_value *nc_bart_blocks(const nc_bart_stack *c, nc_build *b, nc_value *x, const
 void nc_bart_cross(const nc_bart_stack *c, nc_build *b, nc_value *rows);
 void nc_bart_cache(const nc_bart_stack *c, nc_cache_need *out);
 
-/* A whole: both stacks over one table. Under `body` lie shared, encoder and decoder, under `head` lm_head and final_logits_bias. */
+/* A whole: both stacks over one table, the head's too; where tie_word_embeddings is false files may hold a table for each stack, and one for the head. */
 typedef struct nc_bart { nc_bart_stack encoder, decoder; int vocab; bool tied; nc_site *shared, *head, *bias; } nc_bart;
+typedef struct nc_bart_names { const char *body, *head, *bias; bool encoder_table; } nc_bart_names;      /* scopes of shared, encoder and decoder; of lm_head; of final_logits_bias */
 void nc_bart_whole_config(nc_model *m, nc_bart *c, nc_config *r, bool pre_norm);
-void nc_bart_whole_weights(nc_model *m, nc_bart *c, const char *body, const char *head, const char *bias);
+void nc_bart_whole_weights(nc_model *m, nc_bart *c, const nc_bart_names *n);
 nc_value *nc_bart_encode(const nc_bart *c, nc_build *b, nc_value *media);        /* media: rows that placeholders of the source take, NULL without */
 nc_value *nc_bart_decode(const nc_bart *c, nc_build *b, nc_value *rows);
 void nc_bart_head(const nc_bart *c, nc_head *out);

@@ -96,7 +96,7 @@ static nc_value *applied(nc_build *b, nc_value *x, nc_bart_linear l) { return nc
 
 nc_value *nc_bart_tokens(const nc_bart_stack *c, nc_build *b, nc_value *ids)
 {
-    nc_value *x = nc_embed(b, c->embed, ids);
+    nc_value *x = nc_embed(b, nc_site_is_there(c->own) ? c->own : c->embed, ids);
     return c->scale != 1 ? nc_affine(b->g, x, c->scale, 0) : x;
 }
 

@@ -72,6 +72,9 @@ static bool tower_config(struct florence2 *c, nc_config *v)
     return !strcmp(type, "davit");
 }
 
+/* The encoder's text is embedded by the shared table, so an untied encoder's own is read by nobody. */
+static const char *const kept[] = { "*.encoder.embed_tokens.weight", NULL };
+
 static void config(nc_model *m, void *self, nc_config *r)
 {
     static const char *const ignored[] = { "projection_dim", "ignore_index", "vocab_size", NULL };
@@ -87,6 +90,7 @@ static void config(nc_model *m, void *self, nc_config *r)
     bool first = tower_config(c, vision);
     nc_bart_whole_config(m, &c->text, text, false);
     c->text.tied = c->text.tied && tied;
+    m->kept = c->text.tied ? NULL : kept;
     m->image_token_id = (int)nc_config_int(r, "image_token_id", first ? nc_config_int(r, "pad_token_id", 1) : 51289);
     if (c->width != m->hidden_size)
         nc_config_mistake(r, "the tower's projection_dim %d is not the text's d_model %d", c->width, m->hidden_size);
@@ -105,7 +109,7 @@ static void weights(nc_model *m, void *self)
     c->row = nc_weight_table(m, "image_position_embed.row_embeddings.weight", c->positions, C / 2);
     c->column = nc_weight_table(m, "image_position_embed.column_embeddings.weight", c->positions, C - C / 2);
     c->time = nc_weight(m, NC_SITE_BUFFER, NC_INIT_ZERO, "visual_temporal_embed.pos_idx_to_embed", c->times, C, 0, 0);
-    nc_bart_whole_weights(m, &c->text, "model.language_model.", "", "model.language_model.");
+    nc_bart_whole_weights(m, &c->text, &(nc_bart_names){ .body = "model.language_model.", .head = "", .bias = "model.language_model." });
 }
 
 /* ---- forward ---- */

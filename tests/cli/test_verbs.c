@@ -294,12 +294,46 @@ static void encoders_and_decoders_learn(void **state)
     SAYS("num_beam");
 }
 
+/* A reader of pictures and tasks learns an answer with words and one with places by heart; of the reference data. */
+static void pictures_and_tasks_learn(void **state)
+{
+    static const char info[] = "{\"tasks\": {\"file_name\": \"tasks.json\", \"formatting\": \"sharegpt\", \"columns\": {\"messages\": \"messages\", \"images\": \"images\"},"
+                               " \"tags\": {\"role_tag\": \"role\", \"content_tag\": \"content\", \"user_tag\": \"user\", \"assistant_tag\": \"assistant\"}}}";
+    static const char recipe[] = "stage: sft\nfinetuning_type: full\nper_device_train_batch_size: 2\nlearning_rate: 5.0e-3\nlr_scheduler_type: constant\nmax_steps: 150\ncutoff_len: 90\ndataset: tasks\n"
+                                 "freeze_vision_tower: false\nfreeze_multi_modal_projector: false\n";
+    const char *shared = getenv("NUNCHI_SHARED");
+    char model[300], tasks[2000];
+    (void)state;
+    snprintf(model, sizeof model, "%s/golden/models/florence2", shared ? shared : NUNCHI_SOURCE_DIR "/../shared");
+    if (!nc_is_dir(model)) {
+        print_message("skipped: no %s\n", model);
+        return;
+    }
+    snprintf(tasks, sizeof tasks,
+             "[{\"messages\": [{\"role\": \"user\", \"content\": \"<image><CAPTION>\"}, {\"role\": \"assistant\", \"content\": \"배 하나\"}], \"images\": [\"%s/image.png\"]},"
+             " {\"messages\": [{\"role\": \"user\", \"content\": \"<image><OD>\"}, {\"role\": \"assistant\", \"content\": \"배<loc_0><loc_99><loc_499><loc_999>\"}], \"images\": [\"%s/image.png\"]}]",
+             model, model);
+    write_file("flo/dataset_info.json", info, strlen(info));
+    write_file("flo/tasks.json", tasks, strlen(tasks));
+    write_file("flo/r.yaml", recipe, strlen(recipe));
+    assert_int_equal(nunchi("train %s model_name_or_path=%s dataset_dir=%s output_dir=%s", path("flo/r.yaml"), model, path("flo"), path("flo-run")), 0);
+    assert_int_equal(nunchi("caption %s/model %s/image.png", path("flo-run"), model), 0);
+    assert_string_equal(output, "배 하나\n");
+    assert_int_equal(nunchi("detect %s/model %s/image.png", path("flo-run"), model), 0);
+    assert_non_null(strstr(output, "\"label\": \"배\", \"box\": [0, "));
+    assert_int_equal(nunchi("detect %s --task <CAPTION> %s/image.png", model, model), 2);
+    SAYS("<CAPTION>", "tells no places");
+    assert_int_equal(nunchi("detect %s --threshold 0.5 %s/image.png", model, model), 2);
+    SAYS("--threshold");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(mistakes_of_usage_end_with_2), cmocka_unit_test(help_is_there_for_every_verb), cmocka_unit_test(missing_and_broken_files_end_with_1),
         cmocka_unit_test(a_cut_checkpoint_is_refused_and_leaves_nothing), cmocka_unit_test(a_port_in_use_is_one_clear_line), cmocka_unit_test(inspect_and_verify_speak_json),
         cmocka_unit_test(golden_counts_its_cases), cmocka_unit_test(a_tokenizer_is_learned), cmocka_unit_test(encoders_and_decoders_learn),
+        cmocka_unit_test(pictures_and_tasks_learn),
     };
     return cmocka_run_group_tests(tests, start, finish);
 }

@@ -51,8 +51,9 @@ static void test_picture(void **state)
         { "tests/golden/models/llava", "뭐? What?", 44 }, { "tests/golden/models/llava_siglip", "뭐? What?", 44 },
         { "tests/golden/models/got_ocr2", "OCR: ", 81 },                          /* no template: the prompt its processor writes */
         { "blip-2", "Question: 뭐? What? Answer:", 22 },
+        { "florence2", "<CAPTION>", 28 },                                         /* an encoder's text, from the task's word */
     };
-    for (int f = 0; f < 4; f++) {
+    for (int f = 0; f < NC_COUNT(cases); f++) {
         char path[600];
         nc_error e = { 0 };
         nc_session *s = NULL;
