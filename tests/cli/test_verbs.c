@@ -265,7 +265,7 @@ static void a_tokenizer_is_learned(void **state)
 static void encoders_and_decoders_learn(void **state)
 {
     static const char info[] = "{\"pages\": {\"file_name\": \"pages.json\", \"formatting\": \"sharegpt\", \"columns\": {\"messages\": \"messages\", \"images\": \"images\"},"
-                               " \"tags\": {\"role_tag\": \"role\", \"content_tag\": \"content\", \"user_tag\": \"user\", \"assistant_tag\": \"assistant\"}}, \"pairs\": {\"file_name\": \"pairs.json\"}}";
+                               " \"tags\": {\"role_tag\": \"role\", \"content_tag\": \"content\", \"user_tag\": \"user\", \"assistant_tag\": \"assistant\"}}, \"pairs\": {\"file_name\": \"pairs.json\"}, \"words\": {\"file_name\": \"words.json\"}}";
     static const char pairs[] = "[{\"instruction\": \"red\", \"input\": \"\", \"output\": \"apple\"}, {\"instruction\": \"blue\", \"input\": \"\", \"output\": \"sky\"}]";
     static const char recipe[] = "stage: sft\nfinetuning_type: full\nper_device_train_batch_size: 2\nlearning_rate: 3.0e-3\nlr_scheduler_type: constant\nmax_steps: 80\ncutoff_len: 40\n";
     char cwd[200], pages[600];
@@ -276,6 +276,7 @@ static void encoders_and_decoders_learn(void **state)
     write_file("seq/dataset_info.json", info, strlen(info));
     write_file("seq/pairs.json", pairs, strlen(pairs));
     write_file("seq/pages.json", pages, strlen(pages));
+    write_file("seq/words.json", "[{\"text\": \"red apple\"}]", strlen("[{\"text\": \"red apple\"}]"));
     write_file("seq/r.yaml", recipe, strlen(recipe));
     assert_int_equal(nunchi("train %s model_name_or_path=tests/golden/models/nougat dataset=pages dataset_dir=%s output_dir=%s", path("seq/r.yaml"), path("seq"), path("pages-run")), 0);
     assert_int_equal(nunchi("ocr %s/model tests/golden/models/nougat/image.png", path("pages-run")), 0);
@@ -284,7 +285,7 @@ static void encoders_and_decoders_learn(void **state)
     char *loss = strstr(output, ", loss ");
     assert_non_null(loss);
     assert_true(strtod(loss + 7, NULL) < 0.2);
-    assert_int_equal(nunchi("train %s stage=pt model_name_or_path=tests/golden/models/bart dataset=pairs dataset_dir=%s output_dir=%s", path("seq/r.yaml"), path("seq"), path("no-run")), 1);
+    assert_int_equal(nunchi("train %s stage=pt model_name_or_path=tests/golden/models/bart dataset=words dataset_dir=%s output_dir=%s", path("seq/r.yaml"), path("seq"), path("no-run")), 1);
     SAYS("stage: pt", "bart");
     assert_int_equal(nunchi("ocr tests/golden/models/nougat %s", path("seq/r.yaml")), 1);
     SAYS("r.yaml", "neither a picture");
