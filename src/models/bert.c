@@ -8,14 +8,14 @@
 #define BERT_LAYERS .layer = "encoder.layer.", .q = "attention.self.query", .k = "attention.self.key", .v = "attention.self.value", .o = "attention.output.dense", \
                     .norm1 = "attention.output.LayerNorm", .fc1 = "intermediate.dense", .fc2 = "output.dense", .norm2 = "output.LayerNorm"
 
-static const nc_bert_dialect bert = {
+const nc_bert_dialect nc_bert_dialect_bert = {
     .prefix = "bert.", BERT_LAYERS, .pooler = "pooler.dense", .word_dense = "cls.predictions.transform.dense", .word_norm = "cls.predictions.transform.LayerNorm",
     .word_decoder = "cls.predictions.decoder", .word_bias = "cls.predictions.bias", .text_out = "classifier", .has_types = true,
 };
 #define ROBERTA_HEADS .pooler = "pooler.dense", .word_dense = "lm_head.dense", .word_norm = "lm_head.layer_norm", .word_decoder = "lm_head.decoder", .word_bias = "lm_head.bias", \
                       .text_dense = "classifier.dense", .text_out = "classifier.out_proj", .text_activation = NC_TANH, .gelu_words = true, .has_types = true, \
                       .offset_positions = true
-static const nc_bert_dialect roberta = { .prefix = "roberta.", BERT_LAYERS, ROBERTA_HEADS };
+const nc_bert_dialect nc_bert_dialect_roberta = { .prefix = "roberta.", BERT_LAYERS, ROBERTA_HEADS };
 static const nc_bert_dialect electra = {
     .prefix = "electra.", BERT_LAYERS, .word_dense = "generator_predictions.dense", .word_norm = "generator_predictions.LayerNorm", .word_decoder = "generator_lm_head",
     .word_bias = "generator_lm_head.bias", .text_dense = "classifier.dense", .text_out = "classifier.out_proj", .text_activation = NC_GELU, .gelu_words = true,
@@ -27,8 +27,8 @@ static const nc_bert_dialect distilbert = {
     .word_decoder = "vocab_projector", .word_bias = "vocab_projector.bias", .text_dense = "pre_classifier", .text_out = "classifier", .text_activation = NC_RELU,
 };
 
-static void bert_config(nc_model *m, void *self, nc_config *r) { nc_bert_config(m, self, r, &bert); }
-static void roberta_config(nc_model *m, void *self, nc_config *r) { nc_bert_config(m, self, r, &roberta); }
+static void bert_config(nc_model *m, void *self, nc_config *r) { nc_bert_config(m, self, r, &nc_bert_dialect_bert); }
+static void roberta_config(nc_model *m, void *self, nc_config *r) { nc_bert_config(m, self, r, &nc_bert_dialect_roberta); }
 
 static void electra_config(nc_model *m, void *self, nc_config *r)
 {

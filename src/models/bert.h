@@ -24,9 +24,9 @@ typedef struct nc_bert_dialect {
     bool has_types, offset_positions;                    /* positions count the tokens that are not padding, from pad_token_id + 1 */
 } nc_bert_dialect;
 
-typedef enum nc_bert_task { NC_BERT_BARE, NC_BERT_WORDS, NC_BERT_PRETRAINING, NC_BERT_NEXT_SENTENCE, NC_BERT_TEXT, NC_BERT_TOKENS, NC_BERT_ANSWER, NC_BERT_REPLACED } nc_bert_task;
+typedef enum nc_bert_task { NC_BERT_BARE, NC_BERT_WORDS, NC_BERT_PRETRAINING, NC_BERT_NEXT_SENTENCE, NC_BERT_TEXT, NC_BERT_TOKENS, NC_BERT_ANSWER, NC_BERT_REPLACED, NC_BERT_CAUSAL } nc_bert_task;
 
-typedef struct nc_bert_layer { nc_bert_dense q, k, v, o, norm1, fc1, fc2, norm2; } nc_bert_layer;
+typedef struct nc_bert_layer { nc_bert_dense q, k, v, o, norm1, fc1, fc2, norm2, cross_q, cross_k, cross_v, cross_o, cross_norm; } nc_bert_layer;   /* cross: NC_BERT_CAUSAL's */
 typedef struct nc_bert {
     const nc_bert_dialect *dialect;
     int layers, width, heads, inner, vocab, positions, types, narrow, pad;     /* narrow: width of the embeddings */
@@ -49,6 +49,12 @@ int nc_bert_prepare(const nc_model *m, const void *self, nc_batch *batch, const 
 void nc_bert_encode(const nc_model *m, const void *self, nc_build *b, nc_modality what, nc_encoded *out);
 nc_value *nc_bert_outputs(const nc_model *m, const void *self, nc_build *b);
 void nc_bert_capacity(const void *self, nc_build *b, int64_t texts);
+
+/* What a decoder (NC_BERT_CAUSAL, set before nc_bert_config) shares: embedded tokens of the tables text.ids, text.types, text.pos and text.pads. */
+extern const nc_bert_dialect nc_bert_dialect_bert, nc_bert_dialect_roberta;
+nc_value *nc_bert_embeddings(const nc_bert *c, nc_build *b);
+nc_value *nc_bert_word_rows(const nc_bert *c, nc_build *b, nc_value *x);         /* what the word head reads */
+nc_site *nc_bert_word_bias(const nc_bert *c);
 
 /* Heads, bert_heads.c. */
 void nc_bert_head_weights(nc_model *m, nc_bert *c);

@@ -33,7 +33,7 @@ void nc_bert_task_config(nc_model *m, nc_bert *c, nc_config *r)
         { "ForPreTraining", NC_BERT_PRETRAINING }, { "ForMaskedLM", NC_BERT_WORDS }, { "ForNextSentencePrediction", NC_BERT_NEXT_SENTENCE },
         { "ForSequenceClassification", NC_BERT_TEXT }, { "ForTokenClassification", NC_BERT_TOKENS }, { "ForQuestionAnswering", NC_BERT_ANSWER },
     };
-    const char *class = nc_config_class(m, r);
+    const char *class = c->task == NC_BERT_CAUSAL ? "" : nc_config_class(m, r);
     for (int i = 0; i < NC_COUNT(tasks); i++)
         if (nc_ends_with(class, tasks[i].end))
             c->task = tasks[i].task;
@@ -41,8 +41,8 @@ void nc_bert_task_config(nc_model *m, nc_bert *c, nc_config *r)
     c->pad = (int)nc_config_int_any(r, "pad_token_id", c->dialect->offset_positions ? 1 : 0);
     if (c->task == NC_BERT_TEXT || c->task == NC_BERT_TOKENS)
         nc_config_labels(m, r);
-    nc_config_expect_bool(r, "is_decoder", false);
-    nc_config_expect_bool(r, "add_cross_attention", false);
+    nc_config_expect_bool(r, "is_decoder", c->task == NC_BERT_CAUSAL);
+    nc_config_expect_bool(r, "add_cross_attention", c->task == NC_BERT_CAUSAL);
     m->hidden_size = c->width;
     m->vocab_size = c->vocab;
     m->text_types = c->dialect->offset_positions ? 1 : c->types;         /* RoBERTa's have one type, whatever the table holds */
@@ -79,6 +79,15 @@ static void embedding_weights(nc_model *m, nc_bert *c, const char *prefix)
         c->project = nc_bert_linear(m, "embeddings_project", c->width, E);
 }
 
+static void cross_weights(nc_model *m, int D, nc_bert_layer *l)
+{
+    l->cross_q = nc_bert_linear(m, "crossattention.self.query", D, D);
+    l->cross_k = nc_bert_linear(m, "crossattention.self.key", D, D);
+    l->cross_v = nc_bert_linear(m, "crossattention.self.value", D, D);
+    l->cross_o = nc_bert_linear(m, "crossattention.output.dense", D, D);
+    l->cross_norm = nc_bert_norm(m, "crossattention.output.LayerNorm", D);
+}
+
 void nc_bert_weights(nc_model *m, void *self)
 {
     nc_bert *c = self;
@@ -95,12 +104,14 @@ void nc_bert_weights(nc_model *m, void *self)
         l->v = nc_bert_linear(m, d->v, D, D);
         l->o = nc_bert_linear(m, d->o, D, D);
         l->norm1 = nc_bert_norm(m, d->norm1, D);
+        if (c->task == NC_BERT_CAUSAL)
+            cross_weights(m, D, l);
         l->fc1 = nc_bert_linear(m, d->fc1, c->inner, D);
         l->fc2 = nc_bert_linear(m, d->fc2, D, c->inner);
         l->norm2 = nc_bert_norm(m, d->norm2, D);
     }
     nc_weight_scope(m, "%s", prefix);
-    if (d->pooler) {
+    if (d->pooler && c->task != NC_BERT_CAUSAL) {
         bool needed = c->task == NC_BERT_PRETRAINING || c->task == NC_BERT_NEXT_SENTENCE || (c->task == NC_BERT_TEXT && !d->text_dense);
         c->pooler = nc_bert_linear(m, d->pooler, D, D);
         if (!needed) {                               /* classes without a use for it write none */
@@ -124,7 +135,7 @@ static nc_value *embed(const nc_bert *c, nc_build *b, nc_site *table, const char
     return nc_splice_rows(b->g, x, nc_cast(b->g, row, x->dtype), nc_in(b, pads, NC_I32, "tokens", 0));
 }
 
-static nc_value *embeddings(const nc_bert *c, nc_build *b)
+nc_value *nc_bert_embeddings(const nc_bert *c, nc_build *b)
 {
     nc_value *x = embed(c, b, c->word, "text.ids", "text.pads");
     if (c->type)
@@ -144,7 +155,7 @@ static nc_value *attention(const nc_bert *c, nc_build *b, const nc_bert_layer *l
 
 static void rows(const nc_bert *c, nc_build *b, nc_encoded *out)
 {
-    nc_value *x = nc_probe(b, embeddings(c, b), "hidden.0");
+    nc_value *x = nc_probe(b, nc_bert_embeddings(c, b), "hidden.0");
     for (int i = 0; i < c->layers; i++) {
         const nc_bert_layer *l = &c->layer[i];
         nc_scope_push(b->g, "layer.%d", i);

@@ -23,13 +23,14 @@ static void word_weights(nc_model *m, nc_bert *c)
     }
 }
 
-static nc_value *word_bias(const nc_bert *c, nc_build *b) { return nc_site_value(b, nc_site_is_there(c->own_bias) ? c->own_bias : c->word_bias); }
+nc_site *nc_bert_word_bias(const nc_bert *c) { return nc_site_is_there(c->own_bias) ? c->own_bias : c->word_bias; }
+static nc_value *word_bias(const nc_bert *c, nc_build *b) { return nc_site_value(b, nc_bert_word_bias(c)); }
 
 void nc_bert_head_weights(nc_model *m, nc_bert *c)
 {
     const nc_bert_dialect *d = c->dialect;
     const int D = c->width, L = m->labels.count;
-    if (c->task == NC_BERT_WORDS || c->task == NC_BERT_PRETRAINING)
+    if (c->task == NC_BERT_WORDS || c->task == NC_BERT_PRETRAINING || c->task == NC_BERT_CAUSAL)
         word_weights(m, c);
     if (c->task == NC_BERT_PRETRAINING || c->task == NC_BERT_NEXT_SENTENCE)
         c->next_sentence = nc_bert_linear(m, "cls.seq_relationship", 2, D);
@@ -49,7 +50,7 @@ void nc_bert_head_weights(nc_model *m, nc_bert *c)
 
 static nc_value *scored(nc_build *b, nc_value *x) { return nc_gather_rows(b->g, x, nc_in(b, "score.rows", NC_I32, "scored", 0)); }
 
-static nc_value *word_rows(const nc_bert *c, nc_build *b, nc_value *x)
+nc_value *nc_bert_word_rows(const nc_bert *c, nc_build *b, nc_value *x)
 {
     x = nc_unary_op(b->g, c->dialect->gelu_words ? NC_GELU : c->activation, nc_bert_apply(b, x, c->word_dense));
     return nc_ln(b, x, c->word_norm.w, c->word_norm.b, c->eps);
@@ -57,7 +58,7 @@ static nc_value *word_rows(const nc_bert *c, nc_build *b, nc_value *x)
 
 static nc_value *word_loss(const nc_bert *c, nc_build *b, nc_value *rows)
 {
-    nc_value *logp = nc_head_logprob(b->g, word_rows(c, b, scored(b, rows)), nc_site_value(b, c->word_decoder), word_bias(c, b),
+    nc_value *logp = nc_head_logprob(b->g, nc_bert_word_rows(c, b, scored(b, rows)), nc_site_value(b, c->word_decoder), word_bias(c, b),
                                      nc_in(b, "score.targets", NC_I32, "scored", 0), 1, 0);
     return nc_nll(b->g, logp, nc_in(b, "score.weights", NC_F32, "scored", 0));
 }
@@ -100,7 +101,7 @@ static void text_logits(const nc_bert *c, nc_build *b, nc_encoded *x)
 static nc_value *words(const nc_bert *c, nc_build *b, const nc_encoded *x, bool loss)
 {
     if (b->probes)
-        nc_probe(b, nc_linear_op(b->g, word_rows(c, b, x->rows), nc_site_value(b, c->word_decoder), word_bias(c, b), NC_DTYPES), "out.logits");
+        nc_probe(b, nc_linear_op(b->g, nc_bert_word_rows(c, b, x->rows), nc_site_value(b, c->word_decoder), word_bias(c, b), NC_DTYPES), "out.logits");
     return loss ? word_loss(c, b, x->rows) : NULL;
 }
 
@@ -109,6 +110,7 @@ nc_value *nc_bert_heads(const nc_model *m, const nc_bert *c, nc_build *b, nc_enc
     nc_value *first, *second;
     switch (c->task) {
     case NC_BERT_BARE:
+    case NC_BERT_CAUSAL:
         return NULL;
     case NC_BERT_WORDS:
         return words(c, b, x, loss);

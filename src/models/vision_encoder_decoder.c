@@ -1,15 +1,14 @@
-/* vision_encoder_decoder.c - a tower that reads a picture and a decoder of text that looks at its rows: Donut and Nougat (DonutSwin, mBART), TrOCR (ViT or DeiT, TrOCR).
+/* vision_encoder_decoder.c - a tower that reads a picture and a decoder of text that looks at its rows: Donut and Nougat (DonutSwin, mBART), TrOCR (ViT or DeiT, TrOCR),
+ * captioners (ViT, GPT-2), and with BERT's or RoBERTa's decoders. The kinds of decoder: ved.h.
  *
  *   e = [enc_to_dec_proj] tower(pixels);   h = decoder(ids, e);   logits = head h
  *
- * Easy to get wrong: which head is tied says the decoder's own config; TrOCR's small models have sinusoidal positions that count the tokens that are not padding, from
- * pad_token_id + 1 on; TrOCR norms after the residual, mBART before it; the tower's rows may be as wide as the decoder (no projection), of cross_attention_hidden_size,
- * or are projected.
+ * Easy to get wrong: which head is tied says the decoder's own config; the tower's rows may be as wide as the decoder (no projection), of cross_attention_hidden_size, or are
+ * projected.
  */
-#include "models/bart.h"
 #include "models/swin.h"
+#include "models/ved.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 /* ---- the tower of Donut and Nougat ---- */
@@ -61,27 +60,30 @@ const nc_family nc_family_donut_swin = {
 };
 
 /* ---- the whole ---- */
-struct ved { nc_model *tower; nc_bart_stack decoder; int vocab, pad, width; bool tied, project; const char *head_name; nc_dense projection; nc_site *head; };
+struct ved { nc_model *tower; const nc_ved_kind *kind; void *decoder; nc_ved_facts facts; int width; bool project; nc_dense projection; };
 
-static void decoder_config(struct ved *c, nc_config *r)
+static const nc_ved_kind *const kinds[] = {
+#define NC_VED_DECODER(name) &nc_ved_##name,
+#include "models/ved_decoders.list"
+#undef NC_VED_DECODER
+};
+
+static void decoder_config(nc_model *m, struct ved *c, nc_config *r)
 {
-    static const char *const others[] = { "encoder_layers", "encoder_attention_heads", "encoder_ffn_dim", NULL };
     const char *type = nc_config_string(r, "model_type", "");
-    bool trocr = !strcmp(type, "trocr");
-    if (!trocr && strcmp(type, "mbart"))
-        nc_config_mistake(r, "the decoder is a %s; known are mbart and trocr", type);
-    nc_bart_stack *d = &c->decoder;
-    nc_bart_config(r, d, "decoder");
-    d->pre_norm = d->final_norm = !trocr;
-    d->embed_norm = nc_config_bool(r, "layernorm_embedding", true) || !trocr;
-    d->learned = nc_config_bool(r, "use_learned_position_embeddings", true) || !trocr;
-    d->cross_width = (int)nc_config_int(r, "cross_attention_hidden_size", 0);
-    c->vocab = (int)nc_config_int(r, "vocab_size", 50265);
-    c->pad = (int)nc_config_int(r, "pad_token_id", 1);
-    c->tied = nc_config_bool(r, "tie_word_embeddings", true);
-    c->head_name = trocr ? "decoder.output_projection.weight" : "decoder.lm_head.weight";
-    nc_config_ignore(r, others);
-    nc_config_ignore(r, nc_bart_meaningless);
+    for (int i = 0; i < NC_COUNT(kinds) && !c->kind; i++)
+        for (const char *const *t = kinds[i]->types; *t; t++)
+            c->kind = strcmp(*t, type) ? c->kind : kinds[i];
+    if (!c->kind) {
+        nc_config_mistake(r, "the decoder is a %s; known are mbart, trocr, gpt2, bert, roberta and xlm-roberta", type);
+        return;
+    }
+    c->decoder = nc_arena_alloc(m->arena, c->kind->size);
+    c->kind->config(m, c->decoder, r, type, &c->facts);
+    m->text_types = 0;
+    m->hidden_size = c->facts.width;
+    m->vocab_size = c->facts.vocab;
+    m->max_positions = c->facts.positions;
 }
 
 static void config(nc_model *m, void *self, nc_config *r)
@@ -97,54 +99,30 @@ static void config(nc_model *m, void *self, nc_config *r)
     }
     if (!c->tower->family->encode || c->tower->family->reads_text)
         nc_config_mistake(r, "the encoder is a %s, which reads no pictures", c->tower->family->name);
-    decoder_config(c, decoder);
+    decoder_config(m, c, decoder);
     nc_vision_info info = { 0 };
     if (c->tower->family->vision_info)
         c->tower->family->vision_info(c->tower->self, &info);
     c->width = info.hidden_size ? info.hidden_size : c->tower->hidden_size;
-    c->project = !c->decoder.cross_width && c->width != c->decoder.width;
-    c->decoder.cross_width = c->decoder.cross_width ? c->decoder.cross_width : c->decoder.width;
-    if (!c->project && c->decoder.cross_width != c->width)
-        nc_config_mistake(r, "cross_attention_hidden_size %d, the encoder's rows are %d wide", c->decoder.cross_width, c->width);
-    m->hidden_size = c->decoder.width;
-    m->vocab_size = c->vocab;
-    m->max_positions = c->decoder.positions;
+    c->project = !c->facts.cross_width && c->width != c->facts.width;
+    c->facts.cross_width = c->facts.cross_width ? c->facts.cross_width : c->facts.width;
+    if (!c->project && c->facts.cross_width != c->width)
+        nc_config_mistake(r, "cross_attention_hidden_size %d, the encoder's rows are %d wide", c->facts.cross_width, c->width);
 }
 
 static void weights(nc_model *m, void *self)
 {
     struct ved *c = self;
+    const char *prefix = m->prefix;
     nc_submodel_weights(c->tower);
+    if (!c->kind)
+        return;
+    m->prefix = nc_arena_printf(m->arena, "%sdecoder.", prefix);
+    c->kind->weights(m, c->decoder, c->facts.cross_width);
+    m->prefix = prefix;
     nc_weight_scope(m, "%s", "");
-    c->head = c->decoder.embed = nc_weight_linear(m, "decoder.model.decoder.embed_tokens.weight", c->vocab, c->decoder.width);
-    nc_bart_weights(m, &c->decoder, "decoder.model.decoder.");
-    nc_weight_scope(m, "%s", "");
-    if (!c->tied)
-        c->head = nc_weight_linear(m, c->head_name, c->vocab, c->decoder.width);
     if (c->project)
-        c->projection = nc_weight_dense(m, "enc_to_dec_proj", c->decoder.width, c->width, true);
-}
-
-/* Rows of sines, then cosines: a token's place is how many tokens that are not padding stand before it, itself counted, plus the padding's id. */
-static void sinusoids(const struct ved *c, nc_batch *batch, const nc_seq *seqs, int count)
-{
-    const int D = c->decoder.width, half = D / 2;
-    const double step = -log(10000) / (half - 1);
-    float *to = nc_batch_f32(batch, "text.sinusoids", nc_batch_count(batch, "tokens"), D);
-    for (int i = 0; i < count; i++) {
-        int padded = 0;
-        for (int j = 0; j < seqs[i].count; j++, to += D) {
-            bool pad = seqs[i].ids[j] == c->pad;
-            padded += pad;
-            int place = pad ? c->pad : seqs[i].start + j - padded + 1 + c->pad;
-            memset(to, 0, sizeof *to * (size_t)D);
-            for (int k = 0; k < half && place != c->pad; k++) {
-                float angle = (float)place * expf((float)k * (float)step);
-                to[k] = sinf(angle);
-                to[half + k] = cosf(angle);
-            }
-        }
-    }
+        c->projection = nc_weight_dense(m, "enc_to_dec_proj", c->facts.width, c->width, true);
 }
 
 static int encoder_rows(const nc_model *m, const void *self, const nc_seq *s)
@@ -169,8 +147,8 @@ static int prepare(const nc_model *m, const void *self, nc_batch *batch, const n
         rows[i] = encoder_rows(m, self, &seqs[i]);
         with += rows[i] > 0;
     }
-    if (status == 0 && !c->decoder.learned)
-        sinusoids(c, batch, seqs, count);
+    if (status == 0 && c->kind->prepare)
+        status = c->kind->prepare(c->decoder, batch, seqs, count, e);
     if (status == 0 && with)
         status = c->tower->family->prepare(c->tower, c->tower->self, batch, seqs, count, e);
     nc_prepare_cross(batch, seqs, count, rows);
@@ -191,26 +169,20 @@ static nc_value *encoder(const nc_model *m, const void *self, nc_build *b, nc_va
 
 static void cross(const nc_model *m, const void *self, nc_build *b, nc_value *rows)
 {
+    const struct ved *c = self;
     (void)m;
-    nc_bart_cross(&((const struct ved *)self)->decoder, b, rows);
+    c->kind->cross(c->decoder, b, rows);
 }
 
 static nc_value *decoder(const nc_model *m, const void *self, nc_build *b, nc_value *rows)
 {
-    const nc_bart_stack *c = &((const struct ved *)self)->decoder;
+    const struct ved *c = self;
     (void)m;
-    nc_value *pos = c->learned ? nc_in(b, "text.pos", NC_I32, "tokens", 1) : NULL;
-    nc_value *sines = c->learned ? NULL : nc_cast(b->g, nc_in(b, "text.sinusoids", NC_F32, "tokens", c->width), nc_graph_compute(b->g));
-    nc_value *x = nc_bart_embed(c, b, nc_bart_tokens(c, b, nc_in(b, "text.ids", NC_I32, "tokens", 0)), pos, sines);
-    return nc_bart_blocks(c, b, x, nc_in_spans(b, "text"), rows, "decoder.hidden");
+    return c->kind->decode(c->decoder, b, rows);
 }
 
-static void head(const void *self, nc_head *out)
-{
-    *out = (nc_head){ .w = ((const struct ved *)self)->head, .scale = 1 };
-}
-
-static void cache(const void *self, nc_cache_need *out) { nc_bart_cache(&((const struct ved *)self)->decoder, out); }
+static void head(const void *self, nc_head *out) { ((const struct ved *)self)->kind->head(((const struct ved *)self)->decoder, out); }
+static void cache(const void *self, nc_cache_need *out) { ((const struct ved *)self)->kind->cache(((const struct ved *)self)->decoder, out); }
 
 static void capacity(const void *self, nc_build *b, int64_t pictures)
 {
@@ -220,7 +192,8 @@ static void capacity(const void *self, nc_build *b, int64_t pictures)
 }
 
 static const char *const ignored[] = { "*.relative_position_index", "*.attn_mask", "decoder.lm_head.weight", "decoder.output_projection.weight", "decoder.model.decoder.embed_positions._float_tensor",
-                                       "decoder.model.decoder.embed_positions.weights", "decoder.model.decoder.version", NULL };
+                                       "decoder.model.decoder.embed_positions.weights", "decoder.model.decoder.version", "decoder.transformer.h.*.attn.bias", "decoder.transformer.h.*.crossattention.bias", "decoder.*.masked_bias",
+                                       "decoder.*position_ids", "decoder.cls.predictions.decoder.*", "decoder.lm_head.decoder.*", NULL };
 
 const nc_family nc_family_vision_encoder_decoder = {
     .name = "vision-encoder-decoder", .architectures = "VisionEncoderDecoderModel", .size = sizeof(struct ved), .config = config, .weights = weights, .ignored = ignored,
