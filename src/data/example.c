@@ -8,7 +8,7 @@
 
 void nc_examples_add_media(const nc_dataset *d, nc_example_kind kind, nc_media_store *store)
 {
-    for (int i = 0; i < d->count && kind != NC_EXAMPLE_TEXT; i++)
+    for (int i = 0; i < d->count && kind != NC_EXAMPLE_TEXT && kind != NC_EXAMPLE_PIECES; i++)
         for (int k = 0; k < d->samples[i].media_count; k++)
             nc_media_store_add(store, d->samples[i].media[k].path, d->samples[i].media[k].is_video);
 }
@@ -222,6 +222,7 @@ int nc_examples_make(const nc_dataset *d, const nc_conversation *c, const nc_tok
     int status = 0;
     static int (*const make[])(nc_making *w, const nc_sample *s, nc_error *e) = {
         [NC_EXAMPLE_CHAT] = make_chat, [NC_EXAMPLE_TEXT] = make_text, [NC_EXAMPLE_PAIR] = make_pair, [NC_EXAMPLE_SOURCE] = make_source, [NC_EXAMPLE_LABELS] = nc_example_make_labels,
+        [NC_EXAMPLE_PIECES] = nc_example_make_pieces,
     };
     for (int i = 0; i < d->count && status == 0; i++) {
         const nc_sample *s = &d->samples[i];

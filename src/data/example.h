@@ -22,6 +22,7 @@ typedef enum nc_example_kind {
     NC_EXAMPLE_PAIR,                 /* the answer's text and the end token, beside the first medium */
     NC_EXAMPLE_SOURCE,               /* encoder-decoder: media and the last question as the source (or the media), the answer after decoder_start; loss on the answer and its end token */
     NC_EXAMPLE_LABELS,               /* a text or two, words or a picture, and its label; of words a target at the first piece of each */
+    NC_EXAMPLE_PIECES,               /* running text in whole pieces of cutoff, special tokens around each; a target (itself) at every other token */
 } nc_example_kind;
 
 typedef int nc_media_rows_fn(void *context, const nc_visual *v);     /* feature rows of a medium in the text */

@@ -16,6 +16,7 @@ typedef struct nc_making {
 /* What it points to is the arena's (w->x->arena). An example without anything that counts in the loss is left out; scored is counted here where there are targets. */
 void nc_example_add(nc_making *w, nc_example one);
 int *nc_example_media(nc_making *w, const nc_sample *s);         /* indices into the store */
-/* example_labels.c */
+/* example_labels.c, example_pieces.c */
 int nc_example_make_labels(nc_making *w, const nc_sample *s, nc_error *e);
+int nc_example_make_pieces(nc_making *w, const nc_sample *s, nc_error *e);
 #endif

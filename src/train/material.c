@@ -256,6 +256,7 @@ void nc_train_close(nc_train_run *r)
     nc_batch_free(r->batch);
     free(r->pixels);
     free(r->seqs);
+    free(r->drawn);
     free(r->media);
     free(r->frames);
     free(r->jobs);

@@ -25,6 +25,8 @@ typedef struct nc_objective {
     void (*examples)(const struct nc_train_run *r, nc_example_options *o);   /* the kind of examples and what that kind wants to know */
     int (*program)(struct nc_train_run *r, nc_program_options *o, nc_error *e);   /* what else its programs need; NULL: nothing */
     nc_value *(*loss)(struct nc_train_run *r, nc_build *b);
+    /* What an epoch makes of a sample (masked words): its ids and targets, and how many count; ids NULL: only that number. NULL: the sample as it is. */
+    int (*draw)(const struct nc_train_run *r, const nc_examples *x, int64_t index, uint64_t epoch, int32_t *ids, int32_t *targets);
     /* What a micro-batch holds beside the tables of the model's prepare; weight: of what counts. NULL: nothing. */
     int (*tables)(struct nc_train_run *r, const nc_examples *x, const int64_t *order, int count, float weight, nc_error *e);
     /* Scores of an evaluation beside its loss, r->scores: after each of its micro-batches. NULL: none. */

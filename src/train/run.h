@@ -72,6 +72,7 @@ typedef struct nc_train_run {
     nc_batch *batch;
     float *pixels;                   /* staging of a micro-batch's pictures */
     nc_seq *seqs;
+    int32_t *drawn;                  /* ids and targets of a micro-batch whose objective draws them */
     nc_media *media;
     nc_pixels *frames;
     nc_optim *optim;

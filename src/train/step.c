@@ -20,14 +20,19 @@ static void take_epoch(nc_train_run *r, int64_t k)
     r->epoch_index = k;
 }
 
-static void measure(nc_train_run *r, const nc_examples *x, const nc_epoch *p)
+static int scored_in(const nc_train_run *r, const nc_examples *x, int64_t index, uint64_t epoch)
+{
+    return r->s->objective->draw ? r->s->objective->draw(r, x, index, epoch, NULL, NULL) : x->item[index].scored;
+}
+
+static void measure(nc_train_run *r, const nc_examples *x, const nc_epoch *p, uint64_t epoch)
 {
     for (int b = 0; b < p->batches; b++) {
         int64_t tokens = 0, scored = 0, pictures = 0, source = 0, samples = p->begin[b + 1] - p->begin[b];
         for (int i = p->begin[b]; i < p->begin[b + 1]; i++) {
             const nc_example *one = &x->item[p->order[i]];
             tokens += one->count;
-            scored += one->scored;
+            scored += scored_in(r, x, p->order[i], epoch);
             source += one->source_count;
             pictures += r->s->objective->one_frame ? 1 : one->pictures;
         }
@@ -75,7 +80,7 @@ int nc_train_schedule(nc_train_run *r, nc_error *e)
         take_epoch(r, k);
         if (r->epoch.batches == 0)
             return nc_fail(e, NC_EINVAL, "%d samples do not make one batch of %lld", r->train->count, (long long)s->per_device_train_batch_size);
-        measure(r, r->train, &r->epoch);
+        measure(r, r->train, &r->epoch, (uint64_t)k);
         int64_t more = (r->epoch.batches + s->gradient_accumulation_steps - 1) / s->gradient_accumulation_steps;
         if (s->max_steps <= 0 && k == r->epochs - 1 && s->num_train_epochs < (double)r->epochs)
             more = (int64_t)ceil(((s->num_train_epochs) - (double)k) * (double)more);
@@ -96,7 +101,7 @@ int nc_train_schedule(nc_train_run *r, nc_error *e)
         int *sizes = sizes_of(r->eval);
         nc_epoch x = { 0 };
         nc_epoch_make(&p, 0, sizes, r->eval->count, &x);
-        measure(r, r->eval, &x);
+        measure(r, r->eval, &x, 0);
         nc_epoch_free(&x);
         free(sizes);
     }
@@ -229,6 +234,8 @@ static void stage_buffers(nc_train_run *r)
     r->frames = nc_xcalloc((size_t)r->most_pictures + 1, sizeof *r->frames);
     if (r->augment)
         r->jobs = nc_xcalloc((size_t)(r->most_samples * media) + 1, sizeof *r->jobs);
+    if (r->s->objective->draw)
+        r->drawn = nc_xcalloc(2 * (size_t)r->most_tokens + 1, sizeof *r->drawn);
     r->batch = nc_batch_new();
 }
 
@@ -311,6 +318,7 @@ static int assemble(nc_train_run *r, const nc_examples *x, const int64_t *order,
 {
     float *pixels = r->pixels;
     int frames = 0, media = 0, jobs = 0;
+    int32_t *drawn = r->drawn;
     if (r->frozen)
         NC_TRY(nc_frozen_see(r, x, order, count, e));
     for (int i = 0; i < count; i++) {
@@ -318,6 +326,12 @@ static int assemble(nc_train_run *r, const nc_examples *x, const int64_t *order,
         NC_TRY(add_media(r, one, (uint64_t[2]){ epoch, (uint64_t)order[i] }, r->media + media, &frames, training && r->augment ? &jobs : NULL, &pixels, e));
         r->seqs[i] = (nc_seq){ .ids = one->ids, .count = one->count, .slot = -1, .targets = one->targets, .weight = weight, .media = r->media + media, .media_count = one->media_count,
                                 .source = one->source, .source_count = one->source_count, .types = one->types };
+        if (drawn) {
+            r->s->objective->draw(r, x, order[i], epoch, drawn, drawn + one->count);
+            r->seqs[i].ids = drawn;
+            r->seqs[i].targets = drawn + one->count;
+            drawn += 2 * one->count;
+        }
         media += one->media_count;
         r->tokens += one->count;
     }
@@ -336,11 +350,11 @@ static int run_batch(nc_train_run *r, nc_program *p, const nc_value *loss, uint6
     return 0;
 }
 
-static int64_t scored_of(const nc_examples *x, const int64_t *order, int count)
+static int64_t scored_of(const nc_train_run *r, const nc_examples *x, const int64_t *order, int count, uint64_t epoch)
 {
     int64_t n = 0;
     for (int i = 0; i < count; i++)
-        n += x->item[order[i]].scored;
+        n += scored_in(r, x, order[i], epoch);
     return n;
 }
 
@@ -352,7 +366,7 @@ int nc_train_step(nc_train_run *r, double *loss, double *norm, double *rate, nc_
     take_epoch(r, k);
     int first = (int)((r->step - r->epoch_steps[k]) * accumulate), last = first + (int)accumulate < r->epoch.batches ? first + (int)accumulate : r->epoch.batches;
     const int64_t *order = r->epoch.order;
-    int64_t targets = scored_of(r->train, order + r->epoch.begin[first], r->epoch.begin[last] - r->epoch.begin[first]);
+    int64_t targets = scored_of(r, r->train, order + r->epoch.begin[first], r->epoch.begin[last] - r->epoch.begin[first], (uint64_t)k);
     *loss = 0;
     for (int b = first; b < last; b++) {
         double part = 0;
@@ -379,7 +393,7 @@ int nc_train_evaluate(nc_train_run *r, double *loss, nc_error *e)
     int64_t kept = r->tokens;
     int status = 0;
     nc_epoch_make(&p, 0, sizes, r->eval->count, &x);
-    int64_t targets = scored_of(r->eval, x.order, x.batches ? x.begin[x.batches] : 0);
+    int64_t targets = scored_of(r, r->eval, x.order, x.batches ? x.begin[x.batches] : 0, 0);
     double sum = 0, part = 0;
     if (r->scores)
         nc_label_scores_clear(r->scores);

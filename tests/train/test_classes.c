@@ -1,5 +1,5 @@
 /* Classifiers from a folder and labelled records: texts, pairs, words and pictures; which class and labels the result has, what is fresh in it, and the same bits after a kill and
- * with any number of threads. */
+ * with any number of threads; and masked words. */
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -247,25 +247,45 @@ static void same_bits(const char *one, const char *two)
     nc_buf_free(&b);
 }
 
-/* Batch norm's running statistics are part of the state. */
-static void killed_it_goes_on(void **state)
+static void train_with_kills(const char *out, const char *model, const char *data, const char *const *more)
 {
-    static const char *const more[] = { "ignore_mismatched_sizes=true", "max_steps=-1", "num_train_epochs=3", "per_device_train_batch_size=3", NULL };
-    (void)state;
     for (int kills = 0; kills < 4; kills++) {
         pid_t child = fork();
         if (child == 0) {
             nc_train_report r;
             nc_error e = { 0 };
-            int status = try_train("killed", "tests/golden/models/regnet", "pictures", more, &r, &e);
-            _exit(status < 0);
+            _exit(try_train(out, model, data, more, &r, &e) < 0);
         }
         usleep((useconds_t)(30000 + 40000 * kills));
         kill(child, SIGKILL);
         waitpid(child, NULL, 0);
     }
-    train("killed", "tests/golden/models/regnet", "pictures", more);
+    train(out, model, data, more);
+}
+
+/* Batch norm's running statistics are part of the state. */
+static void killed_it_goes_on(void **state)
+{
+    static const char *const more[] = { "ignore_mismatched_sizes=true", "max_steps=-1", "num_train_epochs=3", "per_device_train_batch_size=3", NULL };
+    (void)state;
+    train_with_kills("killed", "tests/golden/models/regnet", "pictures", more);
     same_bits("regnet", "killed");
+}
+
+/* Another choice of words in each epoch, the same after a kill. */
+static void masked_words_train_a_bare_model(void **state)
+{
+    static const char *const more[] = { "stage=mlm", "mlm_probability=0.4", "max_steps=-1", "num_train_epochs=12", "val_size=1", "eval_strategy=epoch", NULL };
+    (void)state;
+    put("running.txt", "the film was good\nthe plot was bad\na good film in Seoul\nthe films was not bad and the plot was good and the film was a good film in Seoul\nKim was in Seoul\n");
+    nc_train_report r = train("masked", path_of("bert"), "running.txt", more);
+    assert_true(r.last_loss < r.first_loss && isfinite(r.eval_loss));
+    assert_true(has_tensor("masked/model", "cls.predictions.transform.dense.weight") && !has_tensor("masked/model", "bert.pooler.dense.weight"));
+    train_with_kills("masked-killed", path_of("bert"), "running.txt", more);
+    same_bits("masked", "masked-killed");
+    nc_error e = { 0 };
+    assert_true(try_train("no", path_of("bert"), "text.jsonl", (const char *const[]){ "stage=mlm", "mlm_probability=1.5", NULL }, &r, &e) < 0);
+    assert_non_null(strstr(e.message, "mlm_probability"));
 }
 
 static void threads_change_no_bit(void **state)
@@ -284,7 +304,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_bare_model_gets_the_head_that_the_labels_ask_for), cmocka_unit_test(names_are_those_of_the_new_class), cmocka_unit_test(a_head_is_kept_or_asked_about),
-        cmocka_unit_test(pictures_in_folders_train_classifiers), cmocka_unit_test(what_cannot_be_trained_so_is_refused), cmocka_unit_test(killed_it_goes_on),
+        cmocka_unit_test(pictures_in_folders_train_classifiers), cmocka_unit_test(what_cannot_be_trained_so_is_refused), cmocka_unit_test(killed_it_goes_on), cmocka_unit_test(masked_words_train_a_bare_model),
         cmocka_unit_test(threads_change_no_bit),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
