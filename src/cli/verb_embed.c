@@ -1,11 +1,9 @@
 /* verb_embed.c - texts to vectors: a line in, a JSON line out. */
-#include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "cli/cli.h"
+#include "cli/lines.h"
 #include "infer/embed.h"
 
 static const nc_cli_option options[] = {
@@ -39,67 +37,7 @@ static int print_vectors(nc_embedder *x, const nc_str *texts, int count, int64_t
     return status;
 }
 
-/* Bytes of stdin not yet taken as lines. */
-struct input { nc_buf held; size_t begin; bool ended; };
-
-/* The next line, or false when none is whole yet (at the end the rest is one). */
-static bool next_line(struct input *in, nc_str *out)
-{
-    const char *p = in->held.p ? in->held.p + in->begin : "", *end = memchr(p, '\n', in->held.n - in->begin);
-    size_t n = end ? (size_t)(end - p) : in->held.n - in->begin;
-    if (!end && (!in->ended || n == 0))
-        return false;
-    in->begin += n + (end != NULL);
-    *out = (nc_str){ p, n > 0 && p[n - 1] == '\r' ? n - 1 : n };
-    return true;
-}
-
-static bool is_ready(void)
-{
-    struct pollfd p = { .fd = STDIN_FILENO, .events = POLLIN };
-    return poll(&p, 1, 0) > 0;
-}
-
-static int read_more(struct input *in, nc_error *e)
-{
-    char piece[1 << 16];
-    ssize_t n = read(STDIN_FILENO, piece, sizeof piece);
-    if (n < 0)
-        return nc_fail(e, NC_EIO, "stdin cannot be read");
-    in->ended = n == 0;
-    nc_buf_add(&in->held, piece, (size_t)n);
-    return in->held.n > (size_t)1 << 30 ? nc_fail(e, NC_ELIMIT, "a line of more than 1 GiB") : 0;
-}
-
-/* As many lines as there are now, at most `batch`: a line that comes alone is answered alone. */
-static int embed_lines(nc_embedder *x, int batch, nc_error *e)
-{
-    struct input in = { 0 };
-    nc_str *line = nc_xmalloc(sizeof *line * (size_t)batch);
-    int64_t done = 0;
-    int status = 0;
-    while (status == 0) {
-        size_t begin = in.begin;
-        int n = 0;
-        while (n < batch && next_line(&in, &line[n]))
-            n++;
-        if (n == 0 && in.ended)
-            break;
-        if (n < batch && !in.ended && (n == 0 || is_ready())) {
-            in.begin = begin;
-            status = read_more(&in, e);
-            continue;
-        }
-        status = print_vectors(x, line, n, done, e);
-        done += n;
-        memmove(in.held.p, in.held.p + in.begin, in.held.n - in.begin);
-        in.held.n -= in.begin;
-        in.begin = 0;
-    }
-    free(line);
-    nc_buf_free(&in.held);
-    return status;
-}
+static int embed_lines(void *context, const nc_str *lines, int count, int64_t first, nc_error *e) { return print_vectors(context, lines, count, first, e); }
 
 static int run(nc_cli *c, nc_error *e)
 {
@@ -126,7 +64,7 @@ static int run(nc_cli *c, nc_error *e)
             texts[i - 1] = nc_str_of(c->word[i]);
         status = print_vectors(x, texts, c->words - 1, 0, e);
     } else
-        status = embed_lines(x, (int)batch, e);
+        status = nc_cli_lines((int)batch, embed_lines, x, e);
     nc_embedder_free(x);
     return status;
 }

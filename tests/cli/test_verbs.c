@@ -328,6 +328,27 @@ static void pictures_and_tasks_learn(void **state)
     SAYS("--threshold");
 }
 
+/* From labelled lines to a classifier and its answers. */
+static void a_classifier_is_trained_and_asked(void **state)
+{
+    static const char recipe[] = "model_name_or_path: tests/golden/models/beit\nstage: cls\nignore_mismatched_sizes: true\nmax_steps: 2\n";
+    static const char data[] = "{\"image\": \"a.png\", \"label\": \"one\"}\n{\"image\": \"b.png\", \"label\": \"two\"}\n";
+    nc_error e = { 0 };
+    (void)state;
+    write_file("cls/r.yaml", recipe, sizeof recipe - 1);
+    write_file("cls/data.jsonl", data, sizeof data - 1);
+    assert_int_equal(nc_file_copy("tests/golden/models/beit/image.png", path("cls/a.png"), &e), 0);
+    assert_int_equal(nc_file_copy("tests/golden/models/beit/image2.png", path("cls/b.png"), &e), 0);
+    assert_int_equal(nunchi("train %s dataset=data.jsonl dataset_dir=%s output_dir=%s", path("cls/r.yaml"), path("cls"), path("cls/out")), 0);
+    assert_int_equal(nunchi("classify %s %s", path("cls/out/model"), path("cls/a.png")), 0);
+    assert_non_null(strstr(output, "\"labels\": [{\"label\": "));
+    assert_true(strstr(output, "\"one\"") && strstr(output, "\"two\"") && !strstr(output, "LABEL_"));
+    assert_int_equal(nunchi("classify %s hello", LLAMA), 1);
+    assert_non_null(strstr(output, "is no classifier"));
+    assert_int_equal(nunchi("classify %s", path("cls/out/model")), 1);
+    assert_non_null(strstr(output, "name some behind the folder"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -335,6 +356,7 @@ int main(void)
         cmocka_unit_test(a_cut_checkpoint_is_refused_and_leaves_nothing), cmocka_unit_test(a_port_in_use_is_one_clear_line), cmocka_unit_test(inspect_and_verify_speak_json),
         cmocka_unit_test(golden_counts_its_cases), cmocka_unit_test(a_tokenizer_is_learned), cmocka_unit_test(encoders_and_decoders_learn),
         cmocka_unit_test(pictures_and_tasks_learn),
+        cmocka_unit_test(a_classifier_is_trained_and_asked),
     };
     return cmocka_run_group_tests(tests, start, finish);
 }
