@@ -156,7 +156,9 @@ static int write_processors(nc_train_run *r, const char *folder, const nc_json *
     NC_JSON_EACH(v, r->s->image_processor)
         nc_json_set(a, p, v->key.p, nc_json_clone(a, v));
     NC_TRY(write_json(a, folder, "preprocessor_config.json", p, e));
-    if (strcmp(nc_json_string(nc_json_get(config, "model_type"), ""), "llava_next_video"))
+    /* A pair of towers that learns from videos takes their frames as the model around the tower will, and so their media are decoded once for both. */
+    bool videos = r->s->objective->one_frame && r->s->video_maxlen > 0;
+    if (!videos && strcmp(nc_json_string(nc_json_get(config, "model_type"), ""), "llava_next_video"))
         return 0;
     nc_json *video = nc_json_clone(a, p);
     nc_json_set(a, video, "image_processor_type", nc_json_new(a, NC_JSON_NULL));
@@ -191,7 +193,9 @@ int nc_train_fresh(nc_train_run *r, const char *folder, nc_error *e)
     if (!nc_json_is(config, NC_JSON_OBJECT))
         return nc_fail(e, NC_EINVAL, "model_config is neither a map nor the path of a config.json");
     config->key = (nc_str){ 0 };
-    NC_TRY(r->s->tokenizer_vocab_size > 0 ? learn_tokenizer(r, folder, e) : take_tokenizer(r, folder, e));
+    bool learns = r->s->tokenizer_vocab_size > 0;
+    NC_TRY(learns ? learn_tokenizer(r, folder, e) : take_tokenizer(r, folder, e));
+    r->learned = learns ? nc_process_peak() : 0;
     NC_TRY(nc_tokenizer_load(folder, &t, e));
     complete_config(r->arena, config, t);
     int status = write_generation(r, folder, t, e);

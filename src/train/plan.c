@@ -94,6 +94,8 @@ int nc_train_memory(nc_train_run *r, nc_error *e)
     row(r, "samples", examples_bytes(r->train) + examples_bytes(r->eval) + nc_arena_bytes(r->data->arena) + (r->eval_data ? nc_arena_bytes(r->eval_data->arena) : 0));
     row(r, "tokenizer", r->l->tokenizer ? nc_tokenizer_memory(r->l->tokenizer) : 0);
     row(r, "reserve for libraries", (nc_media_store_count(r->store) ? media_reserve : text_reserve) + status_kilobytes("/proc/self/status", "RssFile:"));
+    if (r->learned > r->planned)
+        row(r, "learning the tokenizer, over", r->learned - r->planned);
     size_t have = memory_limit(r), held = nc_media_store_bytes(r->store);
     return have && r->planned > have + held ? refuse(r, have, e) : 0;
 }

@@ -40,6 +40,7 @@ typedef struct nc_train_run {
 
     nc_loaded *l;
     nc_weights_options weights;
+    size_t learned;                  /* the process's peak once it had learned a tokenizer; 0: it learned none */
     nc_conversation *conversation;
     nc_dataset *data, *eval_data;
     nc_media_shelf *shelf;           /* the training's */
