@@ -34,8 +34,8 @@ test-gpu: ## the tests named test_gpu_*
 test-mpi: ## the tests named test_mpi_*
 	script/test -L mpi
 
-interop: ## transformers and peft of NUNCHI_PYTHON read what this program writes
-	script/test -L interop
+interop: ## transformers, peft, tokenizers, sentence-transformers and gguf of NUNCHI_PYTHON read what this program writes
+	script/test -C Interop -L interop
 
 clean: ## removes the build folders
 	rm -rf build build-asan build-tsan build-fuzz

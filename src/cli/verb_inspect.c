@@ -212,8 +212,9 @@ static int run(nc_cli *c, nc_error *e)
     nc_buf b = { 0 };
     nc_load_options o = { .weights = { .compute = NC_F32 }, .config_only = true };
     NC_TRY(nc_load(c->word[0], &o, &l, e));
-    int status = list_safetensors(c->arena, l->folder, &t, e);
-    for (int i = 0; i < NC_GGUF_FILES && status == 0; i++)
+    const bool alone = !nc_is_dir(l->folder);
+    int status = alone ? list_gguf(c->arena, nc_path_dir(c->arena, l->folder), nc_path_base(l->folder), &t, e) : list_safetensors(c->arena, l->folder, &t, e);
+    for (int i = 0; i < NC_GGUF_FILES && status == 0 && !alone; i++)
         status = list_gguf(c->arena, l->folder, nc_gguf_files[i], &t, e);
     if (status == 0 && nc_cli_has(c, "json"))
         as_json(c->arena, l, &t, &b);
@@ -225,4 +226,4 @@ static int run(nc_cli *c, nc_error *e)
     return status;
 }
 
-const nc_verb nc_verb_inspect = { "inspect", "FOLDER", "config, tensors, dtypes, sizes, tokenizer and template of a model folder", "FOLDER may be a Hub id of the local Hugging Face cache.", options, 1, 1, false, run };
+const nc_verb nc_verb_inspect = { "inspect", "FOLDER", "config, tensors, dtypes, sizes, tokenizer and template of a model folder", "FOLDER may be a Hub id of the local Hugging Face cache, or a GGUF file.", options, 1, 1, false, run };

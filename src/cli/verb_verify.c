@@ -82,7 +82,7 @@ static int run(nc_cli *c, nc_error *e)
         return e->code;
     }
     const char *config = nc_path_join(c->arena, folder, "config.json"), *gguf = nc_path_join(c->arena, folder, "model.gguf");
-    if (!nc_file_exists(config) && !nc_file_exists(gguf))
+    if (nc_is_dir(folder) && !nc_file_exists(config) && !nc_file_exists(gguf))
         return nc_cli_usage(c, e, "%s: no config.json; this is no model folder", folder);
     nc_pool *pool = nc_pool_new((int)threads);
     nc_verify v;

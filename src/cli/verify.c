@@ -198,7 +198,7 @@ static void count_unchecked(nc_verify *v)
     }
 }
 
-static int open_files(nc_verify *v, nc_error *e)
+static int open_files(nc_verify *v, const char *model, nc_error *e)
 {
     const char *json = nc_path_join(v->arena, v->folder, "golden.json"), *file = nc_path_join(v->arena, v->folder, "golden.safetensors");
     if (!nc_file_exists(file))
@@ -209,14 +209,14 @@ static int open_files(nc_verify *v, nc_error *e)
     v->used = NC_NEW_ARRAY(v->arena, bool, nc_safetensors_count(v->tensors) + 1);
     static const char *const all[] = { "*", NULL };
     nc_load_options o = { .weights = { NC_F32, false, v->pool, v->kernels }, .train = all };
-    return nc_load(v->folder, &o, &v->f32, e);
+    return nc_load(model, &o, &v->f32, e);
 }
 
 int nc_verify_run(const char *folder, const char *data, nc_pool *pool, nc_verify *v, nc_error *e)
 {
     *v = (nc_verify){ .arena = nc_arena_new(), .data = data, .pool = pool, .kernels = nc_kernels_best() };
-    v->folder = nc_arena_strdup(v->arena, folder);
-    NC_TRY(open_files(v, e));
+    v->folder = nc_is_dir(folder) ? nc_arena_strdup(v->arena, folder) : nc_path_dir(v->arena, folder);
+    NC_TRY(open_files(v, folder, e));
     const nc_verify_kind *kind = NULL;
     for (int i = 0; i < NC_COUNT(kinds) && !kind; i++)
         kind = kinds[i]->takes(v) ? kinds[i] : NULL;

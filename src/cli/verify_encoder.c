@@ -68,8 +68,12 @@ static int run(nc_verify *v, const struct texts *s, bool train, nc_program **out
     nc_build *b = nc_program_build(p);
     nc_build_capacities(b, batch);
     nc_value *loss = NULL;
+    if (train && !(loss = nc_model_loss(m, b))) {
+        nc_program_free(p);
+        return nc_fail(e, NC_EUNSUPPORTED, "%s: the bare %s has no loss; its golden outputs are of a class with a head", v->folder, m->family->name);
+    }
     if (train)
-        loss = nc_probe(b, nc_model_loss(m, b), "loss");
+        loss = nc_probe(b, loss, "loss");
     else
         m->family->encode(m, m->self, b, NC_TEXTS, &x);
     int status = nc_program_finish(p, loss, nc_pool_threads(v->pool), e);

@@ -15,9 +15,10 @@ struct nc_checkpoint { bool borrowed; char *folder; nc_safetensors *tensors; nc_
 
 static int open_gguf(nc_checkpoint *c, nc_arena *a, nc_error *e)
 {
+    const bool alone = !nc_is_dir(c->folder);
     for (int i = 0; i < FILES; i++) {
-        const char *path = nc_path_join(a, c->folder, nc_gguf_files[i]);
-        if (i && !nc_file_exists(path))
+        const char *path = alone ? c->folder : nc_path_join(a, c->folder, nc_gguf_files[i]);
+        if (i && (alone || !nc_file_exists(path)))
             continue;
         NC_TRY(nc_gguf_open(path, &c->gguf[i], e));
         c->read[i] = nc_xcalloc((size_t)nc_gguf_count(c->gguf[i]) + 1, sizeof **c->read);
@@ -28,7 +29,7 @@ static int open_gguf(nc_checkpoint *c, nc_arena *a, nc_error *e)
 static int open_files(nc_checkpoint *c, nc_arena *a, nc_error *e)
 {
     bool safetensors = nc_file_exists(nc_path_join(a, c->folder, "model.safetensors")) || nc_file_exists(nc_path_join(a, c->folder, "model.safetensors.index.json"));
-    if (!safetensors && nc_file_exists(nc_path_join(a, c->folder, nc_gguf_files[0])))
+    if (!safetensors && (!nc_is_dir(c->folder) || nc_file_exists(nc_path_join(a, c->folder, nc_gguf_files[0]))))
         return open_gguf(c, a, e);
     NC_TRY(nc_safetensors_open(c->folder, &c->tensors, e));
     c->read[0] = nc_xcalloc((size_t)nc_safetensors_count(c->tensors) + 1, sizeof **c->read);
@@ -207,20 +208,24 @@ static int find_gguf(nc_checkpoint *c, const nc_model *m, const nc_site *s, nc_s
     if (!g && !optional)
         return nc_fail(e, NC_ENOTFOUND, "%s: no extra.gguf with %s, which llama.cpp's files of this family leave out; take the Hugging Face folder, or a config.json whose architectures name the bare model", c->folder, s->name);
     for (int i = 0; i < p.count; i++) {
+        const int file = p.part[i].beside ? NC_GGUF_EXTRA : p.file;
+        g = c->gguf[file];
         t[i] = g ? nc_gguf_find(g, p.part[i].name) : NULL;
+        if (!t[i] && p.part[i].beside)
+            continue;
         if (!t[i] && optional)
             return 0;
         if (!t[i])
-            return nc_fail(e, NC_ENOTFOUND, "%s/%s: tensor %s (%s) is missing", c->folder, nc_gguf_files[p.file], p.part[i].name, s->name);
+            return nc_fail(e, NC_ENOTFOUND, "%s/%s: tensor %s (%s) is missing", c->folder, nc_gguf_files[file], p.part[i].name, s->name);
         int status = nc_gguf_need(g, p.part[i].name, &t[i], e);
         if (status == 0)
             status = check_gguf(&p, i, t[i], e);
         if (status < 0)
-            return nc_fail_in(e, "%s/%s", c->folder, nc_gguf_files[p.file]), status;
-        c->read[p.file][t[i] - nc_gguf_at(g, 0)] = true;
+            return nc_fail_in(e, "%s/%s", c->folder, nc_gguf_files[file]), status;
+        c->read[file][t[i] - nc_gguf_at(g, 0)] = true;
     }
     nc_gathered_source(c->arena, &p, t, nc_site_count(s), out);
-    if (out->gathered || !nc_gguf_place(g, out->data, out->bytes, &out->fd, &out->offset))
+    if (out->gathered || !nc_gguf_place(c->gguf[p.file], out->data, out->bytes, &out->fd, &out->offset))
         out->fd = -1;
     return 0;
 }

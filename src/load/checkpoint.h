@@ -24,7 +24,7 @@ typedef struct nc_source {
 } nc_source;
 
 typedef struct nc_checkpoint nc_checkpoint;
-int nc_checkpoint_open(const char *folder, nc_checkpoint **out, nc_error *e);
+int nc_checkpoint_open(const char *folder, nc_checkpoint **out, nc_error *e);    /* or one .gguf file that stands alone */
 nc_checkpoint *nc_checkpoint_borrow(nc_safetensors *s);  /* of files that stay the caller's */
 void nc_checkpoint_close(nc_checkpoint *c);              /* NULL is allowed */
 bool nc_checkpoint_is_gguf(const nc_checkpoint *c);

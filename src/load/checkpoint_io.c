@@ -93,7 +93,11 @@ static int list_kept(struct save *s, const nc_model *m, nc_safetensors **files, 
 {
     if (!m->kept || !m->source)
         return 0;
-    NC_TRY(nc_safetensors_open(m->source, files, e));
+    int status = nc_safetensors_open(m->source, files, e);
+    if (status == NC_ENOTFOUND)                          /* from GGUF: such tensors were left behind */
+        return 0;
+    if (status < 0)
+        return status;
     const int total = nc_safetensors_count(*files);
     nc_store *stores = nc_xcalloc((size_t)(s->count + total) + 1, sizeof *stores);
     memcpy(stores, s->stores, sizeof *stores * (size_t)s->count);

@@ -159,6 +159,12 @@ static int export(nc_arena *a, const char *folder, const char *out, const nc_exp
     nc_error none = { 0 };
     if (nc_is_dir(out) && nc_file_exists(config) && remove(config))
         return nc_fail(e, NC_EIO, "%s: cannot be replaced", config);
+    if (!nc_is_dir(folder)) {                            /* a GGUF file alone */
+        nc_dtype to = o->dtype;
+        if (to == NC_DTYPES)
+            NC_TRY(nc_export_dtype(folder, &to, e));
+        return rebuild(folder, out, o, to, e);
+    }
     NC_TRY(nc_json_load(a, nc_path_join(a, folder, "config.json"), &tree, e));
     NC_TRY(copy_rest(a, folder, out, 0, e));
     int status = nc_safetensors_open(folder, &s, &none);

@@ -26,7 +26,7 @@ void nc_gathered_source(nc_arena *a, const nc_gguf_home *p, const nc_stored *con
     *g = (struct nc_gathered){ .place = *p, .count = count };
     for (int i = 0; i < p->count; i++) {
         g->tensor[i] = t[i];
-        whole = whole && t[i]->dtype == type && keeps_blocks(&p->part[i], type);
+        whole = whole && (!t[i] || (t[i]->dtype == type && keeps_blocks(&p->part[i], type)));
     }
     out->dtype = whole ? type : NC_F32;
     out->bytes = nc_dtype_bytes(out->dtype, count);
@@ -61,6 +61,8 @@ void nc_source_gather(const nc_source *s, void *out)
     memset(out, 0, nc_dtype_bytes(s->dtype, g->count));
     for (int k = 0; k < g->place.count; k++) {
         const nc_gguf_part *p = &g->place.part[k];
+        if (!g->tensor[k])                               /* beside the file, and not there: zeros */
+            continue;
         float *room = nc_xmalloc(((size_t)p->dim[3] + 128) * sizeof *room);
         int64_t at = p->first;
         for (int64_t i = 0; i < p->dim[0]; i++)

@@ -20,6 +20,9 @@ typedef struct nc_gguf_word { const char *key; nc_gguf_type type; const char *co
 
 typedef struct nc_gguf_words { nc_gguf_meta *meta; const char *architecture; const nc_json *config; const nc_model *m; } nc_gguf_words;
 
+/* The way back: a config.json from a file's words, for files that stand alone. */
+typedef struct nc_gguf_back { nc_arena *a; const nc_gguf *g; const char *architecture; nc_json *config; } nc_gguf_back;
+
 enum { NC_GGUF_EXTRAS = 2 };
 typedef struct nc_gguf_extra { const char *name; float *values; int count; } nc_gguf_extra;
 
@@ -31,6 +34,7 @@ typedef struct nc_gguf_arch {
     const nc_gguf_word *words[4];               /* tables that end with key NULL */
     bool own_head;                              /* llama.cpp wants output.weight of models whose head is the table of tokens too: it is written twice */
     void (*more)(const nc_gguf_words *w);       /* words that are no copies of keys; may be NULL */
+    void (*back)(const nc_gguf_back *b);        /* after the words' keys are set (each word's first key); may be NULL */
     /* Tensors that no site holds (rope's factors); may be NULL. */
     int (*extra)(nc_arena *a, const nc_json *config, nc_gguf_extra out[NC_GGUF_EXTRAS]);
 } nc_gguf_arch;
@@ -65,6 +69,16 @@ void nc_gguf_rope_words(const nc_gguf_words *w);                          /* rop
 
 /* Every word of an architecture, to meta. */
 void nc_gguf_write_words(nc_gguf_meta *meta, const nc_gguf_arch *arch, const nc_model *m);
+
+int64_t nc_gguf_back_int(const nc_gguf_back *b, const char *key, int64_t otherwise);      /* the file's "<architecture>.key" */
+double nc_gguf_back_real(const nc_gguf_back *b, const char *key, double otherwise);
+bool nc_gguf_back_has(const nc_gguf_back *b, const char *tensor);
+void nc_gguf_back_set_int(const nc_gguf_back *b, const char *key, int64_t v);             /* of the config */
+void nc_gguf_back_set_real(const nc_gguf_back *b, const char *key, double v);
+void nc_gguf_back_set_bool(const nc_gguf_back *b, const char *key, bool v);
+void nc_gguf_back_set_text(const nc_gguf_back *b, const char *key, const char *v);
+void nc_gguf_back_rename(const nc_gguf_back *b, const char *from, const char *to);        /* to NULL: left out */
+void nc_gguf_back_rope(const nc_gguf_back *b);                                            /* rope_theta and rope_scaling */
 
 /* Tables that kin share. */
 extern const nc_gguf_rule nc_gguf_llama_rules[], nc_gguf_moe_rules[];

@@ -10,13 +10,23 @@
 
 static bool is_roberta(const nc_json *config) { return strstr(nc_json_string(nc_json_get(config, "model_type"), ""), "roberta") != NULL; }
 
+static nc_gguf_part some_rows(const char *name, int64_t first, int64_t rows, int64_t columns)
+{
+    nc_gguf_part p = { .shape = NC_SHAPE(rows, columns), .offset = first * columns, .dim = { 1, 1, 1, rows * columns }, .stride = { 0, 0, 0, 1 } };
+    strcpy(p.name, name);
+    return p;
+}
+
 static void positions(const nc_gguf_ask *ask, nc_gguf_home *out)
 {
     const nc_shape *s = &ask->site->shape;
-    const int64_t left_out = is_roberta(ask->config) ? nc_gguf_config_int(ask->config, "pad_token_id", 1) + 1 : 0, rows = s->dim[0] - left_out;
-    if (left_out && rows > 0)
-        out->part[0] = (nc_gguf_part){ .name = "position_embd.weight", .shape = NC_SHAPE(rows, s->dim[1]), .offset = left_out * s->dim[1], .dim = { 1, 1, 1, rows * s->dim[1] },
-                                       .stride = { 0, 0, 0, 1 } };
+    const int64_t left_out = is_roberta(ask->config) ? nc_gguf_config_int(ask->config, "pad_token_id", 1) + 1 : 0;
+    if (left_out <= 0 || left_out >= s->dim[0])
+        return;
+    out->count = 2;
+    out->part[0] = some_rows("position_embd.weight", left_out, s->dim[0] - left_out, s->dim[1]);
+    out->part[1] = some_rows("position_embd.padding", 0, left_out, s->dim[1]);
+    out->part[1].beside = true;
 }
 
 static const nc_json *labels_of(const nc_json *config)
@@ -70,6 +80,23 @@ static void more(const nc_gguf_words *w)
     nc_gguf_set_int(w->meta, "tokenizer.ggml.token_type_count", NC_GGUF_U32, !strcmp(type, "distilbert") ? 1 : nc_gguf_config_int(w->config, "type_vocab_size", 2));
 }
 
-#define PREFIXED(family, start) { .name = "bert", .families = family, .prefix = start, .rules = { rules }, .words = { words }, .more = more }
+/* Which of them by the vocabulary: WordPiece is BERT's (or DistilBERT's, a BERT without types), byte-level BPE RoBERTa's, Unigram XLM-RoBERTa's. */
+static void back(const nc_gguf_back *b)
+{
+    const char *kind = nc_gguf_string(b->g, "tokenizer.ggml.model", "bert");
+    const nc_stored *types = nc_gguf_find(b->g, "token_types.weight");
+    const bool bpe = !strcmp(kind, "gpt2"), unigram = !strcmp(kind, "t5");
+    const int64_t pad = nc_gguf_int(b->g, "tokenizer.ggml.padding_token_id", 1), context = nc_gguf_back_int(b, "context_length", 512);
+    nc_json *classes = nc_json_new(b->a, NC_JSON_ARRAY);
+    nc_gguf_back_set_text(b, "model_type", bpe ? "roberta" : unigram ? "xlm-roberta" : "bert");
+    nc_json_append(classes, nc_json_new_string(b->a, nc_str_of(bpe ? "RobertaModel" : unigram ? "XLMRobertaModel" : "BertModel")));
+    nc_json_set(b->a, b->config, "architectures", classes);
+    nc_gguf_back_set_int(b, "max_position_embeddings", bpe || unigram ? context + pad + 1 : context);
+    nc_gguf_back_set_int(b, "pad_token_id", bpe || unigram ? pad : nc_gguf_int(b->g, "tokenizer.ggml.padding_token_id", 0));
+    nc_gguf_back_set_int(b, "type_vocab_size", types ? types->shape.dim[0] : 0);
+    nc_gguf_back_rename(b, "tie_word_embeddings", NULL);
+}
+
+#define PREFIXED(family, start) { .name = "bert", .families = family, .prefix = start, .rules = { rules }, .words = { words }, .more = more, .back = back }
 const nc_gguf_arch nc_gguf_arch_bert = PREFIXED("bert", "bert."), nc_gguf_arch_roberta = PREFIXED("roberta xlm-roberta", "roberta."),
                    nc_gguf_arch_distilbert = PREFIXED("distilbert", "distilbert.");

@@ -60,9 +60,32 @@ static void more(const nc_gguf_words *w)
         nc_gguf_word_real(w, "rope.scaling.yarn_log_multiplier", 0.1 * nc_json_double(mscale, 0));
 }
 
+/* V3 is the one whose router is a sigmoid; V2's groups are chosen by their best expert. */
+static void back(const nc_gguf_back *b)
+{
+    const bool sigmoid = nc_gguf_back_int(b, "expert_gating_func", 1) == 2, is_32 = !strcmp(b->architecture, "deepseek32");
+    const double mscale = 10 * nc_gguf_back_real(b, "rope.scaling.yarn_log_multiplier", 0);
+    nc_json *scaling;
+    nc_gguf_back_rope(b);
+    if (!is_32)
+        nc_gguf_back_set_text(b, "model_type", sigmoid ? "deepseek_v3" : "deepseek_v2");
+    nc_gguf_back_set_text(b, "topk_method", sigmoid ? "noaux_tc" : nc_gguf_back_int(b, "expert_group_count", 1) > 1 ? "group_limited_greedy" : "greedy");
+    nc_gguf_back_set_text(b, "scoring_func", sigmoid ? "sigmoid" : "softmax");
+    nc_gguf_back_set_bool(b, "norm_topk_prob", nc_gguf_back_int(b, "expert_weights_norm", 0) != 0);
+    nc_gguf_back_set_int(b, "first_k_dense_replace", nc_gguf_back_int(b, "leading_dense_block_count", 0));
+    nc_gguf_back_set_int(b, "num_key_value_heads", nc_gguf_back_int(b, "attention.head_count", 1));
+    nc_gguf_back_set_int(b, "qk_nope_head_dim", nc_gguf_back_int(b, "attention.key_length_mla", 192) - nc_gguf_back_int(b, "rope.dimension_count", 64));
+    if (mscale > 0 && (scaling = (nc_json *)(uintptr_t)nc_json_get(b->config, "rope_scaling"))) {
+        nc_gguf_back inner = *b;
+        inner.config = scaling;
+        nc_gguf_back_set_real(&inner, "mscale", mscale);
+        nc_gguf_back_set_real(&inner, "mscale_all_dim", mscale);
+    }
+}
+
 const nc_gguf_arch nc_gguf_arch_deepseek2 = {
-    .name = "deepseek2", .families = "deepseek_v2 deepseek_v3", .rules = { rules, nc_gguf_moe_rules, nc_gguf_llama_rules }, .words = { words }, .more = more,
+    .name = "deepseek2", .families = "deepseek_v2 deepseek_v3", .rules = { rules, nc_gguf_moe_rules, nc_gguf_llama_rules }, .words = { words }, .more = more, .back = back,
 };
 const nc_gguf_arch nc_gguf_arch_deepseek32 = {
-    .name = "deepseek32", .families = "deepseek_v32", .rules = { rules, nc_gguf_moe_rules, nc_gguf_llama_rules }, .words = { words, indexer_words }, .more = more,
+    .name = "deepseek32", .families = "deepseek_v32", .rules = { rules, nc_gguf_moe_rules, nc_gguf_llama_rules }, .words = { words, indexer_words }, .more = more, .back = back,
 };

@@ -49,7 +49,21 @@ static void gpt_neox_more(const nc_gguf_words *w)
     nc_gguf_word_real(w, "rope.freq_base", said ? nc_json_double(said, 10000) : nc_gguf_config_real(c, "rotary_emb_base|rope_theta", 10000));
 }
 
-const nc_gguf_arch nc_gguf_arch_gpt2 = { .name = "gpt2", .families = "gpt2", .rules = { gpt2_rules }, .words = { gpt2_words }, .more = gpt2_more };
+static void gpt2_back(const nc_gguf_back *b) { nc_gguf_back_set_int(b, "n_inner", nc_gguf_back_int(b, "feed_forward_length", 4 * nc_gguf_back_int(b, "embedding_length", 768))); }
+
+static void gpt_neox_back(const nc_gguf_back *b)
+{
+    const int64_t heads = nc_gguf_back_int(b, "attention.head_count", 64), width = heads > 0 ? nc_gguf_back_int(b, "embedding_length", 0) / heads : 0;
+    if (width > 0)
+        nc_json_set(b->a, b->config, "rotary_pct", nc_json_new_double(b->a, (double)nc_gguf_back_int(b, "rope.dimension_count", width / 4) / (double)width));
+    nc_gguf_back_set_real(b, "rotary_emb_base", nc_gguf_back_real(b, "rope.freq_base", 10000));
+    nc_gguf_back_set_bool(b, "attention_bias", nc_gguf_back_has(b, "blk.0.attn_qkv.bias"));
+}
+
+/* BLOOM's positions have no end; the file's context_length is a guess of the converter's. */
+static void bloom_back(const nc_gguf_back *b) { nc_gguf_back_rename(b, "seq_length", NULL); }
+
+const nc_gguf_arch nc_gguf_arch_gpt2 = { .name = "gpt2", .families = "gpt2", .rules = { gpt2_rules }, .words = { gpt2_words }, .more = gpt2_more, .back = gpt2_back };
 const nc_gguf_arch nc_gguf_arch_gpt_neox = { .name = "gptneox", .families = "gpt_neox", .rules = { gpt_neox_rules }, .words = { gpt_neox_words }, .own_head = true,
-                                               .more = gpt_neox_more };
-const nc_gguf_arch nc_gguf_arch_bloom = { .name = "bloom", .families = "bloom", .rules = { bloom_rules }, .words = { bloom_words }, .more = bloom_more };
+                                               .more = gpt_neox_more, .back = gpt_neox_back };
+const nc_gguf_arch nc_gguf_arch_bloom = { .name = "bloom", .families = "bloom", .rules = { bloom_rules }, .words = { bloom_words }, .more = bloom_more, .back = bloom_back };

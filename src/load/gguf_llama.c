@@ -172,19 +172,122 @@ static void glm4_more(const nc_gguf_words *w)
     nc_gguf_word_int(w, "rope.dimension_count", (int64_t)(partial(w->config, 0.5) * (double)nc_gguf_head_width(w->config)));
 }
 
+/* ---- and back ---- */
+
+static nc_json *factors_back(const nc_gguf_back *b, const char *tensor)
+{
+    const nc_stored *t = nc_gguf_find(b->g, tensor);
+    nc_json *list = nc_json_new(b->a, NC_JSON_ARRAY);
+    for (int64_t i = 0; t && t->dtype == NC_F32 && i < nc_shape_count(&t->shape); i++)
+        nc_json_append(list, nc_json_new_double(b->a, nc_dtype_load(NC_F32, t->data, i)));
+    return list;
+}
+
+/* Frequencies divided by a file's factors: LongRoPE's form says just that. attention 0: what its own rule makes. */
+static void back_factors(const nc_gguf_back *b, const char *long_tensor, const char *short_tensor, double attention)
+{
+    nc_gguf_back scaling = *b;
+    scaling.config = nc_json_new(b->a, NC_JSON_OBJECT);
+    nc_gguf_back_set_text(&scaling, "rope_type", "longrope");
+    nc_json_set(b->a, scaling.config, "long_factor", factors_back(b, long_tensor));
+    nc_json_set(b->a, scaling.config, "short_factor", factors_back(b, short_tensor));
+    if (attention > 0)
+        nc_gguf_back_set_real(&scaling, "attention_factor", attention);
+    nc_json_set(b->a, b->config, "rope_scaling", scaling.config);
+}
+
+static void llama_back(const nc_gguf_back *b)
+{
+    const int64_t window = nc_gguf_back_int(b, "attention.sliding_window", 0);
+    const bool experts = nc_gguf_back_int(b, "expert_count", 0) > 0;
+    nc_gguf_back_rope(b);
+    if (nc_gguf_back_has(b, "rope_freqs.weight"))                    /* Llama 3's */
+        back_factors(b, "rope_freqs.weight", "rope_freqs.weight", 1);
+    if (experts || window)
+        nc_gguf_back_set_text(b, "model_type", experts ? "mixtral" : "mistral");
+    if (!experts)
+        nc_gguf_back_rename(b, "num_local_experts", NULL), nc_gguf_back_rename(b, "num_experts_per_tok", NULL);
+    if (window)
+        nc_gguf_back_set_int(b, "sliding_window", window);
+    if (nc_gguf_back_has(b, "blk.0.attn_q.bias"))
+        nc_gguf_back_set_bool(b, "attention_bias", true);
+    if (nc_gguf_back_has(b, "blk.0.ffn_up.bias"))
+        nc_gguf_back_set_bool(b, "mlp_bias", true);
+}
+
+/* llama.cpp divides the chosen experts' shares by their sum in qwen3moe, not in qwen2moe. */
+static void qwen2_moe_back(const nc_gguf_back *b)
+{
+    nc_gguf_back_rope(b);
+    nc_gguf_back_rename(b, "num_local_experts", "num_experts");
+    nc_gguf_back_set_bool(b, "norm_topk_prob", false);
+}
+
+static void qwen3_moe_back(const nc_gguf_back *b)
+{
+    qwen2_moe_back(b);
+    nc_gguf_back_set_bool(b, "norm_topk_prob", true);
+}
+
+/* llama.cpp scales by the head's width but in the models of 27 billion, which it knows by their layers. */
+static void gemma_back(const nc_gguf_back *b)
+{
+    const bool is_2 = !strcmp(b->architecture, "gemma2"), is_3 = !strcmp(b->architecture, "gemma3");
+    const int64_t layers = nc_gguf_back_int(b, "block_count", 0), heads = nc_gguf_back_int(b, "attention.head_count", 1), width = nc_gguf_back_int(b, "attention.key_length", 256);
+    const bool by_hidden = (is_2 && layers == 46) || (is_3 && layers == 62);
+    if (is_2 || is_3)
+        nc_gguf_back_set_int(b, "query_pre_attn_scalar", by_hidden && heads > 0 ? nc_gguf_back_int(b, "embedding_length", 0) / heads : width);
+    if (!is_3)
+        return;
+    nc_gguf_back_rope(b);
+    nc_gguf_back_set_real(b, "rope_theta", nc_gguf_back_real(b, "rope.freq_base", 1000000));
+    nc_gguf_back_set_real(b, "rope_local_base_freq", nc_gguf_back_real(b, "rope.freq_base_swa", 10000));
+    nc_gguf_back_set_int(b, "sliding_window", nc_gguf_back_int(b, "attention.sliding_window", 4096));
+    nc_gguf_back_set_int(b, "sliding_window_pattern", nc_gguf_back_int(b, "attention.sliding_window_pattern", 6));
+    if (nc_gguf_back_real(b, "final_logit_softcapping", 0) > 0)
+        nc_gguf_back_set_real(b, "final_logit_softcapping", nc_gguf_back_real(b, "final_logit_softcapping", 0));
+}
+
+static void back_partial(const nc_gguf_back *b)
+{
+    const int64_t heads = nc_gguf_back_int(b, "attention.head_count", 1), all = nc_gguf_back_int(b, "attention.key_length", heads > 0 ? nc_gguf_back_int(b, "embedding_length", 0) / heads : 1);
+    const int64_t rotated = nc_gguf_back_int(b, "rope.dimension_count", all);
+    if (all > 0 && rotated > 0 && rotated < all)
+        nc_json_set(b->a, b->config, "partial_rotary_factor", nc_json_new_double(b->a, (double)rotated / (double)all));
+}
+
+static void phi3_back(const nc_gguf_back *b)
+{
+    const int64_t window = nc_gguf_back_int(b, "attention.sliding_window", 0);
+    nc_gguf_back_rope(b);
+    back_partial(b);
+    nc_gguf_back_set_int(b, "original_max_position_embeddings", nc_gguf_back_int(b, "rope.scaling.original_context_length", nc_gguf_back_int(b, "context_length", 4096)));
+    if (window > 0)
+        nc_gguf_back_set_int(b, "sliding_window", window);
+    if (nc_gguf_back_has(b, "rope_factors_long.weight"))
+        back_factors(b, "rope_factors_long.weight", "rope_factors_short.weight", nc_gguf_back_real(b, "rope.scaling.attn_factor", 0));
+}
+
+static void glm4_back(const nc_gguf_back *b)
+{
+    nc_gguf_back_rope(b);
+    back_partial(b);
+    nc_gguf_back_set_bool(b, "attention_bias", nc_gguf_back_has(b, "blk.0.attn_q.bias"));
+}
+
 #define LLAMA(word, family) .name = word, .families = family, .words = { nc_gguf_decoder_words, nc_gguf_moe_words }
 
-const nc_gguf_arch nc_gguf_arch_llama = { LLAMA("llama", "llama mistral mixtral"), .rules = { neighbours, nc_gguf_llama_rules }, .more = llama_more, .extra = llama3_factors };
-const nc_gguf_arch nc_gguf_arch_qwen2 = { LLAMA("qwen2", "qwen2"), .rules = { nc_gguf_llama_rules }, .more = nc_gguf_rope_words };
+const nc_gguf_arch nc_gguf_arch_llama = { LLAMA("llama", "llama mistral mixtral"), .rules = { neighbours, nc_gguf_llama_rules }, .more = llama_more, .back = llama_back, .extra = llama3_factors };
+const nc_gguf_arch nc_gguf_arch_qwen2 = { LLAMA("qwen2", "qwen2"), .rules = { nc_gguf_llama_rules }, .more = nc_gguf_rope_words, .back = nc_gguf_back_rope };
 const nc_gguf_arch nc_gguf_arch_qwen2_moe = { LLAMA("qwen2moe", "qwen2_moe"), .own_head = true, .rules = { nc_gguf_moe_rules, nc_gguf_llama_rules },
-                                                .more = nc_gguf_rope_words };
-const nc_gguf_arch nc_gguf_arch_qwen3 = { LLAMA("qwen3", "qwen3"), .rules = { nc_gguf_llama_rules }, .more = nc_gguf_rope_words };
-const nc_gguf_arch nc_gguf_arch_qwen3_moe = { LLAMA("qwen3moe", "qwen3_moe"), .rules = { nc_gguf_moe_rules, nc_gguf_llama_rules }, .more = nc_gguf_rope_words };
-const nc_gguf_arch nc_gguf_arch_olmo2 = { LLAMA("olmo2", "olmo2"), .own_head = true, .rules = { olmo2_rules, nc_gguf_llama_rules }, .more = nc_gguf_rope_words };
-const nc_gguf_arch nc_gguf_arch_glm4 = { LLAMA("glm4", "glm4"), .rules = { fused_rules, nc_gguf_llama_rules }, .more = glm4_more };
-const nc_gguf_arch nc_gguf_arch_phi3 = { LLAMA("phi3", "phi3"), .rules = { fused_rules, nc_gguf_llama_rules }, .more = phi3_more, .extra = phi3_factors };
-const nc_gguf_arch nc_gguf_arch_gemma = { LLAMA("gemma", "gemma"), .rules = { gemma_rules, nc_gguf_llama_rules }, .more = gemma_more };
+                                                .more = nc_gguf_rope_words, .back = qwen2_moe_back };
+const nc_gguf_arch nc_gguf_arch_qwen3 = { LLAMA("qwen3", "qwen3"), .rules = { nc_gguf_llama_rules }, .more = nc_gguf_rope_words, .back = nc_gguf_back_rope };
+const nc_gguf_arch nc_gguf_arch_qwen3_moe = { LLAMA("qwen3moe", "qwen3_moe"), .rules = { nc_gguf_moe_rules, nc_gguf_llama_rules }, .more = nc_gguf_rope_words, .back = qwen3_moe_back };
+const nc_gguf_arch nc_gguf_arch_olmo2 = { LLAMA("olmo2", "olmo2"), .own_head = true, .rules = { olmo2_rules, nc_gguf_llama_rules }, .more = nc_gguf_rope_words, .back = nc_gguf_back_rope };
+const nc_gguf_arch nc_gguf_arch_glm4 = { LLAMA("glm4", "glm4"), .rules = { fused_rules, nc_gguf_llama_rules }, .more = glm4_more, .back = glm4_back };
+const nc_gguf_arch nc_gguf_arch_phi3 = { LLAMA("phi3", "phi3"), .rules = { fused_rules, nc_gguf_llama_rules }, .more = phi3_more, .back = phi3_back, .extra = phi3_factors };
+const nc_gguf_arch nc_gguf_arch_gemma = { LLAMA("gemma", "gemma"), .rules = { gemma_rules, nc_gguf_llama_rules }, .more = gemma_more, .back = gemma_back };
 const nc_gguf_arch nc_gguf_arch_gemma2 = {
-    .name = "gemma2", .families = "gemma2", .rules = { gemma2_rules, nc_gguf_llama_rules }, .words = { nc_gguf_decoder_words, gemma2_words }, .more = gemma_more,
+    .name = "gemma2", .families = "gemma2", .rules = { gemma2_rules, nc_gguf_llama_rules }, .words = { nc_gguf_decoder_words, gemma2_words }, .more = gemma_more, .back = gemma_back,
 };
-const nc_gguf_arch nc_gguf_arch_gemma3 = { LLAMA("gemma3", "gemma3_text"), .rules = { gemma2_rules, nc_gguf_llama_rules }, .more = gemma3_more };
+const nc_gguf_arch nc_gguf_arch_gemma3 = { LLAMA("gemma3", "gemma3_text"), .rules = { gemma2_rules, nc_gguf_llama_rules }, .more = gemma3_more, .back = gemma_back };

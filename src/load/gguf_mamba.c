@@ -57,5 +57,29 @@ static void mamba2_more(const nc_gguf_words *w)
     nc_gguf_word_int(w, "ssm.time_step_rank", nc_gguf_config_int(w->config, "num_heads", 128));
 }
 
-const nc_gguf_arch nc_gguf_arch_mamba = { .name = "mamba", .families = "mamba", .rules = { mamba_rules }, .words = { shared_words, mamba_words }, .more = mamba_more };
-const nc_gguf_arch nc_gguf_arch_mamba2 = { .name = "mamba2", .families = "mamba2", .rules = { mamba2_rules }, .words = { shared_words, mamba2_words }, .more = mamba2_more };
+static int64_t back_shared(const nc_gguf_back *b)
+{
+    const int64_t width = nc_gguf_back_int(b, "embedding_length", 768), inner = nc_gguf_back_int(b, "ssm.inner_size", 2 * width);
+    if (width > 0)
+        nc_gguf_back_set_int(b, "expand", inner / width);
+    nc_gguf_back_set_bool(b, "use_conv_bias", nc_gguf_back_has(b, "blk.0.ssm_conv1d.bias"));
+    nc_gguf_back_set_bool(b, "use_bias", nc_gguf_back_has(b, "blk.0.ssm_in.bias"));
+    return inner;
+}
+
+static void mamba_back(const nc_gguf_back *b)
+{
+    back_shared(b);
+    nc_gguf_back_set_int(b, "time_step_rank", nc_gguf_back_int(b, "ssm.time_step_rank", 48));
+}
+
+static void mamba2_back(const nc_gguf_back *b)
+{
+    const int64_t heads = nc_gguf_back_int(b, "ssm.time_step_rank", 128), inner = back_shared(b);
+    nc_gguf_back_set_int(b, "num_heads", heads);
+    if (heads > 0)
+        nc_gguf_back_set_int(b, "head_dim", inner / heads);
+}
+
+const nc_gguf_arch nc_gguf_arch_mamba = { .name = "mamba", .families = "mamba", .rules = { mamba_rules }, .words = { shared_words, mamba_words }, .more = mamba_more, .back = mamba_back };
+const nc_gguf_arch nc_gguf_arch_mamba2 = { .name = "mamba2", .families = "mamba2", .rules = { mamba2_rules }, .words = { shared_words, mamba2_words }, .more = mamba2_more, .back = mamba2_back };

@@ -19,6 +19,7 @@ typedef struct nc_gguf_part {
     char name[64];                   /* GGUF allows 63 bytes */
     nc_shape shape;                  /* of the whole tensor */
     int64_t first, offset, dim[4], stride[4];
+    bool beside;                     /* in extra.gguf, and zero where there is none */
 } nc_gguf_part;
 
 typedef struct nc_gguf_place { int file, count; nc_gguf_change change; nc_gguf_part part[NC_GGUF_PARTS]; } nc_gguf_home;

@@ -45,6 +45,18 @@ static void more(const nc_gguf_words *w)
     nc_gguf_word_int(w, "rope.dimension_count", (int64_t)(part * (double)nc_gguf_head_width(w->config)));
 }
 
+static void back(const nc_gguf_back *b)
+{
+    const int64_t values = nc_gguf_back_int(b, "ssm.time_step_rank", 32), width = nc_gguf_back_int(b, "attention.key_length", 256);
+    nc_gguf_back_rope(b);
+    nc_gguf_back_rename(b, "num_local_experts", "num_experts");
+    nc_gguf_back_set_bool(b, "norm_topk_prob", true);
+    if (values > 0)
+        nc_gguf_back_set_int(b, "linear_value_head_dim", nc_gguf_back_int(b, "ssm.inner_size", 0) / values);
+    if (width > 0)
+        nc_json_set(b->a, b->config, "partial_rotary_factor", nc_json_new_double(b->a, (double)nc_gguf_back_int(b, "rope.dimension_count", width / 4) / (double)width));
+}
+
 const nc_gguf_arch nc_gguf_arch_qwen3_next = {
-    .name = "qwen3next", .families = "qwen3_next", .rules = { rules, nc_gguf_moe_rules, nc_gguf_llama_rules }, .words = { nc_gguf_decoder_words, nc_gguf_moe_words, words }, .more = more,
+    .name = "qwen3next", .families = "qwen3_next", .rules = { rules, nc_gguf_moe_rules, nc_gguf_llama_rules }, .words = { nc_gguf_decoder_words, nc_gguf_moe_words, words }, .more = more, .back = back,
 };

@@ -26,4 +26,10 @@ static const nc_gguf_word words[] = {
     { NULL, 0, NULL, NULL },
 };
 
-const nc_gguf_arch nc_gguf_arch_t5 = { .name = "t5", .families = "t5 mt5", .rules = { rules }, .words = { words } };
+static void back(const nc_gguf_back *b)
+{
+    nc_gguf_back_set_text(b, "feed_forward_proj", nc_gguf_back_has(b, "enc.blk.0.ffn_gate.weight") ? "gated-gelu" : "relu");
+    nc_gguf_back_set_bool(b, "is_encoder_decoder", true);
+}
+
+const nc_gguf_arch nc_gguf_arch_t5 = { .name = "t5", .families = "t5 mt5", .rules = { rules }, .words = { words }, .back = back };

@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "load/checkpoint.h"
+#include "load/gguf_config.h"
 #include "load/gguf_vocab.h"
 
 static const char *hub_cache(nc_arena *a)
@@ -36,10 +37,37 @@ static const char *hub_folder(nc_arena *a, const char *id, const char *cache)
     return found && nc_is_dir(found) ? found : NULL;
 }
 
+/* The one .gguf file (mmproj's and extra's do not count) of a folder without config.json; NULL: none, or several. */
+static const char *lone_gguf(nc_arena *a, const char *folder)
+{
+    char **names;
+    int count = 0, found = -1, all = 0;
+    nc_error ignored = { 0 };
+    if (nc_file_exists(nc_path_join(a, folder, "config.json")) || nc_list_dir(a, folder, &names, &count, &ignored) < 0)
+        return NULL;
+    for (int i = 0; i < count; i++)
+        if (nc_ends_with(names[i], ".gguf") && !nc_starts_with(names[i], "mmproj") && !nc_starts_with(names[i], "extra"))
+            found = i, all++;
+    return all == 1 ? nc_path_join(a, folder, names[found]) : NULL;
+}
+
+/* model.gguf beside its config.json is its folder. */
+static const char *gguf_or_folder(nc_arena *a, const char *file)
+{
+    const char *folder = nc_path_dir(a, file);
+    const bool whole = !strcmp(nc_path_base(file), "model.gguf") && nc_file_exists(nc_path_join(a, folder, "config.json"));
+    return whole ? folder : nc_arena_strdup(a, file);
+}
+
 int nc_load_resolve(nc_arena *a, const char *name, const char **folder, nc_error *e)
 {
     if (nc_is_dir(name)) {
-        *folder = nc_arena_strdup(a, name);
+        const char *file = lone_gguf(a, name);
+        *folder = file ? file : nc_arena_strdup(a, name);
+        return 0;
+    }
+    if (nc_ends_with(name, ".gguf") && nc_file_exists(name)) {
+        *folder = gguf_or_folder(a, name);
         return 0;
     }
     const char *cache = hub_cache(a), *found = hub_folder(a, name, cache);
@@ -86,6 +114,8 @@ static int optional(int status, nc_error *e)
 
 static int load_front(nc_loaded *l, nc_error *e)
 {
+    if (!nc_is_dir(l->folder))
+        return optional(nc_gguf_vocab_open(l->folder, &l->tokenizer, e), e);
     nc_json *generation = NULL;
     const char *path = nc_path_join(l->arena, l->folder, "generation_config.json");
     if (nc_file_exists(path))
@@ -149,9 +179,10 @@ static int load(nc_loaded *l, const char *name, const nc_load_options *o, nc_err
     e = e ? e : &spare;
     NC_TRY(nc_load_resolve(l->arena, name, &l->folder, e));
     const char *path = nc_path_join(l->arena, l->folder, "config.json");
-    if (!nc_file_exists(path))
+    const bool alone = !nc_is_dir(l->folder);
+    if (!alone && !nc_file_exists(path))
         return nc_fail(e, NC_ENOTFOUND, "%s: no config.json; this is no model folder", l->folder);
-    NC_TRY(nc_json_load(l->arena, path, &l->config, e));
+    NC_TRY(alone ? nc_gguf_config_open(l->arena, l->folder, &l->config, e) : nc_json_load(l->arena, path, &l->config, e));
     drop_ignored_keys(l->arena, l->config, o->ignore_keys);
     int status = nc_model_new(l->config, &l->model, e);
     if (status < 0) {

@@ -233,9 +233,10 @@ static int copy_vocabulary(nc_gguf_meta *meta, const char *file, nc_error *e)
 int nc_gguf_meta_tokenizer(nc_gguf_meta *meta, const nc_loaded *l, nc_error *e)
 {
     nc_arena *a = nc_arena_new();
-    const char *file = nc_path_join(a, l->folder, nc_gguf_files[NC_GGUF_MODEL]);
+    const bool alone = !nc_is_dir(l->folder);
+    const char *file = alone ? l->folder : nc_path_join(a, l->folder, nc_gguf_files[NC_GGUF_MODEL]);
     nc_json *tree = NULL;
-    int status = l->tokenizer ? nc_tokenizer_tree(a, l->folder, &tree, e) : 0;
+    int status = l->tokenizer && !alone ? nc_tokenizer_tree(a, l->folder, &tree, e) : 0;
     if (status == 0 && tree)
         status = write_vocabulary(meta, a, l, tree, e);
     else if (status == 0 && l->tokenizer && nc_file_exists(file))

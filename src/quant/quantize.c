@@ -194,8 +194,10 @@ static int list_sites(struct job *j, nc_arena *a, nc_error *e)
         nc_gguf_home p;
         if (!nc_site_is_there(s) || (status = nc_gguf_home_of(m, s, &p, e)) < 0)
             continue;
-        for (int k = 0; k < p.count; k++)
-            add_piece(entry_of(j, a, &j->file[p.file], names[p.file], s, &p.part[k]), s, &p, &p.part[k]);
+        for (int k = 0; k < p.count; k++) {
+            const int to = p.part[k].beside ? NC_GGUF_EXTRA : p.file;
+            add_piece(entry_of(j, a, &j->file[to], names[to], s, &p.part[k]), s, &p, &p.part[k]);
+        }
         j->report.values += (uint64_t)nc_site_count(s);
     }
     if (status == 0)
@@ -238,7 +240,20 @@ static int prepare_folder(nc_arena *a, const char *folder, const char *out, nc_e
     const char *config = nc_path_join(a, out, "config.json");
     if (nc_file_exists(config) && remove(config))
         return nc_fail(e, NC_EIO, "%s: cannot be replaced", config);
-    return nc_copy_front_files(folder, out, e);
+    return nc_is_dir(folder) ? nc_copy_front_files(folder, out, e) : 0;
+}
+
+/* The folder's, byte for byte; of a GGUF file that stands alone, what its words say. */
+static int write_config(const nc_loaded *l, nc_arena *a, const char *path, nc_error *e)
+{
+    nc_buf b = { 0 };
+    if (nc_is_dir(l->folder))
+        return nc_file_copy(nc_path_join(a, l->folder, "config.json"), path, e);
+    nc_json_write(&b, l->config, 2);
+    nc_buf_addc(&b, '\n');
+    int status = nc_file_write(path, b.p, b.n, e);
+    nc_buf_free(&b);
+    return status;
 }
 
 static int quantize(struct job *j, nc_arena *a, const char *folder, const char *out, nc_error *e)
@@ -252,7 +267,7 @@ static int quantize(struct job *j, nc_arena *a, const char *folder, const char *
         before = (int64_t)nc_safetensors_bytes(s);
     else
         for (int i = 0; i < NC_GGUF_FILES; i++) {
-            const char *path = nc_path_join(a, j->l->folder, nc_gguf_files[i]);
+            const char *path = nc_is_dir(j->l->folder) ? nc_path_join(a, j->l->folder, nc_gguf_files[i]) : i ? "" : j->l->folder;
             before += nc_file_exists(path) ? (int64_t)nc_file_size(path) : 0;
         }
     nc_safetensors_close(s);
@@ -263,7 +278,7 @@ static int quantize(struct job *j, nc_arena *a, const char *folder, const char *
     if (status == 0)
         status = write_files(j, a, out, e);
     if (status == 0)
-        status = nc_file_copy(nc_path_join(a, j->l->folder, "config.json"), nc_path_join(a, out, "config.json"), e);
+        status = write_config(j->l, a, nc_path_join(a, out, "config.json"), e);
     for (int k = 0; k < NC_GGUF_FILES; k++) {
         nc_gguf_meta_free(j->file[k].meta);
         for (int i = 0; i < j->file[k].count; i++)

@@ -32,6 +32,12 @@ def golden(name):
     return None
 
 
+def all_golden():
+    """Names of all folders of golden/models, here and in the shared tree."""
+    bases = [os.path.join(base, "models") for base in (os.path.join(ROOT, "tests", "golden"), os.path.join(SHARED, "golden"))]
+    return sorted({name for base in bases if os.path.isdir(base) for name in os.listdir(base)})
+
+
 def check(name, function, *arguments):
     """One case: `function` returns words about what it saw, or raises."""
     global failed
