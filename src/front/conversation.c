@@ -55,6 +55,13 @@ static int unknown_template(const char *name, nc_error *e)
     return NC_ENOTFOUND;
 }
 
+static const char *usual_template(const nc_wording *x, const nc_tokenizer *t)
+{
+    if (!x)
+        return nc_builtin_template("default");
+    return nc_builtin_template(x->end && nc_tokenizer_id(t, nc_str_of(x->end)) < 0 ? x->template_without : x->template_name);
+}
+
 int nc_conversation_new(const nc_conversation_options *o, nc_conversation **out, nc_error *e)
 {
     const char *own = nc_tokenizer_chat_template(o->tokenizer, NULL), *source = o->template_source;
@@ -65,7 +72,7 @@ int nc_conversation_new(const nc_conversation_options *o, nc_conversation **out,
         return unknown_template(o->template_name, e);
     const bool worded = !source && !own && wording && wording->template_name;      /* such a template writes <s> where the processor puts it */
     if (!source)
-        source = own ? own : nc_builtin_template(worded ? wording->template_name : "default");
+        source = own ? own : usual_template(worded ? wording : NULL, o->tokenizer);
     nc_template *compiled = NULL;
     int status = nc_template_compile(nc_str_of(source), &compiled, e);
     if (status < 0)

@@ -67,6 +67,7 @@ typedef struct nc_conversation_options {
     const char *processor;           /* the folder's processor_class, which may write more than placeholders (front/words.h); NULL: none */
 } nc_conversation_options;
 const char *nc_processor_name(nc_arena *a, const char *folder);      /* processor_class of a folder's files; NULL when they say nothing */
+int32_t nc_processor_end(const char *processor, const nc_tokenizer *t);      /* the token by which its models end a turn, beside the folder's end token; -1: none */
 int nc_conversation_new(const nc_conversation_options *o, nc_conversation **out, nc_error *e);
 void nc_conversation_free(nc_conversation *c);       /* NULL is allowed */
 const char *nc_conversation_template(const nc_conversation *c);      /* its source */

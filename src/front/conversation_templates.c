@@ -49,18 +49,18 @@
     "{%- else %}{%- for p in m.content %}{%- if p.type == 'image' %}{{- '<image>' }}{%- endif %}{%- endfor %}{{- bos_token }}" \
     "{%- for p in m.content %}{%- if p.type == 'text' %}{{- p.text }}{%- endif %}{%- endfor %}{{- '" end "' }}{%- endif %}{%- endfor %}"
 
-/* IDEFICS: the processor strips blanks around what stands beside a picture. */
+/* IDEFICS: the processor strips blanks around what stands beside a picture; checkpoints that were not taught conversations have no token for a turn's end. */
 #define IDEFICS_CONTENT "{%- if m.content is string %}{{- ' ' + m.content }}{%- else %}{%- for c in m.content %}{%- if c.type == 'text' %}{%- if loop.first %}{{- ' ' }}{%- endif %}" \
-    "{{- c.text.strip(' ') }}{%- else %}{{- '<' + c.type + '>' }}{%- endif %}{%- endfor %}{%- endif %}{{- '<end_of_utterance>' }}"
-#define IDEFICS \
+    "{{- c.text.strip(' ') }}{%- else %}{{- '<' + c.type + '>' }}{%- endif %}{%- endfor %}{%- endif %}"
+#define IDEFICS(end) \
     "{{- bos_token }}{%- for m in messages %}{%- if not loop.first %}{{- '\\n' }}{%- endif %}{%- if m.role == 'assistant' %}{{- 'Assistant:' }}{% generation %}" IDEFICS_CONTENT \
-    "{% endgeneration %}{%- else %}{{- m.role | capitalize + ':' }}" IDEFICS_CONTENT "{%- endif %}{%- endfor %}{%- if add_generation_prompt %}{{- '\\nAssistant:' }}{%- endif %}"
+    end "{% endgeneration %}{%- else %}{{- m.role | capitalize + ':' }}" IDEFICS_CONTENT end "{%- endif %}{%- endfor %}{%- if add_generation_prompt %}{{- '\\nAssistant:' }}{%- endif %}"
 
 static const struct { const char *name, *source; } rows[] = {
     { "default", DEFAULT }, { "chatml", CHATML }, { "qwen", CHATML }, { "qwen3", CHATML }, { "vicuna", VICUNA }, { "llava", VICUNA },
     { "llava_next", VICUNA }, { "llava_next_video", VICUNA }, { "video_llava", VICUNA }, { "llama3", LLAMA3 }, { "alpaca", ALPACA }, { "empty", EMPTY },
     { "qwen2_vl", QWEN_VL }, { "qwen3_vl", QWEN_VL }, { "intern_vl", INTERN_VL }, { "got_ocr2", GOT }, { "paligemma", PICTURES_FIRST("\\n") },
-    { "blip2", PICTURES_FIRST("") }, { "idefics", IDEFICS },
+    { "blip2", PICTURES_FIRST("") }, { "idefics", IDEFICS("{{- '<end_of_utterance>' }}") }, { "idefics_base", IDEFICS("") },
 };
 
 const char *nc_builtin_template(const char *name)
@@ -74,7 +74,7 @@ const char *nc_builtin_template(const char *name)
 const char *const *nc_builtin_templates(int *count)
 {
     static const char *const names[] = { "default", "chatml", "qwen", "qwen3", "vicuna", "llava", "llava_next", "llava_next_video", "video_llava", "llama3", "alpaca", "empty",
-                                         "qwen2_vl", "qwen3_vl", "intern_vl", "got_ocr2", "paligemma", "blip2", "idefics" };
+                                         "qwen2_vl", "qwen3_vl", "intern_vl", "got_ocr2", "paligemma", "blip2", "idefics", "idefics_base" };
     _Static_assert(sizeof names / sizeof *names == sizeof rows / sizeof *rows, "one name for each row");
     *count = NC_COUNT(names);
     return names;

@@ -34,6 +34,12 @@ const char *nc_processor_name(nc_arena *a, const char *folder)
     return NULL;
 }
 
+int32_t nc_processor_end(const char *processor, const nc_tokenizer *t)
+{
+    const nc_wording *x = nc_wording_find(processor);
+    return x && x->end ? nc_tokenizer_id(t, nc_str_of(x->end)) : -1;
+}
+
 void nc_words_run(nc_words *w, bool is_video, int rows)
 {
     if (w->runs == w->capacity) {

@@ -14,6 +14,7 @@ typedef struct nc_wording {
     const char *processor;                     /* "InternVLProcessor" */
     void (*write)(nc_words *w, const nc_visual *v, int rows);      /* NULL: the placeholder alone */
     const char *template_name;                 /* of folders without a chat template; NULL: the usual one */
+    const char *end, *template_without;        /* the token that ends a turn, whatever the folder says of its end token, and the template of a tokenizer that does not know it; NULL: none */
     int (*source)(const nc_tokenizer *t, nc_str text, nc_buf *out, nc_error *e);   /* what an encoder reads for a request's text, special tokens spelled out; NULL: the text itself */
     const char *const *tasks;                  /* [NC_TASKS] words of tasks; NULL: none */
 } nc_wording;

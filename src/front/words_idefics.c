@@ -20,4 +20,4 @@ static void write(nc_words *w, const nc_visual *v, int rows)
     nc_buf_adds(&w->text, mark);
 }
 
-const nc_wording nc_wording_idefics = { .processor = "IdeficsProcessor", .write = write, .template_name = "idefics" };
+const nc_wording nc_wording_idefics = { .processor = "IdeficsProcessor", .write = write, .template_name = "idefics", .end = "<end_of_utterance>", .template_without = "idefics_base" };

@@ -197,6 +197,9 @@ void nc_end_ids(const nc_loaded *l, nc_ids *out)
     int32_t eos = l->tokenizer ? nc_tokenizer_special_id(l->tokenizer, "eos") : -1;
     if (eos >= 0)
         nc_ids_add(out, eos);
+    int32_t turn = l->tokenizer ? nc_processor_end(l->processor, l->tokenizer) : -1;
+    if (turn >= 0)
+        nc_ids_add(out, turn);
 }
 
 static void release(nc_generation *x)

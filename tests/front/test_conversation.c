@@ -105,6 +105,51 @@ static nc_json *messages_with_media(nc_arena *a)
     return j;
 }
 
+/* Pictures beside each other share a mark, blanks beside them go, and a turn ends in the token its tokenizer has for that. */
+static void idefics_words(void **state)
+{
+    static const struct { const char *messages, *template_name, *want; } cases[] = {
+        { "[{\"role\": \"user\", \"content\": [{\"type\": \"image\"}, {\"type\": \"text\", \"text\": \" What? \"}, {\"type\": \"image\"}, {\"type\": \"image\"}]},"
+          " {\"role\": \"assistant\", \"content\": \"a dog\"}]", "idefics", "User:#I#What?#I#I#<end_of_utterance>\nAssistant:[ a dog<end_of_utterance>" },
+        { "[{\"role\": \"user\", \"content\": [{\"type\": \"text\", \"text\": \"one\"}, {\"type\": \"image\"}, {\"type\": \"text\", \"text\": \"two\"}, {\"type\": \"image\"},"
+          " {\"type\": \"image\"}]}, {\"role\": \"assistant\", \"content\": \"both\"}]", "idefics_base", "User: one#I#two#I#I#\nAssistant:[ both" },
+    };
+    const nc_visual picture = { .frames = 1 }, *const media[] = { &picture, &picture, &picture };
+    const int rows[] = { 1, 1, 1 };
+    static const char mark[] = "<fake_token_around_image>";
+    (void)state;
+    for (int k = 0; k < NC_COUNT(cases); k++) {
+        struct world w = open_world(NULL, "chatml");
+        const int32_t image = nc_tokenizer_id(w.t, NC_STR("<image>"));
+        nc_error e = { 0 };
+        nc_conversation_ids x;
+        nc_json *messages = NULL;
+        nc_buf text = { 0 }, marked = { 0 };
+        nc_conversation_free(w.c);
+        nc_conversation_options o = { .tokenizer = w.t, .template_name = cases[k].template_name, .image_token_id = image, .video_token_id = -1, .processor = "IdeficsProcessor" };
+        assert_int_equal(nc_conversation_new(&o, &w.c, &e), 0);
+        assert_int_equal(nc_json_parse(w.a, nc_str_of(cases[k].messages), "test", &messages, &e), 0);
+        nc_conversation_request r = { .messages = messages, .media_rows = rows, .media = media, .media_count = 3, .train = true };
+        if (nc_conversation_encode(w.c, w.a, &r, &x, &e) < 0)
+            fail_msg("%s", e.message);
+        for (int i = 0; i < x.count; i++) {
+            if (x.mask[i] && !x.mask[i - 1])
+                nc_buf_adds(&text, "[");
+            if (x.ids[i] == image)
+                nc_buf_adds(&text, "I");
+            else
+                nc_tokenizer_decode(w.t, &x.ids[i], 1, false, &text);
+        }
+        for (const char *p = text.p; *p; p += nc_starts_with(p, mark) ? strlen(mark) : 1)
+            nc_buf_add(&marked, nc_starts_with(p, mark) ? "#" : p, 1);
+        if (!strstr(marked.p, cases[k].want))
+            fail_msg("%s", marked.p);
+        nc_buf_free(&text);
+        nc_buf_free(&marked);
+        close_world(&w);
+    }
+}
+
 /* Processor classes that write about their media: the words are there, each placeholder stands for its run, and the mask still holds what the assistant said. */
 static void words_of_processors(void **state)
 {
@@ -218,7 +263,7 @@ static void builtin_templates_mark_answers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(masks_by_generation_blocks), cmocka_unit_test(masks_by_difference), cmocka_unit_test(repeats_placeholders), cmocka_unit_test(words_of_processors), cmocka_unit_test(builtin_templates_mark_answers),
+        cmocka_unit_test(masks_by_generation_blocks), cmocka_unit_test(masks_by_difference), cmocka_unit_test(repeats_placeholders), cmocka_unit_test(words_of_processors), cmocka_unit_test(idefics_words), cmocka_unit_test(builtin_templates_mark_answers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
