@@ -1,11 +1,11 @@
-/* verb_eval.c - a model's answers on a set, scored. */
+/* verb_eval.c - a model's answers, or a classifier's labels, on a set, scored. */
 #include "base/file.h"
 #include "base/progress.h"
 #include "cli/cli.h"
-#include "eval/evaluate.h"
+#include "eval/evaluate_labels.h"
 
 static const nc_cli_option options[] = {
-    { "data", "FILE", "test.jsonl in LLaVA's or ShareGPT's layout" },
+    { "data", "FILE", "test.jsonl in LLaVA's or ShareGPT's layout; of a classifier labelled records, or a folder of pictures" },
     { "references", "FILE", "references.jsonl; the one beside the data" },
     { "out", "DIR", "predictions.jsonl, scores.json, report.html; FOLDER/eval of a run" },
     { "max-samples", "N", "the first N" },
@@ -20,6 +20,25 @@ static const nc_cli_option options[] = {
 };
 
 static void progress(void *context, int done, int total) { (void)total; nc_progress_set(context, done, "%s", ""); }
+
+static int run_labels(nc_cli *c, nc_evaluate_options *o, nc_error *e)
+{
+    nc_json *scores = NULL;
+    nc_progress *p = nc_progress_new("eval", 0);
+    nc_buf b = { 0 };
+    o->context = p;
+    int status = nc_evaluate_labels(o, c->arena, &scores, e);
+    nc_progress_done(p, "%s", status < 0 ? "failed" : o->out ? o->out : "");
+    if (status < 0)
+        return status;
+    if (nc_cli_has(c, "json")) {
+        nc_json_write(&b, scores, 1);
+        nc_buf_addc(&b, '\n');
+    } else
+        nc_evaluate_labels_table(scores, &b);
+    nc_cli_print(&b);
+    return 0;
+}
 
 static int run(nc_cli *c, nc_error *e)
 {
@@ -40,6 +59,8 @@ static int run(nc_cli *c, nc_error *e)
         .training_metrics = is_run ? nc_cli_metrics(c->arena, folder) : NULL, .progress = progress,
         .open = { .dtype = nc_cli_get(c, "dtype"), .engine = { .sequences = (int)batch }, .template_name = nc_cli_get(c, "template"), .visual = { .frames = (int)frames }, .threads = (int)threads },
     };
+    if (nc_evaluates_labels(folder))
+        return run_labels(c, &o, e);
     nc_evaluate_result r;
     nc_progress *p = nc_progress_new("eval", 0);
     o.context = p;
@@ -57,5 +78,5 @@ static int run(nc_cli *c, nc_error *e)
     return 0;
 }
 
-const nc_verb nc_verb_eval = { "eval", "FOLDER", "score a model's captions or answers on a set (METEOR, BLEU-4, CIDEr-D, ROUGE-L, slots)",
+const nc_verb nc_verb_eval = { "eval", "FOLDER", "score a model's captions or answers on a set (METEOR, BLEU-4, CIDEr-D, ROUGE-L, slots), a classifier's labels (accuracy, F1)",
     "FOLDER is a model, or a training run that holds model/.", options, 1, 1, false, run };

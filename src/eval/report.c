@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct nc_report { char *title, *subtitle; nc_buf figures, settings, charts, samples; int sample_count; };
+struct nc_report { char *title, *subtitle; nc_buf figures, settings, charts, tables, samples; int sample_count; };
 
 nc_report *nc_report_new(const char *title, const char *subtitle)
 {
@@ -22,7 +22,7 @@ void nc_report_free(nc_report *r)
 {
     if (!r)
         return;
-    nc_buf *all[] = { &r->figures, &r->settings, &r->charts, &r->samples };
+    nc_buf *all[] = { &r->figures, &r->settings, &r->charts, &r->tables, &r->samples };
     for (int i = 0; i < NC_COUNT(all); i++)
         nc_buf_free(all[i]);
     free(r->title);
@@ -52,6 +52,25 @@ void nc_report_setting(nc_report *r, const char *name, const char *value)
 {
     add_text(&r->settings, "<tr><th>", name, "</th>");
     add_text(&r->settings, "<td>", value, "</td></tr>\n");
+}
+
+void nc_report_matrix(nc_report *r, const char *title, const nc_str *names, int n, const int64_t *counts)
+{
+    nc_buf *b = &r->tables;
+    add_text(b, "<h2>", title, "</h2><table class=\"matrix\"><tr><th></th>");
+    for (int k = 0; k < n; k++) {
+        nc_buf_adds(b, "<th>");
+        nc_buf_html(b, names[k]);
+        nc_buf_adds(b, "</th>");
+    }
+    for (int i = 0; i < n; i++) {
+        nc_buf_adds(b, "</tr>\n<tr><th>");
+        nc_buf_html(b, names[i]);
+        nc_buf_adds(b, "</th>");
+        for (int k = 0; k < n; k++)
+            nc_buf_printf(b, i == k ? "<td><mark>%lld</mark></td>" : "<td>%lld</td>", (long long)counts[i * n + k]);
+    }
+    nc_buf_adds(b, "</tr></table>\n");
 }
 
 void nc_report_chart(nc_report *r, const nc_chart *c)
@@ -250,6 +269,7 @@ int nc_report_write(const nc_report *r, const char *path, nc_error *e)
     nc_buf_free(&head);
     add_section(w, &r->figures, "<section class=\"cards\">", "</section>\n");
     add_section(w, &r->charts, "<h2>Training</h2><section class=\"charts\">", "</section>\n");
+    add_section(w, &r->tables, "<section>", "</section>\n");
     add_section(w, &r->settings, "<details><summary>Settings</summary><table>", "</table></details>\n");
     add_section(w, &r->samples, nc_report_tools, "</section>\n");
     nc_writer_add(w, nc_report_script, strlen(nc_report_script));

@@ -25,6 +25,8 @@ void nc_report_free(nc_report *r);
 /* A large figure at the top: "METEOR", "0.612", "NLTK, eojeol, 3 references". NaN values print as a dash. */
 void nc_report_score(nc_report *r, const char *name, double value, int decimals, const char *note);
 void nc_report_setting(nc_report *r, const char *name, const char *value);  /* a line of the table of settings */
+/* A square table of counts, row by row, the diagonal marked. */
+void nc_report_matrix(nc_report *r, const char *title, const nc_str *names, int n, const int64_t *counts);
 void nc_report_sample(nc_report *r, const nc_report_row *s);
 /* Curves of a metrics.jsonl: objects with "step" and numbers. loss and eval_loss share a chart; learning_rate (or lr), grad_norm,
  * tokens_per_second and every other eval_* have their own. Lines that are no objects are skipped; a missing file is NC_ENOTFOUND. */

@@ -343,6 +343,8 @@ static void a_classifier_is_trained_and_asked(void **state)
     assert_int_equal(nunchi("classify %s %s", path("cls/out/model"), path("cls/a.png")), 0);
     assert_non_null(strstr(output, "\"labels\": [{\"label\": "));
     assert_true(strstr(output, "\"one\"") && strstr(output, "\"two\"") && !strstr(output, "LABEL_"));
+    assert_int_equal(nunchi("eval %s --data %s", path("cls/out"), path("cls/data.jsonl")), 0);
+    assert_true(strstr(output, "accuracy") && strstr(output, "precision") && nc_file_exists(path("cls/out/eval/scores.json")) && nc_file_exists(path("cls/out/eval/report.html")));
     assert_int_equal(nunchi("classify %s hello", LLAMA), 1);
     assert_non_null(strstr(output, "is no classifier"));
     assert_int_equal(nunchi("classify %s", path("cls/out/model")), 1);
