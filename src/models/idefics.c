@@ -24,7 +24,7 @@ struct idefics {
     nc_model *vision;
     nc_vision_info info;
     bool resampled, qk_norm, vector_alpha;
-    int interval, eos[8], eos_count;
+    int interval, *eos, eos_count;
     const char *alpha_init;
     double alpha_range;
     struct perceiver p;
@@ -87,11 +87,14 @@ static void alpha_config(struct idefics *c, nc_config *r)
 }
 
 /* One end token or a list of them. */
-static void eos_config(struct idefics *c, nc_config *r)
+static void eos_config(nc_model *m, struct idefics *c, nc_config *r)
 {
     const nc_json *eos = nc_config_get(r, "eos_token_id");
-    c->eos[c->eos_count++] = (int)nc_json_int(nc_json_is(eos, NC_JSON_ARRAY) ? nc_json_at(eos, 0) : eos, 2);
-    for (int i = 1; nc_json_is(eos, NC_JSON_ARRAY) && i < eos->count && i < NC_COUNT(c->eos); i++)
+    const bool many = nc_json_is(eos, NC_JSON_ARRAY);
+    c->eos = NC_NEW_ARRAY(m->arena, int, many ? eos->count + 1 : 1);
+    if (!many)
+        c->eos[c->eos_count++] = (int)nc_json_int(eos, 2);
+    for (int i = 0; many && i < eos->count; i++)
         c->eos[c->eos_count++] = (int)nc_json_int(nc_json_at(eos, i), -1);
 }
 
@@ -108,16 +111,19 @@ static void config(nc_model *m, void *self, nc_config *r)
     c->qk_norm = nc_config_bool(r, "qk_layer_norms", false);
     c->resampled = nc_config_bool(r, "use_resampler", false);
     alpha_config(c, r);
-    eos_config(c, r);
+    eos_config(m, c, r);
     vision_config(m, c, r);
     perceiver_config(m, c, r);
     nc_config_ignore(r, ignored);
-    m->vocab_size += c->text.vocab_more;
+    if ((int64_t)c->text.vocab + c->text.vocab_more > INT32_MAX)
+        nc_config_mistake(r, "vocab_size %d and additional_vocab_size %d are no vocabulary", c->text.vocab, c->text.vocab_more);
+    else
+        m->vocab_size += c->text.vocab_more;
     m->image_token_id = c->text.vocab_more > 1 ? c->text.vocab + 1 : -1;      /* <fake_token_around_image>, <image>; the tokenizer knows better (placeholder) */
     m->media_width = c->info.hidden_size;
     if (c->interval < 1 || c->text.layers % c->interval)
         nc_config_mistake(r, "num_hidden_layers %d is no multiple of cross_layer_interval %d", c->text.layers, c->interval);
-    if (c->text.head_dim * c->text.heads != c->text.width || c->text.kv_heads != c->text.heads)
+    if ((int64_t)c->text.head_dim * c->text.heads != c->text.width || c->text.kv_heads != c->text.heads)
         nc_config_mistake(r, "heads of %d x %d (%d of keys) in a width of %d; they must make the width", c->text.heads, c->text.head_dim, c->text.kv_heads, c->text.width);
 }
 
@@ -125,7 +131,7 @@ static void config(nc_model *m, void *self, nc_config *r)
 
 static void perceiver_weights(nc_model *m, struct idefics *c)
 {
-    const int D = c->info.hidden_size, Q = c->p.heads * c->p.head_dim;
+    const int64_t D = c->info.hidden_size, Q = (int64_t)c->p.heads * c->p.head_dim;
     nc_weight_scope(m, "model.perceiver_resampler.");
     c->p.latents = nc_weight_table(m, "latents", c->p.count, D);
     c->p.block = NC_NEW_ARRAY(m->arena, struct perceiver_block, c->p.depth + 1);
@@ -144,8 +150,8 @@ static void perceiver_weights(nc_model *m, struct idefics *c)
         l->o = nc_weight_linear(m, "output_proj.weight", D, Q);
         nc_weight_scope(m, "model.perceiver_resampler.blocks.%d.1.", i);
         l->ln = nc_weight_layer_norm(m, "ln", D);
-        l->fc = nc_weight_linear(m, "fc.weight", 4 * (int64_t)D, D);
-        l->c_proj = nc_weight_linear(m, "c_proj.weight", D, 4 * (int64_t)D);
+        l->fc = nc_weight_linear(m, "fc.weight", 4 * D, D);
+        l->c_proj = nc_weight_linear(m, "c_proj.weight", D, 4 * D);
     }
     nc_weight_scope(m, "model.perceiver_resampler.");
     c->p.norm = nc_weight_layer_norm(m, "layer_norm", D);

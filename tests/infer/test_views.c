@@ -29,25 +29,31 @@ static void check(int status, const nc_error *e)
         fail_msg("%s", e->message);
 }
 
-static nc_loaded *load(const char *variant, nc_dtype compute, bool pack, nc_pool *pool)
+static int try_load(const char *variant, nc_dtype compute, bool pack, nc_pool *pool, nc_loaded **out, nc_error *e)
 {
     char folder[] = "/tmp/nunchi-views-XXXXXX", path[64], config[2048];
-    nc_loaded *l = NULL;
-    nc_error e = { 0 };
     assert_non_null(mkdtemp(folder));
     snprintf(path, sizeof path, "%s/config.json", folder);
     snprintf(config, sizeof config, "{\"model_type\": \"idefics\", \"architectures\": [\"IdeficsForVisionText2Text\"], \"vocab_size\": 96, \"additional_vocab_size\": 2, \"hidden_size\": 24,"
              " \"intermediate_size\": 40, \"num_hidden_layers\": 4, \"num_attention_heads\": 2, \"max_position_embeddings\": 256, \"eos_token_id\": %d, \"initializer_range\": 0.3,"
-             " \"alpha_initializer\": \"ones\", \"vision_config\": {\"embed_dim\": 16, \"image_size\": %d, \"patch_size\": 7, \"intermediate_size\": 20, \"num_hidden_layers\": 2,"
-             " \"num_attention_heads\": 2}, %s%s}", END, SIDE, variant, strstr(variant, "cross_layer_interval") ? "" : ", \"cross_layer_interval\": 2");
+             " %s\"vision_config\": {\"embed_dim\": 16, \"image_size\": %d, \"patch_size\": 7, \"intermediate_size\": 20, \"num_hidden_layers\": 2,"
+             " \"num_attention_heads\": 2}, %s%s}", END, strstr(variant, "alpha_initializer") ? "" : "\"alpha_initializer\": \"ones\", ", SIDE, variant, strstr(variant, "cross_layer_interval") ? "" : ", \"cross_layer_interval\": 2");
     FILE *f = fopen(path, "w");
     assert_non_null(f);
     fputs(config, f);
     fclose(f);
     nc_load_options o = { .weights = { compute, pack, pool, nc_kernels_best() }, .random = true, .seed = 3, .no_front = true };
-    check(nc_load(folder, &o, &l, &e), &e);
+    int status = nc_load(folder, &o, out, e);
     unlink(path);
     rmdir(folder);
+    return status;
+}
+
+static nc_loaded *load(const char *variant, nc_dtype compute, bool pack, nc_pool *pool)
+{
+    nc_loaded *l = NULL;
+    nc_error e = { 0 };
+    check(try_load(variant, compute, pack, pool, &l, &e), &e);
     return l;
 }
 
@@ -232,9 +238,32 @@ static void what_follows_a_prompt_sees_what_its_end_saw(void **state)
     nc_pool_free(pool);
 }
 
+/* One line that names the key and what is wrong with it. */
+static void mistakes_are_named(void **state)
+{
+    static const struct { const char *config, *says; } cases[] = {
+        { "\"cross_layer_interval\": 3", "num_hidden_layers 4 is no multiple of cross_layer_interval 3" },
+        { "\"alpha_type\": \"scalar\"", "alpha_type \"scalar\" is neither" },
+        { "\"alpha_initializer\": \"uniform\"", "alpha_initializer" },
+        { "\"use_resampler\": true, \"perceiver_config\": {\"resampler_n_latents\": 0}", "a resampler of 0 latents" },
+        { "\"perceiver_config\": {\"resampler_width\": 3}", "\"resampler_width\" is not understood" },
+        { "\"num_key_value_heads\": 1", "(1 of keys)" },
+    };
+    nc_pool *pool = nc_pool_new(1);
+    (void)state;
+    for (int i = 0; i < NC_COUNT(cases); i++) {
+        nc_loaded *l = NULL;
+        nc_error e = { 0 };
+        assert_true(try_load(cases[i].config, NC_F32, false, pool, &l, &e) < 0);
+        if (!strstr(e.message, cases[i].says))
+            fail_msg("%s: %s", cases[i].config, e.message);
+    }
+    nc_pool_free(pool);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(rows_have_the_same_bits), cmocka_unit_test(rows_see_the_picture_before_them),
-                                        cmocka_unit_test(what_follows_a_prompt_sees_what_its_end_saw) };
+                                        cmocka_unit_test(what_follows_a_prompt_sees_what_its_end_saw), cmocka_unit_test(mistakes_are_named) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
