@@ -16,6 +16,19 @@ static int optional(nc_arena *a, const char *folder, const char *name, nc_json *
     return nc_file_exists(path) ? nc_json_load(a, path, out, e) : NC_OK;
 }
 
+static int read_template(nc_tokenizer *t, const char *path, const char *name, nc_error *e)
+{
+    nc_buf b = { 0 };
+    if (!nc_file_exists(path))
+        return NC_OK;
+    int status = nc_file_read(path, (size_t)8 << 20, &b, e);
+    if (status >= 0)
+        nc_tokenizer_keep_template(t, name, (nc_str){ b.p ? b.p : "", b.n });
+    nc_buf_free(&b);
+    return status;
+}
+
+/* chat_template.json (transformers 4's processors), chat_template.jinja and additional_chat_templates/NAME.jinja (transformers 5). */
 static int read_templates(nc_arena *a, nc_tokenizer *t, const char *folder, nc_error *e)
 {
     nc_json *tree;
@@ -23,14 +36,15 @@ static int read_templates(nc_arena *a, nc_tokenizer *t, const char *folder, nc_e
     const nc_json *text = nc_json_get(tree, "chat_template");
     if (nc_json_is(text, NC_JSON_STRING))
         nc_tokenizer_keep_template(t, "default", text->text);
-    const char *path = nc_path_join(a, folder, "chat_template.jinja");
-    if (!nc_file_exists(path))
-        return NC_OK;
-    nc_buf b = { 0 };
-    int status = nc_file_read(path, (size_t)8 << 20, &b, e);
-    if (status >= 0)
-        nc_tokenizer_keep_template(t, "default", (nc_str){ b.p ? b.p : "", b.n });
-    nc_buf_free(&b);
+    NC_TRY(read_template(t, nc_path_join(a, folder, "chat_template.jinja"), "default", e));
+    const char *more = nc_path_join(a, folder, "additional_chat_templates");
+    char **names;
+    int count = 0, status = NC_OK;
+    if (nc_is_dir(more))
+        NC_TRY(nc_list_dir(a, more, &names, &count, e));
+    for (int i = 0; i < count && status >= 0; i++)
+        if (nc_ends_with(names[i], ".jinja"))
+            status = read_template(t, nc_path_join(a, more, names[i]), nc_arena_strndup(a, names[i], strlen(names[i]) - 6), e);
     return status;
 }
 
@@ -46,8 +60,11 @@ static int read_tree(nc_arena *a, const char *path, const nc_json *config, nc_js
     nc_buf bytes = { 0 };
     int status = nc_file_read(path, FILE_LIMIT, &bytes, e);
     nc_str text = { bytes.p ? bytes.p : "", bytes.n };
+    bool ranks = status >= 0 && nc_ranks_look_like(text);
     if (status >= 0)
-        status = nc_ranks_look_like(text) ? nc_ranks_parse(a, text, path, config, tree, e) : nc_spm_parse(a, text, path, tree, e);
+        status = ranks ? nc_ranks_parse(a, text, path, config, tree, e) : nc_spm_parse(a, text, path, tree, e);
+    if (status >= 0 && !ranks)
+        nc_spm_class(a, *tree, config);
     nc_buf_free(&bytes);
     return status;
 }

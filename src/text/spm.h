@@ -11,6 +11,8 @@ enum { NC_SPM_NORMAL = 1, NC_SPM_UNKNOWN, NC_SPM_CONTROL, NC_SPM_USER, NC_SPM_UN
 
 /* The tree of a .model file's bytes, in a. file names errors. */
 int nc_spm_parse(nc_arena *a, nc_str bytes, const char *file, nc_json **out, nc_error *e);
+/* The tree as transformers' class of tokenizer_config.json lays it out: ids, special tokens, template. Other classes leave it. */
+void nc_spm_class(nc_arena *a, nc_json *tree, const nc_json *config);
 /* Types of a vocabulary of [piece, score, type]; NULL when entries have none. */
 const uint8_t *nc_spm_types(nc_arena *a, const nc_json *vocab);
 /* Ids of <0x00> to <0xFF>, -1 where absent. */

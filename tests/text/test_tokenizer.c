@@ -163,6 +163,62 @@ static void test_blanks_cut_words(void **state)
     nc_tokenizer_free(t);
 }
 
+/* transformers 5 writes templates beside each other: chat_template.jinja, and those with names in a folder. */
+static void test_folder_of_templates(void **state)
+{
+    (void)state;
+    nc_error e = { 0 };
+    nc_tokenizer *t = NULL;
+    char folder[] = "/tmp/nunchi-test-XXXXXX", path[200];
+    assert_non_null(mkdtemp(folder));
+    static const char *const files[][2] = { { "tokenizer.json", tiny }, { "chat_template.jinja", "plain" }, { "additional_chat_templates/tool_use.jinja", "with tools" },
+                                            { "additional_chat_templates/notes.txt", "no template" } };
+    snprintf(path, sizeof path, "%s/additional_chat_templates", folder);
+    assert_int_equal(nc_mkdirs(path, &e), 0);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, files[i][0]);
+        assert_int_equal(nc_file_write(path, files[i][1], strlen(files[i][1]), &e), 0);
+    }
+    assert_int_equal(nc_tokenizer_load(folder, &t, &e), 0);
+    assert_string_equal(nc_tokenizer_chat_template(t, NULL), "plain");
+    assert_string_equal(nc_tokenizer_chat_template(t, "tool_use"), "with tools");
+    assert_null(nc_tokenizer_chat_template(t, "notes"));
+    nc_tokenizer_free(t);
+    nc_remove_tree(folder, NULL);
+}
+
+/* A sentencepiece file of fairseq's kind: four special tokens before the pieces, <mask> behind, <s> text </s>. */
+static void test_fairseq_ids(void **state)
+{
+    (void)state;
+    nc_error e = { 0 };
+    const char *file = "tests/golden/tokenizers/spm-unigram/tokenizer.model";
+    if (!nc_file_exists(file)) {
+        printf("skipped: %s is not there\n", file);
+        return;
+    }
+    nc_arena *a = nc_arena_new();
+    nc_json *config = NULL;
+    nc_tokenizer *plain = NULL, *fairseq = NULL;
+    assert_int_equal(nc_json_parse(a, NC_STR("{\"tokenizer_class\": \"XLMRobertaTokenizer\"}"), "c", &config, &e), 0);
+    assert_int_equal(nc_tokenizer_load_as(file, NULL, &plain, &e), 0);
+    assert_int_equal(nc_tokenizer_load_as(file, config, &fairseq, &e), 0);
+    assert_int_equal(nc_tokenizer_vocab_size(fairseq), nc_tokenizer_vocab_size(plain) + 2);
+    assert_int_equal(nc_tokenizer_id(fairseq, NC_STR("<mask>")), nc_tokenizer_vocab_size(plain) + 1);
+    nc_ids x = { 0 }, y = { 0 };
+    assert_int_equal(nc_tokenizer_encode(plain, NC_STR("Hello world"), 0, &x, &e), 0);
+    assert_int_equal(nc_tokenizer_encode(fairseq, NC_STR("Hello world"), NC_ENCODE_SPECIAL, &y, &e), 0);
+    assert_int_equal(y.n, x.n + 2);
+    assert_true(y.p[0] == 0 && y.p[y.n - 1] == 2);
+    for (size_t i = 0; i < x.n; i++)
+        assert_int_equal(y.p[i + 1], x.p[i] + 1);
+    nc_ids_free(&x);
+    nc_ids_free(&y);
+    nc_tokenizer_free(plain);
+    nc_tokenizer_free(fairseq);
+    nc_arena_free(a);
+}
+
 struct shared { const nc_tokenizer *t; nc_str text; nc_ids parts[32]; };
 
 static void encode_part(void *context, int64_t part, int64_t parts, int worker)
@@ -229,6 +285,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_folder), cmocka_unit_test(test_plain), cmocka_unit_test(test_stream), cmocka_unit_test(test_long_word), cmocka_unit_test(test_blanks_cut_words),
+        cmocka_unit_test(test_folder_of_templates), cmocka_unit_test(test_fairseq_ids),
         cmocka_unit_test(test_threads), cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
