@@ -173,6 +173,21 @@ int nc_lora_attach_targets(nc_lora *l, nc_model *m, const nc_lora_config *c, nc_
 
 static const char prefix[] = "base_model.model.";
 
+static nc_json *whole_modules(const nc_lora_config *c, nc_arena *a)
+{
+    nc_json *list = nc_json_new(a, NC_JSON_ARRAY);
+    for (int i = 0; i < c->whole_count; i++) {
+        const char *name = c->whole[i]->name, *dot = strrchr(name, '.');
+        nc_str module = { name, dot ? (size_t)(dot - name) : strlen(name) };
+        bool there = false;
+        NC_JSON_EACH(m, list)
+            there |= nc_str_eq(m->text, module);
+        if (!there)
+            nc_json_append(list, nc_json_new_string(a, (nc_str){ nc_arena_strndup(a, module.p, module.n), module.n }));
+    }
+    return list;
+}
+
 static void config_tree(const nc_lora *l, const nc_lora_config *c, nc_arena *a, nc_json *o)
 {
     nc_json *modules = nc_json_new(a, NC_JSON_ARRAY);
@@ -182,7 +197,7 @@ static void config_tree(const nc_lora *l, const nc_lora_config *c, nc_arena *a, 
     }
     bool named = c->target && !is_all(c->target);
     nc_json_set(a, o, "peft_type", nc_json_new_string(a, NC_STR("LORA")));
-    nc_json_set(a, o, "task_type", nc_json_new_string(a, NC_STR("CAUSAL_LM")));
+    nc_json_set(a, o, "task_type", c->task_type && !*c->task_type ? nc_json_new(a, NC_JSON_NULL) : nc_json_new_string(a, nc_str_of(c->task_type ? c->task_type : "CAUSAL_LM")));
     nc_json_set(a, o, "base_model_name_or_path", c->base ? nc_json_new_string(a, nc_str_of(c->base)) : nc_json_new(a, NC_JSON_NULL));
     nc_json_set(a, o, "r", nc_json_new_int(a, c->r));
     nc_json_set(a, o, "lora_alpha", nc_json_new_double(a, c->alpha));
@@ -198,14 +213,19 @@ static void config_tree(const nc_lora *l, const nc_lora_config *c, nc_arena *a, 
     nc_json_set(a, o, "layers_pattern", c->layers_pattern ? nc_json_new_string(a, nc_str_of(c->layers_pattern)) : nc_json_new(a, NC_JSON_NULL));
     nc_json_set(a, o, "rank_pattern", c->rank_pattern ? nc_json_clone(a, c->rank_pattern) : nc_json_new(a, NC_JSON_OBJECT));
     nc_json_set(a, o, "alpha_pattern", c->alpha_pattern ? nc_json_clone(a, c->alpha_pattern) : nc_json_new(a, NC_JSON_OBJECT));
-    nc_json_set(a, o, "modules_to_save", nc_json_new(a, NC_JSON_NULL));
+    nc_json_set(a, o, "modules_to_save", c->whole_count ? whole_modules(c, a) : nc_json_new(a, NC_JSON_NULL));
 }
 
 int nc_peft_save(const nc_lora *l, const nc_lora_config *c, const char *folder, nc_error *e)
 {
     nc_arena *a = nc_arena_new();
-    nc_store *stores = NC_NEW_ARRAY(a, nc_store, 2 * l->count + 1);
-    int status = nc_mkdirs(folder, e);
+    nc_store *stores = NC_NEW_ARRAY(a, nc_store, 2 * l->count + c->whole_count + 1);
+    int status = nc_mkdirs(folder, e), count = 2 * l->count;
+    for (int i = 0; i < c->whole_count && status == 0; i++, count++) {
+        float *values = NC_NEW_ARRAY(a, float, nc_site_count(c->whole[i]) + 1);
+        status = nc_site_read(c->whole[i], NC_F32, values, e);
+        stores[count] = (nc_store){ nc_arena_printf(a, "%s%s", prefix, c->whole[i]->name), NC_F32, c->whole[i]->file_shape, values };
+    }
     for (int i = 0; i < 2 * l->count; i++) {
         const nc_site *s = i % 2 ? &l->pair[i / 2]->b : &l->pair[i / 2]->a;
         int64_t n = nc_site_count(s);
@@ -215,7 +235,7 @@ int nc_peft_save(const nc_lora *l, const nc_lora_config *c, const char *folder, 
         stores[i] = (nc_store){ nc_arena_printf(a, "%s%s", prefix, s->name), NC_F32, s->shape, values };
     }
     if (status == 0)
-        status = nc_safetensors_write(nc_path_join(a, folder, "adapter_model.safetensors"), stores, 2 * l->count, NULL, NULL, NULL, e);
+        status = nc_safetensors_write(nc_path_join(a, folder, "adapter_model.safetensors"), stores, count, NULL, NULL, NULL, e);
     nc_json *o = nc_json_new(a, NC_JSON_OBJECT);
     nc_buf text = { 0 };
     config_tree(l, c, a, o);

@@ -18,6 +18,9 @@ typedef struct nc_lora_config {
     const nc_json *rank_pattern, *alpha_pattern;     /* maps pattern -> number, or NULL */
     const char *const *skip;         /* name prefixes never taken by all-linear (frozen parts); NULL-terminated, or NULL */
     const char *base;                /* base_model_name_or_path, for saving */
+    nc_site *const *whole;           /* written beside the factors as they are (modules_to_save); NULL: none */
+    int whole_count;
+    const char *task_type;           /* NULL: CAUSAL_LM; "": null */
 } nc_lora_config;
 
 /* Attaches pairs to every module the config names. None found is an error that lists what there is. */

@@ -122,6 +122,18 @@ static int mark_fresh(nc_train_run *r, const nc_model *source, nc_error *e)
     return 0;
 }
 
+/* An adapter alone would lack what is trained whole beside it. */
+static int check_adapter(const nc_train_run *r, nc_error *e)
+{
+    bool any = false;
+    for (int i = 0; i < r->l->model->site_count; i++)
+        any |= r->own[i];
+    if (!any || r->s->merge_adapter || strcmp(r->s->finetuning_type, "lora"))
+        return 0;
+    return nc_fail(e, NC_EUNSUPPORTED, "merge_adapter: false: the head is trained whole, and adapters with whole modules (modules_to_save) are written for PEFT but not read here; "
+                   "leave merge_adapter true, adapter/ beside the model holds both");
+}
+
 int nc_train_mark(nc_train_run *r, nc_error *e)
 {
     const nc_model *m = r->l->model;
@@ -131,6 +143,7 @@ int nc_train_mark(nc_train_run *r, nc_error *e)
     for (int i = 0; i < m->site_count; i++)
         r->own[i] = !twin_of(bare, m->sites[i]);
     nc_model_free(bare);
+    NC_TRY(check_adapter(r, e));
     if (!r->source)
         return 0;
     int status = other_model(r, r->source, false, &source, e);

@@ -16,8 +16,16 @@ struct nc_logbook {
     nc_tfevents *events;
     nc_progress *bar;
     double loss_sum, since;
-    int64_t losses, tokens_before;
+    int64_t losses, tokens_before, samples_before;
 };
+
+/* Tokens a second, of stages without any (pictures and their labels) samples. */
+static double speed_of(const nc_logbook *l, const nc_train_run *r, const char **unit)
+{
+    const bool counts = r->train->tokens > 0;
+    *unit = counts ? "tok/s" : "pictures/s";
+    return (double)(counts ? r->tokens - l->tokens_before : r->samples - l->samples_before) / (nc_now() - l->since + 1e-9);
+}
 
 /* Keeps the lines of steps up to `step`. */
 static int cut_lines(nc_arena *a, const char *path, int64_t step, nc_error *e)
@@ -62,6 +70,7 @@ int nc_logbook_open(nc_train_run *r, nc_logbook **out, nc_error *e)
     l->bar = nc_progress_new(title, (double)r->total_steps);
     l->since = nc_now();
     l->tokens_before = r->tokens;
+    l->samples_before = r->samples;
     *out = l;
     return 0;
 }
@@ -89,8 +98,10 @@ int nc_logbook_step(nc_logbook *l, nc_train_run *r, double loss, double norm, do
 {
     l->loss_sum += loss;
     l->losses++;
-    double speed = (double)(r->tokens - l->tokens_before) / (nc_now() - l->since + 1e-9);
-    nc_progress_set(l->bar, (double)r->step, "loss %.4f  %.0f tok/s", loss, speed);
+    const char *unit;
+    double speed = speed_of(l, r, &unit);
+    nc_progress_set(l->bar, (double)r->step, "loss %.4f  %.0f %s", loss, speed, unit);
+    speed = r->train->tokens > 0 ? speed : 0;
     if (r->step % r->s->logging_steps && r->step != r->total_steps)
         return 0;
     static const char *const names[] = { "loss", "grad_norm", "learning_rate", "epoch", "tokens_per_second", "tokens", "samples" };
@@ -120,11 +131,13 @@ int nc_logbook_eval(nc_logbook *l, nc_train_run *r, double loss, nc_error *e)
 
 int nc_logbook_close(nc_logbook *l, nc_train_run *r, nc_error *e)
 {
+    const char *unit;
     int status = 0;
     if (!l)
         return 0;
+    double speed = speed_of(l, r, &unit);
     if (l->bar)
-        nc_progress_done(l->bar, "step %" PRId64 ", loss %.4f, %.0f tok/s", r->step, r->last_loss, (double)(r->tokens - l->tokens_before) / (nc_now() - l->since + 1e-9));
+        nc_progress_done(l->bar, "step %" PRId64 ", loss %.4f, %.0f %s", r->step, r->last_loss, speed, unit);
     if (l->lines && fclose(l->lines) != 0)
         status = nc_fail(e, NC_EIO, "%s/metrics.jsonl cannot be written", r->folder);
     if (l->events && nc_tfevents_close(l->events, status < 0 ? NULL : e) < 0 && status == 0)

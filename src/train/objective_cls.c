@@ -103,6 +103,13 @@ static int check(const nc_train_run *r, nc_error *e)
     return r->l->tokenizer ? 0 : nc_fail(e, NC_ENOTFOUND, "%s holds no tokenizer", r->front);
 }
 
+/* PEFT knows no task of pictures. */
+static const char *task_type(const nc_train_run *r)
+{
+    const nc_sample *s = &r->data->samples[0];
+    return s->words ? "TOKEN_CLS" : s->media_count ? "" : "SEQ_CLS";
+}
+
 static void examples(const nc_train_run *r, nc_example_options *o)
 {
     o->kind = NC_EXAMPLE_LABELS;
@@ -215,5 +222,5 @@ static void judge(nc_train_run *r, const nc_examples *x, const int64_t *order, i
 }
 
 const nc_objective nc_objective_cls = {
-    .stage = "cls", .records = NC_RECORDS_LABELS, .settle = settle, .check = check, .examples = examples, .program = program, .loss = loss, .tables = tables, .judge = judge,
+    .stage = "cls", .records = NC_RECORDS_LABELS, .settle = settle, .check = check, .examples = examples, .program = program, .loss = loss, .tables = tables, .task_type = task_type, .judge = judge,
 };

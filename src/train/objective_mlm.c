@@ -70,6 +70,12 @@ static int draw(const nc_train_run *r, const nc_examples *x, int64_t index, uint
     return taken;
 }
 
+static const char *task_type(const nc_train_run *r)
+{
+    (void)r;
+    return "";
+}
+
 const nc_objective nc_objective_mlm = {
-    .stage = "mlm", .records = NC_RECORDS_TEXT, .settle = settle, .check = check, .examples = examples, .loss = loss, .draw = draw,
+    .stage = "mlm", .records = NC_RECORDS_TEXT, .settle = settle, .check = check, .examples = examples, .loss = loss, .draw = draw, .task_type = task_type,
 };

@@ -212,6 +212,25 @@ static void pictures_in_folders_train_classifiers(void **state)
     expect_class("regnet", "RegNetForImageClassification", "single_label_classification", 2, "bright");
 }
 
+/* The head is trained whole beside the factors, and lies with them for PEFT. */
+static void adapters_leave_the_head_whole(void **state)
+{
+    static const char *const lora[] = { "finetuning_type=lora", "learning_rate=1.0e-2", NULL }, *const alone[] = { "finetuning_type=lora", "merge_adapter=false", NULL };
+    nc_arena *a = nc_arena_new();
+    nc_json *c = NULL;
+    nc_error e = { 0 };
+    nc_train_report r = train("lora", path_of("bert"), "text.jsonl", lora);
+    (void)state;
+    assert_true(r.last_loss < r.first_loss);
+    assert_true(has_tensor("lora/adapter/adapter_model.safetensors", "base_model.model.classifier.weight") && has_tensor("lora/model", "classifier.weight"));
+    assert_int_equal(nc_json_load(a, path_of("lora/adapter/adapter_config.json"), &c, &e), 0);
+    assert_string_equal(nc_json_string(nc_json_get(c, "task_type"), ""), "SEQ_CLS");
+    assert_string_equal(nc_json_string(nc_json_at(nc_json_get(c, "modules_to_save"), 0), ""), "classifier");
+    nc_arena_free(a);
+    assert_true(try_train("no", path_of("bert"), "text.jsonl", alone, &r, &e) < 0);
+    assert_non_null(strstr(e.message, "merge_adapter"));
+}
+
 static void what_cannot_be_trained_so_is_refused(void **state)
 {
     nc_train_report r;
@@ -304,7 +323,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_bare_model_gets_the_head_that_the_labels_ask_for), cmocka_unit_test(names_are_those_of_the_new_class), cmocka_unit_test(a_head_is_kept_or_asked_about),
-        cmocka_unit_test(pictures_in_folders_train_classifiers), cmocka_unit_test(what_cannot_be_trained_so_is_refused), cmocka_unit_test(killed_it_goes_on), cmocka_unit_test(masked_words_train_a_bare_model),
+        cmocka_unit_test(adapters_leave_the_head_whole), cmocka_unit_test(pictures_in_folders_train_classifiers), cmocka_unit_test(what_cannot_be_trained_so_is_refused), cmocka_unit_test(killed_it_goes_on), cmocka_unit_test(masked_words_train_a_bare_model),
         cmocka_unit_test(threads_change_no_bit),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
