@@ -47,7 +47,7 @@ static int check_decoder(const nc_train_run *r, nc_error *e)
 {
     const nc_family *f = r->l->model->family;
     if (!f->decoder)
-        return nc_fail(e, NC_EUNSUPPORTED, "stage: %s needs a decoder, which %s is not", r->s->stage, f->name);
+        return nc_fail(e, NC_EUNSUPPORTED, "stage: %s needs a decoder, which %s is not%s", r->s->stage, f->name, f->encode ? "; stage: cls trains labels, mlm masked words" : "");
     return r->l->tokenizer ? 0 : nc_fail(e, NC_ENOTFOUND, "%s holds no tokenizer", r->front);
 }
 
