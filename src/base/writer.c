@@ -5,8 +5,10 @@
  */
 #include "base/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,6 +56,29 @@ static void free_writer(nc_writer *w)
     free(w);
 }
 
+/* What writers of the same file left behind when they were killed: their temporary names hold a process that is no more. (One of another machine on a shared folder looks
+ * so as well; two machines do not write one file.) */
+static void sweep(const char *path)
+{
+    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+    char *folder = slash ? nc_xstrdup(path) : nc_xstrdup(".");
+    if (slash)
+        folder[slash == path ? 1 : slash - path] = 0;
+    DIR *d = opendir(folder);
+    const size_t n = strlen(base);
+    for (struct dirent *entry; d && (entry = readdir(d));) {
+        char *end;
+        if (strncmp(entry->d_name, base, n) || strncmp(entry->d_name + n, ".tmp-", 5))
+            continue;
+        const long process = strtol(entry->d_name + n + 5, &end, 10);
+        if (process > 0 && *end == '-' && kill((pid_t)process, 0) < 0 && errno == ESRCH)
+            unlinkat(dirfd(d), entry->d_name, 0);
+    }
+    if (d)
+        closedir(d);
+    free(folder);
+}
+
 int nc_writer_open(const char *path, nc_writer **out, nc_error *e)
 {
     static atomic_uint serial;
@@ -70,6 +95,7 @@ int nc_writer_open(const char *path, nc_writer **out, nc_error *e)
         w->fd = open(path, O_WRONLY | O_CLOEXEC);
     } else {
         nc_buf name = { 0 };
+        sweep(path);
         nc_buf_printf(&name, "%s.tmp-%ld-%u", path, (long)getpid(), atomic_fetch_add(&serial, 1u));
         w->temporary = name.p;
         w->fd = open(w->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);

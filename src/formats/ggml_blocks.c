@@ -19,8 +19,11 @@ static bool quantize_q8_0(const float *x, uint8_t *out)
         return false;
     put_f16(out, nc_f32_to_f16(d));
     for (int j = 0; j < BLOCK; j++) {
-        float q = roundf(x[j] * inverse);
-        out[2 + j] = (uint8_t)(int8_t)(q > 127 ? 127 : q < -127 ? -127 : q);   /* 1/d may be inf for denormal d */
+        float q = x[j] * inverse;
+        q = q > 127 ? 127 : q < -127 ? -127 : q == q ? q : 0;                  /* 1/d may be inf for denormal d */
+        const int whole = (int)q;                                              /* roundf, as a loop that vectorizes: q - whole is exact */
+        const float rest = q - (float)whole;
+        out[2 + j] = (uint8_t)(int8_t)(whole + (rest >= 0.5f) - (rest <= -0.5f));
     }
     return true;
 }

@@ -1,4 +1,4 @@
-/* quantize.c - sites to GGUF tensors, a piece at a time. */
+/* quantize.c - sites to GGUF tensors, a piece at a time from file to file: the weights are never in memory as a whole. */
 #include "quant/quantize.h"
 
 #include <math.h>
@@ -8,17 +8,22 @@
 
 #include "base/map.h"
 #include "formats/ggml_blocks.h"
+#include "load/checkpoint.h"
 #include "load/gguf_arch.h"
 #include "quant/gguf_meta.h"
 
 /* A tensor's values: those of one site, or parts of sites one after the other, in order of `first` once all are listed. */
-struct piece { const nc_site *site; nc_gguf_change change; nc_gguf_part part; };
-struct entry { struct piece *pieces; int count, capacity; bool is_product; };
+struct piece { const nc_site *site; const nc_source *source; nc_gguf_change change; nc_gguf_part part; };
+struct entry { struct piece *pieces; int count, capacity; bool is_product, is_direct; };   /* direct: every run of its pieces lies in the files as it is */
 struct file { nc_store *store; struct entry *entry; int count; nc_gguf_meta *meta; };
 
 struct job {
     nc_loaded *l;
+    nc_checkpoint *c;                /* what is read from, a tensor at a time: the model's weights are never loaded */
+    nc_source *sources;              /* of the model's sites */
     const nc_quantize_options *o;
+    const nc_site *held;             /* the site whose values, in its order, are in `values`: where runs do not lie in the files */
+    float *values;
     struct file file[NC_GGUF_FILES];
     int writing;                     /* which of them */
     double square, error;            /* sums over products' weights */
@@ -46,8 +51,8 @@ static nc_dtype type_of(const nc_site *s, const nc_gguf_part *p, nc_dtype to)
     return nc_shape_last(&p->shape) % nc_dtype_get(to)->block ? wide : to;
 }
 
-/* The stored values against the ones they stand for. */
-static int measure(struct job *j, nc_dtype type, const float *from, const void *stored, int64_t n, nc_error *e)
+/* Sums over values and what is stored for them. */
+static int measure(nc_dtype type, const float *from, const void *stored, int64_t n, double *square, double *error, nc_error *e)
 {
     float back[1024];
     for (int64_t at = 0; at < n; at += NC_COUNT(back)) {
@@ -55,8 +60,8 @@ static int measure(struct job *j, nc_dtype type, const float *from, const void *
         NC_TRY(nc_ggml_dequantize(type, (const char *)stored + nc_dtype_bytes(type, at), part, back, e));
         for (int64_t i = 0; i < part; i++) {
             double v = from[at + i], d = v - (double)back[i];
-            j->square += v * v;
-            j->error += d * d;
+            *square += v * v;
+            *error += d * d;
         }
     }
     return 0;
@@ -65,52 +70,123 @@ static int measure(struct job *j, nc_dtype type, const float *from, const void *
 /* The piece that value `at` of a tensor lies in. */
 static const struct piece *piece_at(const struct entry *entry, int64_t at)
 {
-    int i = 0;
-    while (i + 1 < entry->count && entry->pieces[i + 1].part.first <= at)
-        i++;
-    return &entry->pieces[i];
+    int low = 0, high = entry->count - 1;
+    while (low < high) {
+        const int middle = (low + high + 1) / 2;
+        if (entry->pieces[middle].part.first <= at)
+            low = middle;
+        else
+            high = middle - 1;
+    }
+    return &entry->pieces[low];
 }
 
-/* Up to n values of a tensor from `at` on as f32: how many there are until a run of a piece ends. */
-static int64_t values_at(const struct entry *entry, int64_t at, int64_t n, float *out)
+/* All values of a site in its own order, kept until another is asked for. */
+static int hold(struct job *j, const struct piece *piece, nc_error *e)
+{
+    const nc_source *source = piece->source;
+    int64_t rows, columns;
+    if (j->held == piece->site)
+        return 0;
+    nc_site_matrix(piece->site, &rows, &columns);
+    free(j->values);
+    j->held = NULL;
+    j->values = malloc((size_t)(rows * columns) * sizeof *j->values + 64);
+    char *stage = source->gathered ? malloc(source->bytes + 64) : NULL;
+    if (!j->values || (source->gathered && !stage)) {
+        free(stage);
+        return nc_fail(e, NC_ENOMEM, "%lld values of %s are not to be had in memory", (long long)(rows * columns), piece->site->name);
+    }
+    nc_source plain = *source;
+    if (stage) {
+        nc_source_gather(source, stage);
+        plain = (nc_source){ .dtype = source->dtype, .data = stage };
+    }
+    nc_source_rows(&plain, rows, columns, 0, rows, j->values);
+    free(stage);
+    j->held = piece->site;
+    return 0;
+}
+
+/* Up to n values of a tensor from `at` on as f32: *count is how many there are until a run of a piece ends. */
+static int values_at(struct job *j, const struct entry *entry, int64_t at, int64_t n, float *out, int64_t *count, nc_error *e)
 {
     const struct piece *piece = piece_at(entry, at);
     const nc_gguf_part *p = &piece->part;
-    const float *from = piece->site->value.data;
     int64_t run = (at - p->first) / p->dim[3], within = (at - p->first) % p->dim[3], start = p->offset;
-    n = n < p->dim[3] - within ? n : p->dim[3] - within;
+    *count = n = n < p->dim[3] - within ? n : p->dim[3] - within;
     for (int k = 2; k >= 0; k--) {
         start += run % p->dim[k] * p->stride[k];
         run /= p->dim[k];
     }
-    for (int64_t i = 0; i < n; i++)
-        out[i] = nc_gguf_changed(piece->change, from[start + (within + i) * p->stride[3]]);
-    return n;
+    if (entry->is_direct) {
+        nc_values_to_f32(piece->source->dtype, (const char *)piece->source->data + nc_dtype_bytes(piece->source->dtype, start + within), n, out);
+    } else {
+        NC_TRY(hold(j, piece, e));
+        for (int64_t i = 0; i < n; i++)
+            out[i] = j->values[start + (within + i) * p->stride[3]];
+    }
+    if (piece->change != NC_GGUF_SAME)
+        for (int64_t i = 0; i < n; i++)
+            out[i] = nc_gguf_changed(piece->change, out[i]);
+    return 0;
 }
 
-enum { VALUES = 8192 };
+enum { VALUES = 8192, STRETCH = 4 * VALUES, STRETCHES = 64 };    /* a piece of the file is at most 1 MiB, 58254 blocks of Q4_0 */
+
+/* A piece of the file, cut into stretches that the pool's threads share; sums are added in the stretches' order. */
+struct filling { struct job *j; const struct entry *entry; nc_dtype type; int64_t at, count; char *out; double square[STRETCHES], error[STRETCHES]; int status[STRETCHES]; };
+
+static int fill_stretch(struct filling *f, int64_t part, nc_error *e)
+{
+    const int64_t begin = part * STRETCH, end = begin + STRETCH < f->count ? begin + STRETCH : f->count;
+    float values[VALUES];
+    for (int64_t i = begin, some; i < end; i += some) {
+        NC_TRY(values_at(f->j, f->entry, f->at + i, end - i < VALUES ? end - i : VALUES, values, &some, e));
+        char *out = f->out + nc_dtype_bytes(f->type, i);
+        NC_TRY(nc_ggml_quantize(f->type, values, some, out, e));
+        if (f->entry->is_product)
+            NC_TRY(measure(f->type, values, out, some, &f->square[part], &f->error[part], e));
+    }
+    return 0;
+}
+
+static void fill_part(void *context, int64_t part, int64_t parts, int worker)
+{
+    struct filling *f = context;
+    nc_error e = { 0 };
+    (void)parts, (void)worker;
+    f->status[part] = fill_stretch(f, part, &e);
+}
+
+static void drop_entry(struct job *j, const struct entry *entry)
+{
+    for (int i = 0; i < entry->count; i++)
+        if (!entry->pieces[i].source->gathered)
+            nc_checkpoint_drop(j->c, entry->pieces[i].source);
+}
 
 static int fill(void *context, int i, uint64_t offset, void *out, size_t n, nc_error *e)
 {
     struct job *j = context;
-    const struct file *f = &j->file[j->writing];
-    const struct entry *entry = &f->entry[i];
-    const nc_dtype type = f->store[i].dtype;
+    const struct file *file = &j->file[j->writing];
+    const nc_dtype type = file->store[i].dtype;
     const nc_dtype_info *info = nc_dtype_get(type);
-    int64_t at = (int64_t)(offset / (uint64_t)info->bytes) * info->block, count = (int64_t)(n / (size_t)info->bytes) * info->block;
-    float values[VALUES];
+    struct filling f = { j, &file->entry[i], type, (int64_t)(offset / (uint64_t)info->bytes) * info->block, (int64_t)(n / (size_t)info->bytes) * info->block, out, { 0 }, { 0 }, { 0 } };
+    const int64_t parts = (f.count + STRETCH - 1) / STRETCH;
     if (offset == 0 && j->o->progress)
-        j->o->progress(j->o->context, nc_gguf_files[j->writing], i, f->count);
-    while (count > 0) {
-        const int64_t some = values_at(entry, at, count < VALUES ? count : VALUES, values);
-        int status = nc_ggml_quantize(type, values, some, out, e);
-        if (status < 0)
-            return nc_fail_in(e, "%s", f->store[i].name);
-        if (entry->is_product)
-            NC_TRY(measure(j, type, values, out, some, e));
-        out = (char *)out + nc_dtype_bytes(type, some);
-        at += some;
-        count -= some;
+        j->o->progress(j->o->context, nc_gguf_files[j->writing], i, file->count);
+    if (offset == 0 && i > 0)
+        drop_entry(j, &file->entry[i - 1]);
+    nc_pool_run(f.entry->is_direct ? j->o->pool : NULL, parts, fill_part, &f);
+    for (int64_t k = 0; k < parts; k++) {
+        if (f.status[k] < 0) {
+            fill_stretch(&f, k, e);                      /* again, for its words */
+            nc_fail_in(e, "%s", file->store[i].name);
+            return f.status[k];
+        }
+        j->square += f.square[k];
+        j->error += f.error[k];
     }
     return 0;
 }
@@ -130,6 +206,7 @@ static struct entry *entry_of(struct job *j, nc_arena *a, struct file *f, nc_map
     const nc_dtype type = type_of(s, p, j->o->to);
     struct entry *entry = &f->entry[f->count];
     entry->is_product = s->flags & NC_SITE_LINEAR;
+    entry->is_direct = true;
     f->store[f->count++] = (nc_store){ nc_arena_strdup(a, p->name), type, p->shape, NULL };
     nc_map_set(names, nc_str_of(f->store[f->count - 1].name), f->count - 1);
     j->report.quantized += type == j->o->to ? (uint64_t)nc_shape_count(&p->shape) : 0;
@@ -137,13 +214,24 @@ static struct entry *entry_of(struct job *j, nc_arena *a, struct file *f, nc_map
     return entry;
 }
 
-static void add_piece(struct entry *entry, const nc_site *s, const nc_gguf_home *place, const nc_gguf_part *part)
+/* Runs of the part that are whole blocks of the source's type in its order. */
+static bool lies_as_it_is(const nc_source *source, const nc_gguf_part *p)
+{
+    const int64_t block = nc_dtype_get(source->dtype)->block;
+    bool whole = !source->gathered && !source->transposed && p->stride[3] == 1 && p->dim[3] % block == 0 && p->offset % block == 0;
+    for (int k = 0; k < 3; k++)
+        whole = whole && (p->dim[k] == 1 || p->stride[k] % block == 0);
+    return whole;
+}
+
+static void add_piece(struct entry *entry, const nc_site *s, const nc_source *source, const nc_gguf_home *place, const nc_gguf_part *part)
 {
     if (entry->count == entry->capacity) {
         entry->capacity = entry->capacity ? 2 * entry->capacity : 1;
         entry->pieces = nc_xrealloc(entry->pieces, sizeof *entry->pieces * (size_t)entry->capacity);
     }
-    entry->pieces[entry->count++] = (struct piece){ s, place->change, *part };
+    entry->is_direct = entry->is_direct && lies_as_it_is(source, part);
+    entry->pieces[entry->count++] = (struct piece){ s, source, place->change, *part };
 }
 
 /* Every value of a tensor must come from somewhere: an expert may be missing. */
@@ -175,7 +263,7 @@ static void repeat_table(struct job *j, nc_arena *a, nc_map *names)
     struct piece p = f->entry[table].pieces[0];
     strcpy(p.part.name, "output.weight");
     const nc_gguf_home home = { .count = 1, .change = p.change };
-    add_piece(entry_of(j, a, f, names, p.site, &p.part), p.site, &home, &p.part);
+    add_piece(entry_of(j, a, f, names, p.site, &p.part), p.site, p.source, &home, &p.part);
 }
 
 static int list_sites(struct job *j, nc_arena *a, nc_error *e)
@@ -192,11 +280,11 @@ static int list_sites(struct job *j, nc_arena *a, nc_error *e)
     for (int i = 0; i < m->site_count && status == 0; i++) {
         const nc_site *s = m->sites[i];
         nc_gguf_home p;
-        if (!nc_site_is_there(s) || (status = nc_gguf_home_of(m, s, &p, e)) < 0)
+        if (!j->sources[i].data || (status = nc_gguf_home_of(m, s, &p, e)) < 0)
             continue;
         for (int k = 0; k < p.count; k++) {
             const int to = p.part[k].beside ? NC_GGUF_EXTRA : p.file;
-            add_piece(entry_of(j, a, &j->file[to], names[to], s, &p.part[k]), s, &p, &p.part[k]);
+            add_piece(entry_of(j, a, &j->file[to], names[to], s, &p.part[k]), s, &j->sources[i], &p, &p.part[k]);
         }
         j->report.values += (uint64_t)nc_site_count(s);
     }
@@ -256,10 +344,25 @@ static int write_config(const nc_loaded *l, nc_arena *a, const char *path, nc_er
     return status;
 }
 
+/* Where the sites' values lie; tensors that nobody reads are judged as loading judges them. */
+static int open_sources(struct job *j, nc_error *e)
+{
+    nc_model *m = j->l->model;
+    NC_TRY(nc_checkpoint_open(j->l->folder, &j->c, e));
+    j->sources = nc_xcalloc((size_t)m->site_count + 1, sizeof *j->sources);
+    for (int i = 0; i < m->site_count; i++) {
+        NC_TRY(nc_checkpoint_find(j->c, m, m->sites[i], &j->sources[i], e));
+        if (j->sources[i].name && !nc_checkpoint_is_gguf(j->c))
+            m->sites[i]->file_name = nc_arena_strdup(m->arena, j->sources[i].name);
+    }
+    return nc_checkpoint_unread(j->c, m, NULL, e);
+}
+
 static int quantize(struct job *j, nc_arena *a, const char *folder, const char *out, nc_error *e)
 {
-    nc_load_options load = { .weights = { NC_F32, false, j->o->pool, nc_kernels_best() } };
+    nc_load_options load = { .weights = { NC_F32, false, j->o->pool, nc_kernels_best() }, .config_only = true };
     NC_TRY(nc_load(folder, &load, &j->l, e));
+    NC_TRY(open_sources(j, e));
     int64_t before = 0;
     nc_safetensors *s = NULL;
     nc_error none = { 0 };
@@ -295,6 +398,9 @@ int nc_quantize(const char *folder, const char *out, const nc_quantize_options *
     int status = quantize(&j, a, folder, out, e);
     if (status == 0 && report)
         *report = j.report;
+    free(j.values);
+    free(j.sources);
+    nc_checkpoint_close(j.c);
     nc_loaded_free(j.l);
     nc_arena_free(a);
     return status;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -183,9 +184,30 @@ static void test_paths(void **state)
     assert_string_equal(nc_path_dir(a, "a//c"), "a");
 }
 
+/* A writer that was killed leaves its temporary file; the next one of the same file takes it away, and no other's. */
+static void test_leftovers(void **state)
+{
+    nc_error e = { 0 };
+    const char *path = nc_path_join(a, folder, "model.gguf"), *mine = nc_arena_printf(a, "%s.tmp-%ld-9", path, (long)getpid()), *other = nc_path_join(a, folder, "other.tmp-1-2");
+    (void)state;
+    pid_t child = fork();
+    if (child == 0)
+        _exit(0);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    const char *dead = nc_arena_printf(a, "%s.tmp-%ld-0", path, (long)child);
+    assert_int_equal(nc_file_write(other, "x", 1, &e), 0);
+    assert_int_equal(nc_file_write(mine, "x", 1, &e), 0);
+    assert_int_equal(nc_file_write(dead, "x", 1, &e), 0);
+    assert_int_equal(nc_file_write(path, "whole", 5, &e), 0);
+    assert_false(nc_file_exists(dead));
+    assert_true(nc_file_exists(mine));
+    assert_true(nc_file_exists(other));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_leftovers, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_read_write, make_folder, remove_folder), cmocka_unit_test_setup_teardown(test_writer, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_full_disk, make_folder, remove_folder), cmocka_unit_test_setup_teardown(test_folders, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_paths, make_folder, remove_folder),

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 THROUGH_GGUF = ["llama", "llama3", "llama_linear", "llama_yarn", "mistral", "mixtral", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "qwen3_next", "gemma2", "gemma3", "phi3", "olmo2", "glm4",
                 "deepseek_v2", "deepseek_v2_lite", "deepseek_v3", "deepseek_v32", "gpt2", "gpt2_prefixed", "gpt_neox", "gpt_neox_seq", "bloom", "mamba", "mamba2", "bert", "bert_classify",
                 "roberta", "distilbert", "t5", "t5_v11", "llava", "llava_next", "llava_next_video", "llava_siglip", "llava_onevision", "internvl", "got_ocr2", "paligemma", "idefics3"]
+LEFT_OUT = {"trocr_small": "transformers 5 leaves its sinusoidal positions without values"}
 TOLERANCE = 2e-5
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
@@ -28,8 +29,7 @@ def load(at, name):
     """The reference's model, f32; what it says about the keys must be nothing."""
     kind = getattr(transformers, name)
     model, info = kind.from_pretrained(at, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
-    wrong = {k: [w for w in sorted(info[k]) if not str(w).endswith("_float_tensor")][:4] for k in ("missing_keys", "unexpected_keys", "mismatched_keys") if info.get(k)}
-    wrong = {k: v for k, v in wrong.items() if v}      # TrOCR's files hold a _float_tensor that no class reads
+    wrong = {k: sorted(info[k])[:4] for k in ("missing_keys", "unexpected_keys", "mismatched_keys") if info.get(k)}
     if wrong:
         raise AssertionError(f"{wrong}")
     return model.eval()
@@ -122,6 +122,9 @@ for family in sys.argv[2:] or all_golden():
     at = golden(family)
     if not at:
         print(f"skip  {family}: no such golden folder; NUNCHI_SHARED names the large tree")
+        continue
+    if family in LEFT_OUT:
+        print(f"skip  {family}: {LEFT_OUT[family]}")
         continue
     with open(os.path.join(at, "golden.json")) as f:
         about = json.load(f)
