@@ -10,7 +10,7 @@
 #include "kernels/gemm.h"
 
 enum {
-    A_BLOCK_BYTES = 640 << 10, A_MOST_BYTES = 1 << 20,   /* packed A of a block: wanted; at most, to have at least LEAST_ROWS */
+    A_BLOCK_BYTES = 832 << 10, A_MOST_BYTES = 1 << 20,   /* packed A of a block: wanted; at most, to have at least LEAST_ROWS */
     LEAST_ROWS = 128, LANE_ROWS = 192,                   /* rows of a block below which W passes by too often; rows of a lane, else lanes are columns */
     CLAIMS = 24,                                         /* wanted in a lane */
     STREAM_BYTES = 2 << 20,                              /* C of more than this is written past the cache */
