@@ -106,13 +106,17 @@ static int mark_fresh(nc_train_run *r, const nc_model *source, nc_error *e)
 {
     const nc_model *m = r->l->model;
     nc_checkpoint *c = NULL;
-    NC_TRY(nc_checkpoint_open(r->source, &c, e));
+    nc_error none = { 0 };
+    if (nc_checkpoint_open(r->source, &c, &none) < 0 && !r->plan_only) {      /* a plan's earlier stages leave no weights: those of their class will be there */
+        *e = none;
+        return none.code;
+    }
     for (int i = 0; i < m->site_count; i++) {
         nc_site *s = m->sites[i];
         const nc_site *there = twin_of(source, s);
         nc_source found = { 0 };
         nc_error missing = { 0 };
-        bool other = there && !nc_shape_equal(&there->shape, &s->shape), has = !other && nc_checkpoint_find(c, m, s, &found, &missing) == 0 && found.data;
+        bool other = there && !nc_shape_equal(&there->shape, &s->shape), has = !other && (c ? nc_checkpoint_find(c, m, s, &found, &missing) == 0 && found.data : there && !(there->flags & NC_SITE_OPTIONAL));
         if (!has && (other || !there || (there->flags & NC_SITE_OPTIONAL)) && !(s->flags & NC_SITE_OPTIONAL))
             s->flags |= NC_SITE_FRESH;
         else if (!has && (s->flags & NC_SITE_OPTIONAL))      /* known before the programs are made: what is not there is not read */

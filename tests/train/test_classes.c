@@ -307,6 +307,29 @@ static void masked_words_train_a_bare_model(void **state)
     assert_non_null(strstr(e.message, "mlm_probability"));
 }
 
+/* The words first, then the labels; planned and run. */
+static void one_stage_goes_on_from_another(void **state)
+{
+    static const char stages[] = "per_device_train_batch_size: 2\nmax_steps: 3\nstages:\n  - {name: words, stage: mlm, dataset: running.txt}\n"
+                                 "  - {name: labels, stage: cls, dataset: text.jsonl, model_name_or_path: words}\n";
+    char out[200], data[200], model[200], *list[] = { out, data, model };
+    nc_buf table = { 0 };
+    nc_train_report r;
+    nc_error e = { 0 };
+    (void)state;
+    put("stages.yaml", stages);
+    snprintf(out, sizeof out, "output_dir=%s", path_of("staged"));
+    snprintf(data, sizeof data, "dataset_dir=%s", folder);
+    snprintf(model, sizeof model, "stages.words.model_name_or_path=%s", path_of("bert"));
+    if (nc_train_plan(path_of("stages.yaml"), list, 3, &table, &e) < 0)
+        fail_msg("%s", e.message);
+    assert_non_null(strstr(table.p, "stage 1 labels: cls full"));
+    nc_buf_free(&table);
+    if (nc_train(path_of("stages.yaml"), list, 3, &r, &e) < 0)
+        fail_msg("%s", e.message);
+    expect_class("staged", "BertForSequenceClassification", "single_label_classification", 2, "neg");
+}
+
 static void threads_change_no_bit(void **state)
 {
     (void)state;
@@ -323,7 +346,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_bare_model_gets_the_head_that_the_labels_ask_for), cmocka_unit_test(names_are_those_of_the_new_class), cmocka_unit_test(a_head_is_kept_or_asked_about),
-        cmocka_unit_test(adapters_leave_the_head_whole), cmocka_unit_test(pictures_in_folders_train_classifiers), cmocka_unit_test(what_cannot_be_trained_so_is_refused), cmocka_unit_test(killed_it_goes_on), cmocka_unit_test(masked_words_train_a_bare_model),
+        cmocka_unit_test(adapters_leave_the_head_whole), cmocka_unit_test(pictures_in_folders_train_classifiers), cmocka_unit_test(what_cannot_be_trained_so_is_refused), cmocka_unit_test(killed_it_goes_on), cmocka_unit_test(masked_words_train_a_bare_model), cmocka_unit_test(one_stage_goes_on_from_another),
         cmocka_unit_test(threads_change_no_bit),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
