@@ -3,7 +3,8 @@
  * A is packed once into blocks of as many rows as a tile holds. The work is then a grid of parts: a block of rows whose packed A stays in the
  * L2 cache, times a run of column tiles; inside a part each pair of W's panels is used for all rows of the block while it is in L2. A tile runs
  * over the whole of k in registers, so C is touched once, in any type, and cutting decides nothing about a sum's order.
- * Panels of other storage than the arithmetic wants (quantized; bf16 in f32 runs) are widened into a worker's scratch, once for all rows of a part.
+ * Panels of other storage than the arithmetic wants (quantized or bf16 in f32 runs) are widened into a worker's scratch, once for all rows of a part.
+ * Products of bf16 by quantized panels are cut in gemm_blocks.c, those of a level with slabs in gemm_slabs.c.
  */
 #include "kernels/gemm.h"
 #include "kernels/ref/gemm.h"
@@ -32,7 +33,7 @@ typedef struct job {
     const struct nc_gemm_kernels *t;
     const nc_gemm_call *call;
     const nc_gemm_b *b;
-    bool bf16, direct, widen;                /* bf16 tiles; quantized panels straight to a tile; panels widened to scratch */
+    bool bf16, widen;                        /* bf16 tiles; panels widened to scratch */
     int rows, panels;                        /* of a tile */
     int64_t ka;                              /* k of packed A: filled to the step */
     size_t element;                          /* bytes of a packed element of A and of a tile's W */
@@ -45,15 +46,16 @@ static int64_t up(int64_t v, int64_t to) { return (v + to - 1) / to * to; }
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 static size_t up64(size_t v) { return (v + 63) & ~(size_t)63; }
 
+static bool by_blocks(nc_gemm_kind kind, nc_dtype a_dtype) { return a_dtype == NC_BF16 && (kind == NC_GEMM_Q8_0 || kind == NC_GEMM_Q4_0); }
+
 static void job_shape(job *j, const struct nc_gemm_kernels *t, nc_gemm_kind kind, int64_t m, int64_t n, int64_t k, nc_dtype a_dtype, int threads)
 {
     bool wants_bf16 = a_dtype == NC_BF16 && kind != NC_GEMM_F32;
     j->t = t;
     j->bf16 = wants_bf16 && t->bf16;
-    j->direct = j->bf16 && ((kind == NC_GEMM_Q8_0 && t->tile_q8_0 && m <= t->quant_rows[0]) || (kind == NC_GEMM_Q4_0 && t->tile_q4_0 && m <= t->quant_rows[1]));
-    j->widen = !j->direct && kind != (j->bf16 ? NC_GEMM_BF16 : NC_GEMM_F32);
+    j->widen = kind != (j->bf16 ? NC_GEMM_BF16 : NC_GEMM_F32);
     j->rows = t->rows[j->bf16];
-    j->panels = j->direct ? t->quant_panels : t->panels[j->bf16];
+    j->panels = t->panels[j->bf16];
     j->ka = j->bf16 ? up(k, t->k_step) : k;
     j->element = j->bf16 ? 2 : 4;
     j->scratch_bytes = j->widen ? up64((size_t)j->panels * 16 * (size_t)up(k, 2) * j->element) : 0;
@@ -73,13 +75,13 @@ static void job_shape(job *j, const struct nc_gemm_kernels *t, nc_gemm_kind kind
 
 size_t nc_gemm_workspace(const nc_kernels *kernels, nc_gemm_kind kind, int64_t m, int64_t n, int64_t k, nc_dtype a_dtype, int threads, bool packs)
 {
+    if (by_blocks(kind, a_dtype))
+        return nc_gemm_blocks_workspace(kernels->gemm, m, k, threads) + 64;
     job j;
-    /* Fewer rows may take the path that widens nothing, never the other way round: ask for a row count that widens. */
-    int64_t direct = kernels->gemm->quant_rows[kind == NC_GEMM_Q4_0], most = m > direct ? m : direct + 1;
-    job_shape(&j, kernels->gemm, kind, most, n, k, a_dtype, threads);
+    job_shape(&j, kernels->gemm, kind, m, n, k, a_dtype, threads);
     size_t bytes = up64((size_t)up(m, j.rows) * (size_t)j.ka * j.element) + (size_t)(threads < 1 ? 1 : threads) * j.scratch_bytes;
     if (a_dtype == NC_BF16 && kind != NC_GEMM_F32 && kernels->gemm->slab_bf16)
-        bytes = nc_gemm_slabs_workspace(kind, m, k, threads);
+        bytes = nc_gemm_slabs_workspace(m, k, threads);
     size_t panels = 0;
     if (packs)
         panels = up64((size_t)nc_gemm_panels(n) * nc_gemm_panel_bytes(kind, k));
@@ -126,22 +128,16 @@ static const void *tile_panels(const job *j, int64_t panel, int panels, char *sc
     const char *from = (const char *)b->data + (size_t)panel * bytes;
     if (!j->widen)
         return from;
-    size_t to = 16 * (size_t)(j->bf16 ? up(b->k, 2) : b->k) * j->element;
-    for (int p = 0; p < panels; p++) {
-        if (j->bf16)
-            j->t->panel_bf16((uint16_t *)(scratch + (size_t)p * to), b->kind, from + (size_t)p * bytes, b->k);
-        else
-            j->t->panel_f32((float *)(scratch + (size_t)p * to), b->kind, from + (size_t)p * bytes, b->k, j->call->a_dtype == NC_BF16);
-    }
+    size_t to = 16 * (size_t)b->k * j->element;
+    for (int p = 0; p < panels; p++)
+        j->t->panel_f32((float *)(scratch + (size_t)p * to), b->kind, from + (size_t)p * bytes, b->k, false);
     return scratch;
 }
 
 static void run_tile(const job *j, const nc_gemm_out *o, const void *a, int rows, const void *w, int panels)
 {
     int64_t k = j->b->k;
-    if (j->direct)
-        (j->b->kind == NC_GEMM_Q8_0 ? j->t->tile_q8_0 : j->t->tile_q4_0)(o, a, rows, w, panels, k);
-    else if (j->bf16)
+    if (j->bf16)
         j->t->tile_bf16(o, a, rows, w, panels, k);
     else
         j->t->tile_f32(o, a, rows, w, panels, k);
@@ -219,6 +215,10 @@ void nc_gemm(const nc_kernels *kernels, nc_pool *pool, const nc_gemm_call *call,
 {
     if (call->m <= 0 || b->n <= 0)
         return;
+    if (by_blocks(b->kind, call->a_dtype)) {
+        nc_gemm_blocks(kernels->gemm, pool, call, b, workspace);
+        return;
+    }
     if (call->a_dtype == NC_BF16 && b->kind != NC_GEMM_F32 && kernels->gemm->slab_bf16) {
         nc_gemm_slabs(kernels->gemm, pool, call, b, workspace);
         return;

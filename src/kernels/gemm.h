@@ -4,16 +4,23 @@
  *
  * Arithmetic is chosen by A's dtype and W's storage alone:
  *   A f32, or W held in f32:  f32 (a weight's value is f32 of what is stored, dequantize(q) for quantized storage)
- *   A bf16, W anything else:  products of bf16 values summed in f32 (a quantized weight's value is bf16(dequantize(q)))
- * One accumulator an output element runs over k in ascending order (pairs of k with VDPBF16PS, 32 with AMX), whatever the number of rows, threads or
- * the path taken, so a row's result depends on that row and the weight only. With `accumulate` the sum starts from C's old value.
+ *   A bf16, W held in BF16:   products of bf16 values summed in f32
+ *   A bf16, W quantized:      by blocks (below), with the same bits at every level of the CPU
+ * One accumulator an output element runs over k in ascending order (pairs of k with VDPBF16PS, 32 with AMX and of quantized storage), whatever the number
+ * of rows, threads or the path taken, so a row's result depends on that row and the weight only. With `accumulate` the sum starts from C's old value.
+ *
+ * Quantized storage is blocks of 32 k: a scale and integers q. Each row of A is rounded, block by block, to a grid so fine that bf16's own digits stay
+ * where |a| is above a sixteenth of the block's largest, and so coarse that 32 products with integers of eight bits add up exactly in 24 bits:
+ *   step = 2^(exponent of the largest |a| - 11),  n = rint(a / step), |n| <= 4080;  a block below 2^-100 counts as zero, one from 2^100 on as no number
+ *   C = fma(step * (sum over the block of n * q), scale, C), block after block
+ * The inner sum is exact whatever computes it (bytes of n by VPDPBUSD, values n * step by the tiles), so only the order of the blocks matters.
+ * The backward product takes bf16(dequantize(q)) for a weight's value.
  *
  * Packed layouts, in panels of 16 columns (= 16 rows of W; the last panel is filled with zeros):
  *   F32   [ceil(n/16)][k][16] float
  *   BF16  [ceil(n/16)][ceil(k/2)][16][2]    pairs of k; the layout of an AMX B tile and of VDPBF16PS; odd k is filled with zeros
- *   Q8_0  a panel is f16 scales [k/32][16], filled up to 64 bytes, then int8 [k/2][16][2]: the BF16 layout with a byte for each value
- *   Q4_0  likewise scales, then 32-bit words [k/8][16]: bits 4j..4j+3 of word 2c+t (c < 8, t < 2) of group g are the value + 8 of column c + 8*(j%2),
- *         k = 8g + 2*(j/2) + t, so that shifting all words by 4j gives eight columns' pairs of k side by side
+ *   Q8_0  a panel is f16 scales [k/32][16], filled up to 64 bytes, then int8 [k/4][16][4]: fours of k, the layout of an int8 B tile and of VPDPBUSD
+ *   Q4_0  likewise scales, then bytes [k/8][16][4]: of group g, column c and t < 4 the low nibble is the value + 8 of k = 8g + t, the high one of 8g + 4 + t
  */
 #ifndef NC_KERNELS_GEMM_H
 #define NC_KERNELS_GEMM_H
@@ -106,7 +113,6 @@ typedef struct nc_gemm_slab {
     nc_gemm_out o;                           /* of the slab's first row */
     const uint16_t *a, *w;                   /* packed blocks of 32 rows; panels end to end */
     int64_t rows, k;
-    nc_gemm_kind kind;                       /* of w: BF16, or with up to 32 rows Q8_0 and Q4_0 */
     int panels;
     bool stream;                             /* C, in whole lines, is written past the cache */
     float *sums;                             /* NC_GEMM_SLAB_SUMS(rows) floats of the worker's own, kept from slab to slab */
@@ -116,6 +122,21 @@ typedef struct nc_gemm_slab {
 
 /* A worker's last block of finished sums, on its way to C. All zero: none. */
 typedef struct nc_gemm_rest { nc_gemm_out o; const float *sums; int row, rows; bool stream; } nc_gemm_rest;
+
+/* A group of rows of A as blocks of integers n = 64 high + low, 0 <= low < 64: q [k/32][rows][high 32, low 32], step and offset [k/32][rows]. An offset is
+ * -bias times the sum of the block's n, for tiles that take W's values plus bias (128 of Q8_0, 8 of Q4_0). 512 bytes from any block's q on may be read. */
+typedef struct nc_gemm_block_rows { int8_t *q; float *step; int32_t *offset; int bias; } nc_gemm_block_rows;
+
+/* Rows on their grid, in groups of 16, by one or two panels. */
+typedef struct nc_gemm_block_slab {
+    nc_gemm_out o;                           /* of the first row */
+    const uint16_t *a, *w;                   /* groups end to end; widened panels end to end */
+    const uint16_t *scale[2];                /* of the panels, [k/32][16] f16 */
+    int64_t rows, k;
+    int panels;
+    float *sums;                             /* NC_GEMM_BLOCK_SUMS(rows) floats of the worker's own */
+} nc_gemm_block_slab;
+#define NC_GEMM_BLOCK_SUMS(rows) (((rows) + 15) / 16 * 512)
 
 struct nc_gemm_kernels {
     nc_isa isa;
@@ -133,18 +154,25 @@ struct nc_gemm_kernels {
     void (*slab_begin)(void);
     void (*slab_bf16)(const nc_gemm_slab *s, nc_gemm_rest *rest);
     void (*slab_end)(nc_gemm_rest *rest);
-    /* Few rows straight from quantized panels (bf16 arithmetic), NULL: panels are widened to scratch first. rows <= quant_rows[0] (Q8_0), [1] (Q4_0), panels <= quant_panels. */
-    void (*tile_q8_0)(const nc_gemm_out *o, const uint16_t *a, int rows, const void *b, int panels, int64_t k);
-    void (*tile_q4_0)(const nc_gemm_out *o, const uint16_t *a, int rows, const void *b, int panels, int64_t k);
-    int quant_rows[2], quant_panels;
-    /* One panel of any kind to f32 [k][16] (round: quantized values rounded to bf16 first) or to bf16 pairs [ceil(k/2)][16][2]. */
+    /* Products by blocks (gemm_blocks.c): bf16 rows to a group of at most blocks_rows rows of integers, and the group by one panel. */
+    int blocks_rows;
+    void (*blocks_a)(const nc_gemm_block_rows *out, const uint16_t *a, int64_t lda, bool transposed, int64_t row, int rows, int64_t k);
+    void (*blocks_tile)(const nc_gemm_out *o, const nc_gemm_block_rows *a, int rows, nc_gemm_kind kind, const void *panel, int64_t k);
+    void (*blocks_begin)(void), (*blocks_end)(void);     /* around a thread's tiles, or NULL */
+    /* More rows than that by slabs, or NULL: rows on their grid to [k/32][16][32] (rows that are not there zero), a panel's integers to bf16 pairs. */
+    void (*blocks_grid)(uint16_t *out, const uint16_t *a, int64_t lda, bool transposed, int64_t row, int rows, int64_t k);
+    void (*blocks_widen)(uint16_t *out, nc_gemm_kind kind, const void *panel, int64_t k);
+    void (*blocks_slab)(const nc_gemm_block_slab *s);
+    /* One panel of any kind to f32 [k][16] (round: quantized values rounded to bf16 first). */
     void (*panel_f32)(float *out, nc_gemm_kind kind, const void *panel, int64_t k, bool round);
-    void (*panel_bf16)(uint16_t *out, nc_gemm_kind kind, const void *panel, int64_t k);
     /* One panel from a float source: columns row..row+valid of W (valid <= 16). */
     void (*pack_f32)(float *out, const nc_gemm_source *s, int64_t row, int valid, int64_t k, bool stream);
     void (*pack_bf16)(uint16_t *out, const nc_gemm_source *s, int64_t row, int valid, int64_t k, bool stream);
 };
 /* Products by slabs (gemm_slabs.c): bf16 arithmetic where slab_bf16 is not NULL. */
-size_t nc_gemm_slabs_workspace(nc_gemm_kind kind, int64_t m, int64_t k, int threads);
+size_t nc_gemm_slabs_workspace(int64_t m, int64_t k, int threads);
 void nc_gemm_slabs(const struct nc_gemm_kernels *t, nc_pool *pool, const nc_gemm_call *call, const nc_gemm_b *b, void *workspace);
+/* Products by blocks (gemm_blocks.c): A bf16, W quantized. */
+size_t nc_gemm_blocks_workspace(const struct nc_gemm_kernels *t, int64_t m, int64_t k, int threads);
+void nc_gemm_blocks(const struct nc_gemm_kernels *t, nc_pool *pool, const nc_gemm_call *call, const nc_gemm_b *b, void *workspace);
 #endif

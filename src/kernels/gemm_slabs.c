@@ -4,7 +4,6 @@
  * crosses to another core, and L2 has room for the panels of W that pass by. With few rows it is a run of columns, so that W is read once, in one stream.
  * A lane is cut into blocks of rows and these into claims, runs of column tiles. Threads take claims from their own lane until it is empty, then from
  * the others' (packing the block anew), so a core that others slow down does not hold up the rest. A claim's sums depend on its place alone.
- * With more than 32 rows panels of quantized storage are widened into the worker's scratch, once for all rows of a block.
  */
 #include <stdatomic.h>
 #include "kernels/gemm.h"
@@ -22,7 +21,7 @@ typedef struct job {
     const nc_gemm_b *b;
     int64_t ka, lanes, lane_rows, block, blocks;         /* k filled up; rows of a lane, of a block; blocks of a lane */
     int64_t tiles, groups;                               /* column tiles of two panels; runs that a lane's are cut into */
-    bool by_rows, widen, stream;
+    bool by_rows, stream;
     size_t a_bytes, worker_bytes;
     char *workers;
     _Atomic int64_t *next;                               /* of each lane, NEXT apart: the first claim nobody has taken */
@@ -32,7 +31,6 @@ enum { NEXT = 8 };
 static int64_t up(int64_t v, int64_t to) { return (v + to - 1) / to * to; }
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
-static size_t up64(size_t v) { return (v + 63) & ~(size_t)63; }
 
 /* The most rows of a block. */
 static int64_t block_limit(int64_t ka)
@@ -42,12 +40,9 @@ static int64_t block_limit(int64_t ka)
 }
 
 static size_t sums_bytes(int64_t block) { return (size_t)NC_GEMM_SLAB_SUMS(block) * 4; }
-static size_t worker_bytes(nc_gemm_kind kind, int64_t block, int64_t k)
-{
-    return (size_t)(block * up(k, 32)) * 2 + sums_bytes(block) + (kind == NC_GEMM_BF16 ? 0 : up64(2 * nc_gemm_panel_bytes(NC_GEMM_BF16, k)));
-}
+static size_t worker_bytes(int64_t block, int64_t k) { return (size_t)(block * up(k, 32)) * 2 + sums_bytes(block); }
 
-static void job_shape(job *j, nc_gemm_kind kind, int64_t m, int64_t k, int threads)
+static void job_shape(job *j, int64_t m, int64_t k, int threads)
 {
     j->ka = up(k, 32);
     j->lanes = threads;
@@ -55,18 +50,17 @@ static void job_shape(job *j, nc_gemm_kind kind, int64_t m, int64_t k, int threa
     j->lane_rows = j->by_rows ? up((m + threads - 1) / threads, 32) : m;
     j->blocks = (j->lane_rows + block_limit(j->ka) - 1) / block_limit(j->ka);
     j->block = up((j->lane_rows + j->blocks - 1) / j->blocks, 32);
-    j->widen = kind != NC_GEMM_BF16 && m > 32;
     j->a_bytes = (size_t)(j->block * j->ka) * 2;
-    j->worker_bytes = worker_bytes(kind, j->block, k);
+    j->worker_bytes = worker_bytes(j->block, k);
 }
 
-size_t nc_gemm_slabs_workspace(nc_gemm_kind kind, int64_t m, int64_t k, int threads)
+size_t nc_gemm_slabs_workspace(int64_t m, int64_t k, int threads)
 {
-    return (size_t)(threads < 1 ? 1 : threads) * (worker_bytes(kind, least(up(m, 32), block_limit(up(k, 32))), k) + NEXT * sizeof(int64_t));
+    return (size_t)(threads < 1 ? 1 : threads) * (worker_bytes(least(up(m, 32), block_limit(up(k, 32))), k) + NEXT * sizeof(int64_t));
 }
 
 /* A worker: which block it holds packed, and its memory. */
-typedef struct hand { int64_t packed; uint16_t *a; char *panels; nc_gemm_slab slab; nc_gemm_rest rest; } hand;
+typedef struct hand { int64_t packed; uint16_t *a; nc_gemm_slab slab; nc_gemm_rest rest; } hand;
 
 /* A transposed A holds a block's rows as short runs far apart: a few k are packed for all of them, then the next. */
 static void pack(const job *j, hand *w, int64_t row0, int64_t rows)
@@ -86,17 +80,11 @@ static void column_tile(const job *j, hand *w, int64_t tile, int64_t row0)
     const nc_gemm_call *c = j->call;
     const nc_gemm_b *b = j->b;
     nc_gemm_slab *s = &w->slab;
-    size_t bytes = nc_gemm_panel_bytes(b->kind, b->k), wide = nc_gemm_panel_bytes(NC_GEMM_BF16, b->k), size = c->c_dtype == NC_F32 ? 4 : 2;
+    size_t bytes = nc_gemm_panel_bytes(b->kind, b->k), size = c->c_dtype == NC_F32 ? 4 : 2;
     int64_t panels = nc_gemm_panels(b->n), panel = tile * 2, at = panel * NC_GEMM_PANEL;
     const char *from = (const char *)b->data + (size_t)panel * bytes;
     s->panels = (int)least(2, panels - panel);
     s->w = (const uint16_t *)from;
-    s->kind = j->widen ? NC_GEMM_BF16 : b->kind;
-    if (j->widen) {
-        for (int i = 0; i < s->panels; i++)
-            j->t->panel_bf16((uint16_t *)(w->panels + (size_t)i * wide), b->kind, from + (size_t)i * bytes, b->k);
-        s->w = (const uint16_t *)w->panels;
-    }
     int64_t then = panel + s->panels < panels ? least(2, panels - panel - s->panels) : 0;
     s->ahead = then ? from + (size_t)s->panels * bytes : NULL;
     s->ahead_lines = (int64_t)((size_t)then * bytes / 64);
@@ -127,7 +115,7 @@ static void work(void *context, int64_t part, int64_t parts, int worker)
     const nc_gemm_call *c = j->call;
     char *room = j->workers + (size_t)worker * j->worker_bytes;
     (void)parts;
-    hand w = { .packed = -1, .a = (uint16_t *)room, .panels = room + j->a_bytes + sums_bytes(j->block),
+    hand w = { .packed = -1, .a = (uint16_t *)room,
                .slab = { .o = { .ldc = c->ldc, .c_dtype = c->c_dtype, .bias_dtype = c->bias_dtype, .accumulate = c->accumulate },
                          .k = j->b->k, .stream = j->stream, .a = (uint16_t *)room, .sums = (float *)(room + j->a_bytes) } };
     j->t->slab_begin();
@@ -143,7 +131,7 @@ void nc_gemm_slabs(const struct nc_gemm_kernels *t, nc_pool *pool, const nc_gemm
 {
     int threads = nc_pool_threads(pool);
     job j = { .t = t, .call = call, .b = b, .next = workspace, .workers = (char *)workspace + (size_t)threads * NEXT * sizeof(int64_t) };
-    job_shape(&j, b->kind, call->m, b->k, threads);
+    job_shape(&j, call->m, b->k, threads);
     j.tiles = (nc_gemm_panels(b->n) + 1) / 2;
     j.groups = most(1, least(j.by_rows ? j.tiles : (j.tiles + threads - 1) / threads, CLAIMS / j.blocks));
     int64_t size = call->c_dtype == NC_F32 ? 4 : 2;

@@ -74,28 +74,26 @@ static uint8_t *panel_of(const nc_gemm_b *b, int64_t panel) { return (uint8_t *)
 
 static void q8_block_in(uint8_t *q, const uint8_t *block, int column)
 {
-    for (int p = 0; p < 16; p++)
-        memcpy(q + (p * 16 + column) * 2, block + 2 + 2 * p, 2);
+    for (int p = 0; p < 8; p++)
+        memcpy(q + (p * 16 + column) * 4, block + 2 + 4 * p, 4);
 }
 
 static void q8_block_out(uint8_t *block, const uint8_t *q, int column)
 {
-    for (int p = 0; p < 16; p++)
-        memcpy(block + 2 + 2 * p, q + (p * 16 + column) * 2, 2);
+    for (int p = 0; p < 8; p++)
+        memcpy(block + 2 + 4 * p, q + (p * 16 + column) * 4, 4);
 }
 
-/* Where the nibble of (k in 0..31, column) lies: which word of the block's 64, and how far to shift. */
-static int nibble_word(int k, int column) { return k / 8 * 16 + 2 * (column % 8) + k % 2; }
-static int nibble_shift(int k, int column) { return 4 * (k % 8 / 2 * 2 + column / 8); }
+/* Where the nibble of (k in 0..31, column) lies: which of the block's bytes, and how far to shift. */
+static int nibble_byte(int k, int column) { return (k / 8 * 16 + column) * 4 + k % 4; }
+static int nibble_shift(int k) { return k % 8 & 4; }
 
 static void q4_block_in(uint8_t *q, const uint8_t *block, int column)
 {
     for (int k = 0; k < 32; k++) {
-        uint32_t word, nibble = k < 16 ? block[2 + k] & 15u : (uint32_t)block[2 + k - 16] >> 4;
-        int shift = nibble_shift(k, column);
-        memcpy(&word, q + nibble_word(k, column) * 4, 4);
-        word = (word & ~(15u << shift)) | nibble << shift;
-        memcpy(q + nibble_word(k, column) * 4, &word, 4);
+        uint8_t nibble = k < 16 ? block[2 + k] & 15 : block[2 + k - 16] >> 4, *to = q + nibble_byte(k, column);
+        int shift = nibble_shift(k);
+        *to = (uint8_t)((*to & ~(15 << shift)) | nibble << shift);
     }
 }
 
@@ -103,9 +101,7 @@ static void q4_block_out(uint8_t *block, const uint8_t *q, int column)
 {
     memset(block + 2, 0, 16);
     for (int k = 0; k < 32; k++) {
-        uint32_t word;
-        memcpy(&word, q + nibble_word(k, column) * 4, 4);
-        uint32_t nibble = word >> nibble_shift(k, column) & 15u;
+        int nibble = q[nibble_byte(k, column)] >> nibble_shift(k) & 15;
         block[2 + k % 16] |= (uint8_t)(k < 16 ? nibble : nibble << 4);
     }
 }
@@ -137,11 +133,15 @@ static int widen_blocks(const nc_kernels *kernels, nc_gemm_b *b, const nc_gemm_s
     nc_gemm_source part = *s;
     part.data = (const uint8_t *)s->data + nc_dtype_bytes(s->dtype, row * s->stride);
     pack_blocks(&one, &part, 0);
-    if (b->kind == NC_GEMM_F32)
+    if (b->kind == NC_GEMM_F32) {
         kernels->gemm->panel_f32((float *)panel_of(b, panel), one.kind, one.data, b->k, false);
-    else
-        kernels->gemm->panel_bf16((uint16_t *)panel_of(b, panel), one.kind, one.data, b->k);
-    one.n = 16;
+    } else {
+        nc_gemm_b wide;
+        NC_TRY(nc_gemm_b_new(&wide, NC_GEMM_F32, 16, b->k, e));
+        kernels->gemm->panel_f32(wide.data, one.kind, one.data, b->k, true);
+        kernels->gemm->pack_bf16((uint16_t *)panel_of(b, panel), &(nc_gemm_source){ NC_F32, wide.data, 16, true }, 0, 16, b->k, false);
+        nc_gemm_b_free(&wide);
+    }
     nc_gemm_b_free(&one);
     return 0;
 }

@@ -54,6 +54,20 @@ static float block_value(nc_dtype t, const uint8_t *p, int64_t i)
     return nc_f16_to_f32(d) * (float)q;
 }
 
+/* What a row's values count as beside quantized storage: rounded, block by block, to a grid of 2^-11 of the largest's power of two. */
+static void block_values(float *v, int64_t k)
+{
+    for (int64_t i = 0; i < k; i += 32) {
+        float max = 0;
+        int exponent;
+        for (int j = 0; j < 32; j++)
+            max = fabsf(v[i + j]) > max ? fabsf(v[i + j]) : max;
+        frexpf(max, &exponent);
+        for (int j = 0; j < 32; j++)
+            v[i + j] = max < 0x1p-100f ? 0 : ldexpf(rintf(ldexpf(v[i + j], 12 - exponent)), exponent - 12);
+    }
+}
+
 typedef struct shape { int64_t m, n, k; } shape;
 static const shape shapes[] = {
     { 1, 1, 1 }, { 1, 16, 2 }, { 3, 17, 5 }, { 14, 32, 64 }, { 15, 33, 31 }, { 29, 48, 100 }, { 33, 70, 129 }, { 7, 200, 96 }, { 64, 100, 257 }, { 2, 5, 1030 }, { 0, 4, 4 }, { 4, 6, 0 },
@@ -90,7 +104,12 @@ static void check_product(const nc_kernels *kernels, nc_pool *pool, shape s, var
     }
     for (int i = 0; i < 64; i++)
         assert_int_equal((uint8_t)workspace[bytes + (size_t)i], 0x5a);
-    for (int64_t i = 0; i < s.m; i++)
+    float *row = block((size_t)s.k * 4);
+    for (int64_t i = 0; i < s.m; i++) {
+        for (int64_t k = 0; k < s.k; k++)
+            row[k] = widen(v.a, a, v.at ? k * lda + i : i * lda + k);
+        if (bf16 && v.kind != NC_GEMM_BF16)
+            block_values(row, s.k);
         for (int64_t j = 0; j < ldc; j++) {
             float got = widen(v.c, c, i * ldc + j), old = widen(v.c, before, i * ldc + j);
             if (j >= s.n) {
@@ -99,9 +118,8 @@ static void check_product(const nc_kernels *kernels, nc_pool *pool, shape s, var
             }
             double sum = v.accumulate ? old : 0, size = fabs(sum);
             for (int64_t k = 0; k < s.k; k++) {
-                float x = widen(v.a, a, v.at ? k * lda + i : i * lda + k);
-                float y = quant ? block_value(v.w, w, j * ws + k) : widen(v.w, w, v.wt ? k * ws + j : j * ws + k);
-                if (bf16)
+                float x = row[k], y = quant ? block_value(v.w, w, j * ws + k) : widen(v.w, w, v.wt ? k * ws + j : j * ws + k);
+                if (bf16 && v.kind == NC_GEMM_BF16)
                     y = nc_bf16_to_f32(nc_f32_to_bf16(y));
                 sum += (double)x * y;
                 size += fabs((double)x * y);
@@ -113,6 +131,8 @@ static void check_product(const nc_kernels *kernels, nc_pool *pool, shape s, var
                 fail_msg("%s m %lld n %lld k %lld at (%lld,%lld): %.9g, should be %.9g (a %d w %d kind %d)", nc_isa_name(kernels->isa), (long long)s.m,
                          (long long)s.n, (long long)s.k, (long long)i, (long long)j, got, sum, v.a, v.w, v.kind);
         }
+    }
+    free(row);
     free(a), free(w), free(c), free(before), free(bias), free(workspace);
 }
 
@@ -126,6 +146,7 @@ static void matches_definition(void **unused)
         { NC_BF16, NC_F16, NC_BF16, NC_GEMM_BF16, 1, 0, 1, 0, 1 }, { NC_F32, NC_F64, NC_F32, NC_GEMM_F32, 0, 0, 0, 0, 0 },
         { NC_BF16, NC_Q8_0, NC_F32, NC_GEMM_Q8_0, 0, 0, 0, 1, 0 }, { NC_F32, NC_Q8_0, NC_F32, NC_GEMM_Q8_0, 0, 0, 1, 0, 0 },
         { NC_BF16, NC_Q4_0, NC_BF16, NC_GEMM_Q4_0, 0, 0, 1, 0, 0 }, { NC_F32, NC_Q4_0, NC_F32, NC_GEMM_Q4_0, 0, 0, 0, 0, 0 },
+        { NC_BF16, NC_Q8_0, NC_BF16, NC_GEMM_Q8_0, 1, 0, 1, 1, 0 }, { NC_BF16, NC_Q4_0, NC_F32, NC_GEMM_Q4_0, 1, 0, 0, 0, 0 },
         { NC_BF16, NC_Q8_0, NC_F32, NC_GEMM_BF16, 0, 0, 0, 0, 0 }, { NC_F32, NC_Q4_0, NC_F32, NC_GEMM_F32, 0, 0, 0, 0, 0 },
     };
     (void)unused;
@@ -190,6 +211,50 @@ static void same_bits(void **unused)
                 nc_gemm_b_free(&b);
                 free(a), free(w), free(want), free(got);
             }
+}
+
+/* Products of bf16 by quantized panels have the same bits at every level; tiny and zero blocks count as zero, and what is no number comes out as none. */
+static void same_bits_at_every_level(void **unused)
+{
+    enum { M = 41, N = 75, K = 224 };
+    static const nc_dtype stored[] = { NC_Q8_0, NC_Q4_0 };
+    (void)unused;
+    for (int t = 0; t < NC_COUNT(stored); t++)
+        for (int type = 0; type < 2; type++) {
+            uint16_t *a = fill(NC_BF16, M * K), *bias = fill(NC_BF16, N);
+            void *w = fill_blocks(stored[t], N * K), *old = fill(type ? NC_BF16 : NC_F32, M * N);
+            size_t size = M * N * (type ? 2 : 4);
+            char *want = block(size), *got = block(size);
+            memset(a, 0, 64);
+            for (int k = 0; k < 32; k++)
+                a[K + k] = nc_f32_to_bf16(1e-38f * rnd());
+            a[2 * K + 40] = 0x7fc0, a[3 * K + 50] = 0xff80;
+            nc_gemm_source source = { stored[t], w, K, false };
+            nc_gemm_b b;
+            assert_int_equal(nc_gemm_b_new(&b, nc_gemm_kind_for(stored[t], true), N, K, NULL), 0);
+            assert_int_equal(nc_gemm_pack(nc_kernels_best(), NULL, &b, &source, false, NULL), 0);
+            for (int isa = 0; isa <= (int)nc_isa_of_cpu(); isa++)
+                for (int step = 1; step < 2 * M; step += 5) {
+                    const nc_kernels *kernels = nc_kernels_for((nc_isa)isa);
+                    void *workspace = block(nc_gemm_workspace(kernels, b.kind, M, N, K, NC_BF16, 1, false));
+                    char *c = isa == 0 && step == 1 ? want : got;
+                    memcpy(c, old, size);
+                    for (int64_t i = 0; i < M; i += step) {
+                        nc_gemm_call call = { .m = i + step > M ? M - i : step, .a = a + i * K, .a_dtype = NC_BF16, .lda = K, .c = c + (size_t)(i * N) * (type ? 2 : 4),
+                                              .c_dtype = type ? NC_BF16 : NC_F32, .ldc = N, .bias = bias, .bias_dtype = NC_BF16, .accumulate = true };
+                        nc_gemm(kernels, NULL, &call, &b, workspace);
+                    }
+                    for (int64_t i = 0; i < M; i++)
+                        for (int64_t j = 0; j < N; j++) {
+                            float x = widen(type ? NC_BF16 : NC_F32, want, i * N + j), y = widen(type ? NC_BF16 : NC_F32, c, i * N + j);
+                            if (!(i == 2 || i == 3 ? isnan(x) && isnan(y) : x == y && signbit(x) == signbit(y)))
+                                fail_msg("%s, %d rows at once, at (%lld,%lld): %.9g, should be %.9g", nc_isa_name(kernels->isa), step, (long long)i, (long long)j, y, x);
+                        }
+                    free(workspace);
+                }
+            nc_gemm_b_free(&b);
+            free(a), free(w), free(old), free(bias), free(want), free(got);
+        }
 }
 
 static void same_bits_of(const int64_t M, const int64_t N, const int64_t K)
@@ -353,7 +418,7 @@ static void packed_and_turned(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(matches_definition), cmocka_unit_test(same_bits), cmocka_unit_test(same_bits_of_ranges), cmocka_unit_test(backward_of_packed),
+        cmocka_unit_test(matches_definition), cmocka_unit_test(same_bits), cmocka_unit_test(same_bits_at_every_level), cmocka_unit_test(same_bits_of_ranges), cmocka_unit_test(backward_of_packed),
         cmocka_unit_test(packed_and_turned),
         cmocka_unit_test(packs_there_and_back), cmocka_unit_test(refuses),
     };

@@ -3,7 +3,7 @@
  * GCC 12's _tile_loadd does not say that it reads memory: what was just written for it (zeroed sums, a padded last step) may be written after it, or
  * never, when nothing else reads it. Its _tile_loadconfig declares 8 of the 64 bytes as read. Clang's are builtins and know better; one form serves both.
  * A test that brings a scalar model of the instructions defines NC_TILE_MODEL and the statements itself.
- * Source: Intel SDM vol. 2, LDTILECFG, TILELOADD(T1), TILESTORED, TDPBF16PS.
+ * Source: Intel SDM vol. 2, LDTILECFG, TILELOADD(T1), TILESTORED, TDPBF16PS, TDPBSSD.
  */
 #ifndef NC_KERNELS_CPU_AMX_TILES_H
 #define NC_KERNELS_CPU_AMX_TILES_H
@@ -20,5 +20,6 @@ typedef struct nc_tile_config { uint8_t palette, start, reserved[14]; uint16_t r
 #define tile_stream(t, p, stride)  __asm__ volatile("tileloaddt1 (%0,%1,1), %%tmm" #t :: "r"((const void *)(p)), "r"((int64_t)(stride)) : "memory")
 #define tile_store(t, p, stride)   __asm__ volatile("tilestored %%tmm" #t ", (%0,%1,1)" :: "r"((void *)(p)), "r"((int64_t)(stride)) : "memory")
 #define tile_dot(c, a, b)          __asm__ volatile("tdpbf16ps %%tmm" #b ", %%tmm" #a ", %%tmm" #c ::: "memory")
+#define tile_dot_int8(c, a, b)     __asm__ volatile("tdpbssd %%tmm" #b ", %%tmm" #a ", %%tmm" #c ::: "memory")
 #endif
 #endif

@@ -13,7 +13,7 @@
  * nothing: a sum that waits in memory is the same f32. Source: Intel SDM vol. 2, LDTILECFG, TILELOADDT1 and TDPBF16PS.
  */
 #include "kernels/cpu/amx_tiles.h"
-#include "kernels/cpu/gemm_quant.h"
+#include "kernels/cpu/gemm_avx512.h"
 
 enum { STEP = 512, PIECE_STEPS = 20 };       /* values of a tile of A or W; most steps of a piece of W */
 
@@ -173,42 +173,6 @@ NC_INLINE void steps(block *k, const bool both, const bool two)
     }
 }
 
-/* Few rows read quantized panels themselves: a step's two tiles of W are widened beside the products of the steps before, and stay in L1. */
-typedef struct quant { const uint16_t *scale[2]; const uint8_t *q[2]; } quant;
-
-NC_INLINE void quant_steps(block *k, quant w, const bool four, const bool both, const bool two)
-{
-    enum { SLOTS = 2, EARLY = 1 };           /* widened so many steps early: a tile's load waits until its lines' stores have left for L1 */
-    _Alignas(64) uint16_t room[SLOTS][2][STEP];
-    const uint16_t *a = k->a;
-    for (int64_t i = 0; i < k->steps + EARLY; i++) {
-        for (int p = 0; p < (two ? 2 : 1) && i < k->steps; p++)
-            if (four)
-                widen_q4_block(room[i % SLOTS][p], w.q[p] + 256 * i, w.scale[p] + 16 * i);
-            else
-                widen_q8_block(room[i % SLOTS][p], w.q[p] + 512 * i, w.scale[p] + 16 * i);
-        if (i < EARLY)
-            continue;
-        beside(k);
-        step(a, room[(i - EARLY) % SLOTS][0], room[(i - EARLY) % SLOTS][1], both, two);
-        a += both ? 2 * STEP : STEP;
-    }
-}
-
-static void run_quant(block *k, const nc_gemm_slab *s)
-{
-    size_t panel = nc_gemm_panel_bytes(s->kind, s->k), scales = nc_gemm_scale_bytes(s->k);
-    const bool both = s->rows > 16, two = s->panels > 1, four = s->kind == NC_GEMM_Q4_0;
-    const uint8_t *w = (const uint8_t *)s->w;
-    const quant q = { { s->w, (const uint16_t *)(w + panel) }, { w + scales, w + panel + scales } };
-    k->steps = s->k / 32;
-    switch (four * 4 + both * 2 + two) {
-#define X(F, B, T) case F * 4 + B * 2 + T: quant_steps(k, q, F, B, T); break;
-    X(0, 0, 0) X(0, 0, 1) X(0, 1, 0) X(0, 1, 1) X(1, 0, 0) X(1, 0, 1) X(1, 1, 0) X(1, 1, 1)
-#undef X
-    }
-}
-
 static void run_steps(block *k, bool both)
 {
     if (both && k->b1)
@@ -262,7 +226,7 @@ static void cut(pieces *p, const nc_gemm_slab *s)
 {
     p->pairs = (s->k + 1) / 2;
     p->whole = p->pairs / 16;
-    p->tail = p->pairs % 16 != 0;            /* never of quantized k */
+    p->tail = p->pairs % 16 != 0;
     p->count = s->rows <= 32 ? 1 : (p->whole + PIECE_STEPS - 1) / PIECE_STEPS;
     p->count = p->count < 1 ? 1 : p->count;
     p->each = (p->whole + p->count - 1) / p->count;
@@ -300,10 +264,7 @@ static void one_block(const nc_gemm_slab *s, const pieces *p, int64_t i, int64_t
         load_sums(sums, both, two);
     } else
         zero_sums();
-    if (s->kind == NC_GEMM_BF16)
-        run_steps(&k, both);
-    else
-        run_quant(&k, s);
+    run_steps(&k, both);
     *ahead = k.ahead;
     if (!final) {
         store_sums(sums, both, two);
@@ -340,6 +301,5 @@ void nc_gemm_amx_table(struct nc_gemm_kernels *t)
     t->slab_end = end;
     t->slab_bf16 = slab_bf16;
     t->tile_bf16 = NULL;
-    t->tile_q8_0 = t->tile_q4_0 = NULL;
-    t->quant_rows[0] = t->quant_rows[1] = 0;
+    nc_gemm_blocks_amx_table(t);
 }

@@ -98,22 +98,17 @@ static void panel_f32(float *out, nc_gemm_kind kind, const void *panel, int64_t 
     }
     const uint16_t *scale = panel;
     const uint8_t *q = (const uint8_t *)panel + nc_gemm_scale_bytes(k);
-    for (int64_t i = 0; i < k; i++, out += 16) {
-        _Alignas(32) int32_t v[16];
-        for (int j = 0; j < 16; j++)
-            if (kind == NC_GEMM_Q8_0)
-                v[j] = (int8_t)q[(i / 2 * 16 + j) * 2 + i % 2];
-            else {
-                uint32_t word;
-                memcpy(&word, q + (i / 8 * 16 + 2 * (j % 8) + i % 2) * 4, 4);
-                v[j] = (int)(word >> (4 * (i % 8 / 2 * 2 + j / 8)) & 15) - 8;
-            }
+    const bool four = kind == NC_GEMM_Q4_0;
+    for (int64_t i = 0; i < k; i += 4, q += four && i % 8 ? 0 : 64)          /* a byte of Q4_0 holds k and k + 4 */
         for (int h = 0; h < 2; h++) {
+            __m256i w = _mm256_loadu_si256((const void *)(q + 32 * h));
             __m256 d = _mm256_cvtph_ps(_mm_loadu_si128((const void *)(scale + i / NC_GEMM_QK * 16 + 8 * h)));
-            __m256 x = _mm256_cvtepi32_ps(_mm256_load_si256((const void *)(v + 8 * h)));
-            _mm256_store_ps(out + 8 * h, rounded(_mm256_mul_ps(x, d), round));
+            for (int t = 0; t < 4; t++) {
+                __m256i v = four ? _mm256_sub_epi32(_mm256_and_si256(_mm256_srl_epi32(w, _mm_cvtsi32_si128(8 * t + (int)(i & 4))), _mm256_set1_epi32(15)), _mm256_set1_epi32(8))
+                                 : _mm256_srai_epi32(_mm256_sll_epi32(w, _mm_cvtsi32_si128(24 - 8 * t)), 24);
+                _mm256_store_ps(out + (i + t) * 16 + 8 * h, rounded(_mm256_mul_ps(_mm256_cvtepi32_ps(v), d), round));
+            }
         }
-    }
 }
 
 void nc_gemm_avx2_table(struct nc_gemm_kernels *t)
@@ -123,4 +118,5 @@ void nc_gemm_avx2_table(struct nc_gemm_kernels *t)
     t->panels[0] = 1;
     t->tile_f32 = tile_f32;
     t->panel_f32 = panel_f32;
+    nc_gemm_blocks_avx2_table(t);
 }

@@ -228,14 +228,6 @@ static void pack_bf16(uint16_t *out, const nc_gemm_source *s, int64_t row, int v
     stored(stream);
 }
 
-/* Two 16-value vectors of eight columns' pairs of k (columns 0-7, columns 8-15) to the 16 columns of k and of k+1. */
-static void unpair(__m512 low, __m512 high, __m512 *even, __m512 *odd)
-{
-    const __m512i e = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-    *even = _mm512_permutex2var_ps(low, e, high);
-    *odd = _mm512_permutex2var_ps(low, _mm512_or_si512(e, _mm512_set1_epi32(1)), high);
-}
-
 static __m512 rounded(__m512 v, bool round)
 {
     return round ? _mm512_castsi512_ps(_mm512_slli_epi32(nc_round_bf16(v), 16)) : v;
@@ -245,24 +237,15 @@ static void quant_panel_f32(float *out, nc_gemm_kind kind, const void *panel, in
 {
     const uint16_t *scale = panel;
     const uint8_t *q = (const uint8_t *)panel + nc_gemm_scale_bytes(k);
-    const __m512 table = _mm512_setr_ps(-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7);
-    for (int64_t i = 0; i < k; i += 32, scale += 16) {
-        __m512 d = _mm512_cvtph_ps(_mm256_loadu_si256((const void *)scale));
-        for (int p = 0; p < 16; p++, out += 32) {
-            __m512 low, high, even, odd;
-            if (kind == NC_GEMM_Q8_0) {
-                low = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const void *)q)));
-                high = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const void *)(q + 16))));
-                q += 32;
-            } else {
-                __m512i w = _mm512_loadu_si512(q);
-                low = _mm512_permutexvar_ps(_mm512_srli_epi32(w, (unsigned)(p % 4 * 8)), table);
-                high = _mm512_permutexvar_ps(_mm512_srli_epi32(w, (unsigned)(p % 4 * 8 + 4)), table);
-                q += p % 4 == 3 ? 64 : 0;
-            }
-            unpair(low, high, &even, &odd);
-            _mm512_store_ps(out, rounded(_mm512_mul_ps(even, d), round));
-            _mm512_store_ps(out + 16, rounded(_mm512_mul_ps(odd, d), round));
+    const bool four = kind == NC_GEMM_Q4_0;
+    for (int64_t i = 0; i < k; i += 4) {
+        __m512 d = _mm512_cvtph_ps(_mm256_loadu_si256((const void *)(scale + i / NC_GEMM_QK * 16)));
+        __m512i w = _mm512_loadu_si512(q);
+        q += four && i % 8 == 0 ? 0 : 64;            /* a byte of Q4_0 holds k and k + 4 */
+        for (int t = 0; t < 4; t++, out += 16) {
+            __m512i v = four ? _mm512_sub_epi32(_mm512_and_si512(_mm512_srli_epi32(w, (unsigned)(8 * t + (i & 4))), _mm512_set1_epi32(15)), _mm512_set1_epi32(8))
+                             : _mm512_srai_epi32(_mm512_slli_epi32(w, (unsigned)(24 - 8 * t)), 24);
+            _mm512_store_ps(out, rounded(_mm512_mul_ps(_mm512_cvtepi32_ps(v), d), round));
         }
     }
 }
@@ -293,4 +276,5 @@ void nc_gemm_avx512_table(struct nc_gemm_kernels *t)
     t->panel_f32 = panel_f32;
     t->pack_f32 = pack_f32;
     t->pack_bf16 = pack_bf16;
+    nc_gemm_blocks_avx512_table(t);
 }

@@ -7,6 +7,10 @@ void nc_gemm_avx2_table(struct nc_gemm_kernels *t);
 void nc_gemm_avx512_table(struct nc_gemm_kernels *t);
 void nc_gemm_avx512bf16_table(struct nc_gemm_kernels *t);
 void nc_gemm_amx_table(struct nc_gemm_kernels *t);
+/* Their parts that take blocks of integers (gemm_blocks_<isa>.c). */
+void nc_gemm_blocks_avx2_table(struct nc_gemm_kernels *t);
+void nc_gemm_blocks_avx512_table(struct nc_gemm_kernels *t);
+void nc_gemm_blocks_amx_table(struct nc_gemm_kernels *t);
 
 static inline void nc_gemm_x86_table(struct nc_gemm_kernels *t, nc_isa isa)
 {

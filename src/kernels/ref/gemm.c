@@ -75,11 +75,8 @@ float nc_ref_gemm_quant_value(nc_gemm_kind kind, const void *panel, int64_t pane
     const uint8_t *q = (const uint8_t *)panel + nc_gemm_scale_bytes(panel_k);
     float d = nc_f16_to_f32(scale[k / NC_GEMM_QK * 16 + column]);
     if (kind == NC_GEMM_Q8_0)
-        return d * (float)(int8_t)q[(k / 2 * 16 + column) * 2 + k % 2];
-    uint32_t word;
-    memcpy(&word, q + (k / 8 * 16 + 2 * (column % 8) + k % 2) * 4, 4);
-    int j = (int)(k % 8 / 2) * 2 + column / 8;
-    return d * (float)((int)(word >> (4 * j) & 15) - 8);
+        return d * (float)(int8_t)q[(k / 4 * 16 + column) * 4 + k % 4];
+    return d * (float)((q[(k / 8 * 16 + column) * 4 + k % 4] >> (k % 8 & 4) & 15) - 8);
 }
 
 static float panel_value(nc_gemm_kind kind, const void *panel, int64_t panel_k, int64_t k, int column)
@@ -98,14 +95,6 @@ static void panel_f32(float *out, nc_gemm_kind kind, const void *panel, int64_t 
             float v = panel_value(kind, panel, k, p, j);
             *out++ = round ? nc_bf16_to_f32(nc_f32_to_bf16(v)) : v;
         }
-}
-
-static void panel_bf16(uint16_t *out, nc_gemm_kind kind, const void *panel, int64_t k)
-{
-    for (int64_t p = 0; p < k; p += 2)
-        for (int j = 0; j < NC_GEMM_PANEL; j++)
-            for (int t = 0; t < 2; t++)
-                *out++ = p + t >= k ? 0 : nc_f32_to_bf16(panel_value(kind, panel, k, p + t, j));
 }
 
 static float source_value(const nc_gemm_source *s, int64_t row, int64_t k)
@@ -146,6 +135,7 @@ void nc_ref_gemm_table(struct nc_gemm_kernels *t)
     *t = (struct nc_gemm_kernels){
         .isa = NC_ISA_SCALAR, .rows = { 8, 8 }, .panels = { 2, 2 }, .k_step = 2,
         .pack_a_f32 = pack_a_f32, .pack_a_bf16 = pack_a_bf16, .tile_f32 = tile_f32,
-        .panel_f32 = panel_f32, .panel_bf16 = panel_bf16, .pack_f32 = pack_f32, .pack_bf16 = pack_bf16,
+        .panel_f32 = panel_f32, .pack_f32 = pack_f32, .pack_bf16 = pack_bf16,
+        .blocks_rows = 8, .blocks_a = nc_ref_gemm_blocks_a, .blocks_tile = nc_ref_gemm_blocks_tile,
     };
 }
