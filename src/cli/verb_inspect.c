@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "cli/cli.h"
+#include "cli/inspect_unknown.h"
 #include "formats/gguf.h"
 #include "load/gguf_names.h"
 #include "load/load.h"
@@ -211,6 +212,9 @@ static int run(nc_cli *c, nc_error *e)
     tensors t = { 0 };
     nc_buf b = { 0 };
     nc_load_options o = { .weights = { .compute = NC_F32 }, .config_only = true };
+    const char *folder;
+    NC_TRY(nc_load_resolve(c->arena, c->word[0], &folder, e));
+    NC_TRY(nc_inspect_unknown(c, folder, e));
     NC_TRY(nc_load(c->word[0], &o, &l, e));
     const bool alone = !nc_is_dir(l->folder);
     int status = alone ? list_gguf(c->arena, nc_path_dir(c->arena, l->folder), nc_path_base(l->folder), &t, e) : list_safetensors(c->arena, l->folder, &t, e);
@@ -226,4 +230,6 @@ static int run(nc_cli *c, nc_error *e)
     return status;
 }
 
-const nc_verb nc_verb_inspect = { "inspect", "FOLDER", "config, tensors, dtypes, sizes, tokenizer and template of a model folder", "FOLDER may be a Hub id of the local Hugging Face cache, or a GGUF file.", options, 1, 1, false, run };
+const nc_verb nc_verb_inspect = { "inspect", "FOLDER", "config, tensors, dtypes, sizes, tokenizer and template of a model folder",
+                                  "FOLDER may be a Hub id of the local Hugging Face cache, or a GGUF file. Of an unknown family it says which known one is nearest and what differs, and exits with 1.",
+                                  options, 1, 1, false, run };

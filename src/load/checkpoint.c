@@ -115,6 +115,11 @@ static const nc_stored *find_tensor(const nc_model *m, const char *name, const n
     return t;
 }
 
+const nc_stored *nc_checkpoint_named(const nc_checkpoint *c, const nc_model *m, const nc_site *s)
+{
+    return c->tensors ? find_tensor(m, s->name, c->tensors, 2) : NULL;
+}
+
 static bool is_turned(const nc_model *m, const char *file_name)
 {
     for (const char *const *t = m->family->turned; t && *t; t++)

@@ -31,6 +31,8 @@ bool nc_checkpoint_is_gguf(const nc_checkpoint *c);
 /* A site's source. data is NULL when the files lack an optional one; NC_ENOTFOUND when they lack another, NC_ESHAPE when shapes differ. */
 int nc_checkpoint_find(nc_checkpoint *c, const nc_model *m, const nc_site *s, nc_source *out, nc_error *e);
 const char *nc_checkpoint_folder(const nc_checkpoint *c);   /* NULL when borrowed */
+/* The tensor that has a site's name, whatever its shape; NULL: none, or a GGUF. */
+const nc_stored *nc_checkpoint_named(const nc_checkpoint *c, const nc_model *m, const nc_site *s);
 /* Which stacked tensor may hold a site (nc_family.stacks): its name and the site's place; count is not set. False: none. */
 bool nc_stack_of(const nc_model *m, const char *site_name, nc_buf *file, nc_stacked *out);
 /* The same kind's site at another index: whether the model has it. */

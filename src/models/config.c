@@ -3,6 +3,7 @@
 
 #include <limits.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "nn/build.h"
 
@@ -18,7 +19,7 @@ static const char *const meaningless[] = {
     "exponential_decay_length_penalty", "suppress_tokens", "begin_suppress_tokens", "auto_map", "quantization_config", NULL,
 };
 
-struct shared { char message[600]; bool failed; };
+struct shared { char message[600]; bool failed; nc_config_notes *notes; };     /* notes: of a trial; NULL else */
 
 struct nc_config {
     nc_arena *arena;
@@ -42,17 +43,90 @@ nc_config *nc_config_new(nc_arena *a, const nc_json *object, const char *where)
     return new_reader(a, object, where, NC_NEW(a, struct shared));
 }
 
-void nc_config_mistake(nc_config *r, const char *format, ...)
+nc_config *nc_config_new_trial(nc_arena *a, const nc_json *object, nc_config_notes *notes)
 {
+    nc_config *r = nc_config_new(a, object, "");
+    r->shared->notes = notes;
+    *notes = (nc_config_notes){ .missing = NC_NEW(a, const char *), .mistakes = NC_NEW(a, const char *), .unread = NC_NEW(a, const char *) };
+    return r;
+}
+
+/* The list grows by doubling; one place is always left for its end. */
+static void note(nc_config *r, const char ***list, int *count, const char *text)
+{
+    if ((*count & (*count + 1)) == 0) {
+        const char **more = NC_NEW_ARRAY(r->arena, const char *, 2 * *count + 2);
+        memcpy(more, *list, sizeof *more * (size_t)*count);
+        *list = more;
+    }
+    (*list)[(*count)++] = *r->where ? nc_arena_printf(r->arena, "%s.%s", r->where, text) : nc_arena_strdup(r->arena, text);
+}
+
+static void mistake(nc_config *r, bool breaks, const char *format, va_list args)
+{
+    nc_config_notes *n = r->shared->notes;
+    nc_error e = { 0 };
     if (r->shared->failed)
         return;
-    nc_error e = { 0 };
-    va_list args;
-    va_start(args, format);
     nc_failv(&e, NC_EINVAL, format, args);
-    va_end(args);
+    if (n) {
+        n->broken |= breaks;
+        note(r, &n->mistakes, &n->mistake_count, e.message);
+        return;
+    }
     r->shared->failed = true;
     snprintf(r->shared->message, sizeof r->shared->message, "%s: %.500s", r->where, e.message);
+}
+
+void nc_config_mistake(nc_config *r, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    mistake(r, true, format, args);
+    va_end(args);
+}
+
+void nc_config_differs(nc_config *r, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    mistake(r, false, format, args);
+    va_end(args);
+}
+
+/* The families' words for the same quantity. */
+static const char *const words[][8] = {
+    { "hidden_size", "n_embd", "d_model", "dim", "embed_dim", "encoder_embed_dim" },
+    { "num_hidden_layers", "n_layer", "num_layers", "n_layers", "encoder_layers", "depth" },
+    { "num_attention_heads", "n_head", "num_heads", "n_heads", "encoder_attention_heads" },
+    { "intermediate_size", "n_inner", "ffn_dim", "d_ff", "ffn_hidden_size", "encoder_ffn_dim" },
+    { "max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length" },
+    { "num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts" },
+};
+
+static int64_t stand_in(const nc_config *r, const char *key)
+{
+    int64_t n;
+    for (int i = 0; i < NC_COUNT(words); i++) {
+        bool here = false;
+        for (int k = 0; k < 8 && words[i][k]; k++)
+            here |= !strcmp(words[i][k], key);
+        for (int k = 0; here && k < 8 && words[i][k]; k++)
+            if (nc_json_int_exact(nc_json_get(r->object, words[i][k]), &n) && n > 0 && n <= INT_MAX)
+                return n;
+    }
+    return strstr(key, "layer") || strstr(key, "heads") ? 1 : 64;
+}
+
+static int64_t missing(nc_config *r, const char *key)
+{
+    nc_config_notes *n = r->shared->notes;
+    if (!n) {
+        nc_config_mistake(r, "the key \"%s\" is missing", key);
+        return 0;
+    }
+    note(r, &n->missing, &n->missing_count, key);
+    return stand_in(r, key);
 }
 
 const nc_json *nc_config_get(nc_config *r, const char *key)
@@ -73,11 +147,8 @@ int64_t nc_config_int(nc_config *r, const char *key, int64_t fallback)
 {
     const nc_json *v = nc_config_get(r, key);
     int64_t n = 0;
-    if (!v) {
-        if (fallback == NC_REQUIRED)
-            nc_config_mistake(r, "the key \"%s\" is missing", key);
-        return fallback == NC_REQUIRED ? 0 : fallback;
-    }
+    if (!v)
+        return fallback == NC_REQUIRED ? missing(r, key) : fallback;
     if (!nc_json_int_exact(v, &n) || n < -1 || n > INT_MAX)
         nc_config_mistake(r, "line %d: \"%s\" must be a whole number from 0 to %d", v->line, key, INT_MAX);
     return n;
@@ -166,7 +237,7 @@ const char *nc_config_string(nc_config *r, const char *key, const char *fallback
 void nc_config_expect_bool(nc_config *r, const char *key, bool value)
 {
     if (nc_config_bool(r, key, value) != value)
-        nc_config_mistake(r, "\"%s\" is %s, and this family knows only %s", key, value ? "false" : "true", value ? "true" : "false");
+        nc_config_differs(r, "\"%s\" is %s, and this family knows only %s", key, value ? "false" : "true", value ? "true" : "false");
 }
 
 void nc_config_ignore(nc_config *r, const char *const *keys)
@@ -189,7 +260,8 @@ nc_config *nc_config_child(nc_config *r, const char *key)
 
 nc_config *nc_config_over(nc_config *r, const nc_json *object, const char *where)
 {
-    nc_config *c = new_reader(r->arena, object, nc_arena_printf(r->arena, "%s: %s", r->where, where), r->shared);
+    const char *joint = !r->shared->notes ? ": " : *r->where ? "." : "";
+    nc_config *c = new_reader(r->arena, object, nc_arena_printf(r->arena, "%s%s%s", r->where, joint, where), r->shared);
     c->next = r->child;
     return r->child = c;
 }
@@ -214,6 +286,23 @@ static void check_unread(nc_config *r)
         check_unread(c);
 }
 
+static bool is_nothing(const nc_json *v) { return v->type == NC_JSON_NULL || (v->type == NC_JSON_BOOL && !v->boolean); }
+
+void nc_config_finish_trial(nc_config *r)
+{
+    nc_config_notes *n = r->shared->notes;
+    int i = 0;
+    NC_JSON_EACH(item, r->object) {
+        if (r->read[i] && !is_meaningless(item->key))
+            n->known++;
+        else if (!r->read[i] && !is_meaningless(item->key) && !is_nothing(item))
+            note(r, &n->unread, &n->unread_count, item->key.p);
+        i++;
+    }
+    for (nc_config *c = r->child; c; c = c->next)
+        nc_config_finish_trial(c);
+}
+
 int nc_config_finish(nc_config *r, nc_error *e)
 {
     check_unread(r);
@@ -230,6 +319,6 @@ int nc_config_activation(nc_config *r, const char *key, const char *fallback)
     for (int i = 0; i < NC_COUNT(known); i++)
         if (!strcmp(name, known[i].name))
             return known[i].kind;
-    nc_config_mistake(r, "\"%s\": the activation \"%s\" is not known here", key, name);
+    nc_config_differs(r, "\"%s\": the activation \"%s\" is not known here", key, name);
     return 0;
 }

@@ -46,6 +46,16 @@ static nc_model *new_instance(nc_arena *a, const nc_family *f, const nc_json *co
     return m;
 }
 
+static void list_sites(nc_model *m)
+{
+    nc_head head = { 0 };
+    m->family->weights(m, m->self);
+    if (m->family->head)
+        m->family->head(m->self, &head);
+    if (head.w)
+        head.w->flags |= NC_SITE_HEAD;
+}
+
 int nc_model_new(const nc_json *config, nc_model **out, nc_error *e)
 {
     const char *type = nc_json_string(nc_json_get(config, "model_type"), "");
@@ -61,16 +71,21 @@ int nc_model_new(const nc_json *config, nc_model **out, nc_error *e)
         nc_arena_free(a);
         return status;
     }
-    f->weights(m, m->self);
-    nc_head head = { 0 };
-    if (f->head)
-        f->head(m->self, &head);
-    if (head.w)
-        head.w->flags |= NC_SITE_HEAD;
-    if (head.more)
-        head.more->flags |= NC_SITE_HEAD;
+    list_sites(m);
     *out = m;
     return 0;
+}
+
+nc_model *nc_model_trial(const nc_json *config, const nc_family *f, bool sites, nc_config_notes *notes)
+{
+    nc_arena *a = nc_arena_new();
+    nc_model *m = new_instance(a, f, nc_json_clone(a, config), NULL, "");
+    nc_config *r = nc_config_new_trial(a, m->config, notes);
+    f->config(m, m->self, r);
+    nc_config_finish_trial(r);
+    if (sites && !notes->broken)
+        list_sites(m);
+    return m;
 }
 
 static nc_model *part_of(nc_model *m, nc_config *c, const nc_json *config, const char *prefix)
@@ -227,7 +242,7 @@ const char *nc_config_class(const nc_model *m, nc_config *r)
     for (; known; known = strchr(known, ' ') ? strchr(known, ' ') + 1 : NULL)
         if (!strncmp(known, name, n) && (known[n] == ' ' || !known[n]))
             return nc_arena_strdup(m->arena, name);
-    nc_config_mistake(r, "architectures: the class %s is not written here (for a %s: %s)", name, m->family->name, m->family->architectures);
+    nc_config_differs(r, "architectures: the class %s is not written here (for a %s: %s)", name, m->family->name, m->family->architectures);
     return "";
 }
 

@@ -121,6 +121,8 @@ struct nc_model {
 
 /* An instance from a config tree: the family by model_type; sites listed, no memory for weights yet. */
 int nc_model_new(const nc_json *config, nc_model **out, nc_error *e);
+/* The config read as if it were of family f, whatever its model_type (config.h, on trial). sites: lists them, too, unless the notes are broken. Never NULL; no memory for weights. */
+nc_model *nc_model_trial(const nc_json *config, const nc_family *f, bool sites, nc_config_notes *notes);
 void nc_model_free(nc_model *m);             /* frees the sites' memory too */
 const nc_family *nc_family_find(const char *model_type);    /* NULL when unknown */
 const nc_family *const *nc_families(int *count);

@@ -47,7 +47,7 @@ static void config(nc_model *m, void *self, nc_config *r)
         return;
     }
     p->vision->family->vision_info(p->vision->self, &p->info);
-    c->side = p->info.image_size / p->info.patch_size;
+    c->side = p->info.patch_size > 0 ? p->info.image_size / p->info.patch_size : 0;      /* the tower's config said so already */
     m->hidden_size = p->text->hidden_size;
     m->vocab_size = p->text->vocab_size;
     m->max_positions = p->text->max_positions;
