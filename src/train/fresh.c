@@ -181,6 +181,26 @@ static int write_generation(nc_train_run *r, const char *folder, const nc_tokeni
     return write_json(r->arena, folder, "generation_config.json", g, e);
 }
 
+/* The processor of a classifier of pictures: to image_size (224), colours from -1 to 1, unless image_processor says otherwise. */
+static int write_picture_processor(nc_train_run *r, const char *folder, const nc_json *config, nc_error *e)
+{
+    nc_arena *a = r->arena;
+    nc_json *p = nc_json_new(a, NC_JSON_OBJECT), *size = nc_json_new(a, NC_JSON_OBJECT), *halves = nc_json_new(a, NC_JSON_ARRAY);
+    const int64_t edge = nc_json_int(nc_json_get(config, "image_size"), 224);
+    for (int i = 0; i < 3; i++)
+        nc_json_append(halves, nc_json_new_double(a, 0.5));
+    nc_json_set(a, size, "height", nc_json_new_int(a, edge));
+    nc_json_set(a, size, "width", nc_json_new_int(a, edge));
+    nc_json_set(a, p, "image_processor_type", nc_json_new_string(a, NC_STR("ViTImageProcessor")));
+    nc_json_set(a, p, "size", size);
+    nc_json_set(a, p, "image_mean", halves);
+    nc_json_set(a, p, "image_std", nc_json_clone(a, halves));
+    NC_JSON_EACH(v, r->s->image_processor)
+        nc_json_set(a, p, v->key.p, nc_json_clone(a, v));
+    NC_TRY(write_json(a, folder, "preprocessor_config.json", p, e));
+    return write_json(a, folder, "config.json", config, e);
+}
+
 int nc_train_fresh(nc_train_run *r, const char *folder, nc_error *e)
 {
     nc_json *config = NULL;
@@ -193,6 +213,8 @@ int nc_train_fresh(nc_train_run *r, const char *folder, nc_error *e)
     if (!nc_json_is(config, NC_JSON_OBJECT))
         return nc_fail(e, NC_EINVAL, "model_config is neither a map nor the path of a config.json");
     config->key = (nc_str){ 0 };
+    if (r->data && r->data->samples[0].media_count)          /* a stage whose data say what the model is to be: no words are read */
+        return write_picture_processor(r, folder, config, e);
     bool learns = r->s->tokenizer_vocab_size > 0;
     NC_TRY(learns ? learn_tokenizer(r, folder, e) : take_tokenizer(r, folder, e));
     r->learned = learns ? nc_process_peak() : 0;

@@ -232,11 +232,11 @@ static int open_conversation(nc_train_run *r, nc_error *e)
 int nc_train_open(nc_train_run *r, nc_error *e)
 {
     const bool settles = r->s->objective->settle != NULL;        /* the data say what the model is to be */
-    NC_TRY(find_source(r, e));
-    if (settles) {
+    if (settles)
         NC_TRY(read_data(r, e));
+    NC_TRY(find_source(r, e));
+    if (settles)
         NC_TRY(r->s->objective->settle(r, e));
-    }
     r->weights = (nc_weights_options){ .compute = r->s->bf16 ? NC_BF16 : NC_F32, .pool = r->pool, .kernels = r->kernels };
     NC_TRY(nc_load(r->front, &(nc_load_options){ .weights = r->weights, .config_only = true }, &r->l, e));
     NC_TRY(r->s->objective->check(r, e));

@@ -231,6 +231,16 @@ static void adapters_leave_the_head_whole(void **state)
     assert_non_null(strstr(e.message, "merge_adapter"));
 }
 
+static void pictures_train_a_model_made_from_nothing(void **state)
+{
+    static const char *const more[] = { "train_from_scratch=true", "model_config={model_type: vit, hidden_size: 16, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 24, image_size: 16, "
+                                        "patch_size: 8}", NULL };
+    (void)state;
+    nc_train_report r = train("scratch", "none", "pictures", more);
+    assert_true(r.last_loss < 0.5 * r.first_loss);
+    expect_class("scratch", "ViTForImageClassification", "single_label_classification", 2, "bright");
+}
+
 static void what_cannot_be_trained_so_is_refused(void **state)
 {
     nc_train_report r;
@@ -346,7 +356,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_bare_model_gets_the_head_that_the_labels_ask_for), cmocka_unit_test(names_are_those_of_the_new_class), cmocka_unit_test(a_head_is_kept_or_asked_about),
-        cmocka_unit_test(adapters_leave_the_head_whole), cmocka_unit_test(pictures_in_folders_train_classifiers), cmocka_unit_test(what_cannot_be_trained_so_is_refused), cmocka_unit_test(killed_it_goes_on), cmocka_unit_test(masked_words_train_a_bare_model), cmocka_unit_test(one_stage_goes_on_from_another),
+        cmocka_unit_test(adapters_leave_the_head_whole), cmocka_unit_test(pictures_in_folders_train_classifiers), cmocka_unit_test(pictures_train_a_model_made_from_nothing), cmocka_unit_test(what_cannot_be_trained_so_is_refused), cmocka_unit_test(killed_it_goes_on), cmocka_unit_test(masked_words_train_a_bare_model), cmocka_unit_test(one_stage_goes_on_from_another),
         cmocka_unit_test(threads_change_no_bit),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
