@@ -228,12 +228,35 @@ static nc_str last_text(nc_arena *a, const nc_json *messages)
     return out;
 }
 
+/* An encoder reads the last question alone, and of all media those that were shown last: attachments [*first, *first + *count). */
+static void last_media(const nc_json *messages, int *first, int *count)
+{
+    int before = 0, begin = 0, n = 0;
+    NC_JSON_EACH(m, messages) {
+        const nc_json *content = nc_json_get(m, "content");
+        int here = 0;
+        NC_JSON_EACH(part, nc_json_is(content, NC_JSON_ARRAY) ? content : NULL) {
+            const char *type = nc_json_string(nc_json_get(part, "type"), "");
+            here += !strcmp(type, "image") || !strcmp(type, "video");
+        }
+        begin = here ? before : begin;
+        n = here ? here : n;
+        before += here;
+    }
+    if (before == *count) {
+        *first = begin;
+        *count = n;
+    }
+}
+
 int nc_session_read(nc_session *s, const nc_json *messages, const nc_json *tools, const nc_json *extra, const nc_attachment *at, int count, nc_reading *out, nc_error *e)
 {
     NC_TRY(needs_tokenizer(s, e));
     *out = (nc_reading){ .arena = nc_arena_new() };
     if (s->loaded->model->family->encoder) {
-        int read = read_source(s, last_text(out->arena, messages), at, count, out, e);
+        int first = 0;
+        last_media(messages, &first, &count);
+        int read = read_source(s, last_text(out->arena, messages), at + first, count, out, e);
         if (read < 0)
             nc_reading_free(out);
         return read;

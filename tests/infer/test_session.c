@@ -95,6 +95,30 @@ static void test_picture(void **state)
     }
 }
 
+/* An encoder reads the last question and the picture shown last; nougat reads one page, whatever was shown before. */
+static void test_last_picture(void **state)
+{
+    static const char picture[] = "tests/golden/models/nougat/image.png";
+    const nc_attachment at[] = { { .name = picture }, { .name = picture } };
+    nc_arena *a = nc_arena_new();
+    nc_json *messages = nc_json_new(a, NC_JSON_ARRAY);
+    nc_session *s = NULL;
+    nc_reading r;
+    nc_error e = { 0 };
+    (void)state;
+    nc_json_append(messages, nc_session_message(a, "user", "", at, 1));
+    nc_json_append(messages, nc_session_message(a, "assistant", "a page", NULL, 0));
+    nc_json_append(messages, nc_session_message(a, "user", "", at, 1));
+    nc_json_append(messages, nc_session_message(a, "assistant", "another", NULL, 0));
+    nc_json_append(messages, nc_session_message(a, "user", "", NULL, 0));
+    check(nc_session_open("tests/golden/models/nougat", &(nc_session_options){ .threads = 2, .engine = { .sequences = 2 } }, &s, &e), &e);
+    check(nc_session_read(s, messages, NULL, NULL, at, 2, &r, &e), &e);
+    assert_int_equal(r.prompt.picture_count, 1);
+    nc_reading_free(&r);
+    nc_session_close(s);
+    nc_arena_free(a);
+}
+
 static nc_str s_(const char *t) { return nc_str_of(t); }
 
 static void test_stops(void **state)
@@ -161,6 +185,6 @@ static void test_stop_in_text(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_picture), cmocka_unit_test(test_stops), cmocka_unit_test(test_stop_in_text) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_picture), cmocka_unit_test(test_last_picture), cmocka_unit_test(test_stops), cmocka_unit_test(test_stop_in_text) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
