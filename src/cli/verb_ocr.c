@@ -9,6 +9,7 @@
 #include "cli/regions.h"
 #include "cli/speak.h"
 #include "media/pdf.h"
+#include "text/nougat.h"
 
 enum { DEFAULT_DPI = 144 };
 
@@ -21,7 +22,7 @@ static const nc_cli_option options[] = {
     { NULL, NULL, NULL },
 };
 
-typedef struct ocr { nc_cli *c; nc_session *session; nc_generation_options o; const char *task; double dpi; int first, last; bool json, has_fields; } ocr;
+typedef struct ocr { nc_cli *c; nc_session *session; nc_generation_options o; const char *task; double dpi; int first, last; bool json, has_fields, markdown; } ocr;     /* markdown: Nougat's text is cleaned up as its tokenizer does it */
 
 /* Donut's vocabularies have tokens for fields: "<s_total>". */
 static bool writes_fields(const nc_loaded *l)
@@ -138,6 +139,8 @@ static int read_page(const ocr *r, const char *path, int page, const nc_attachme
     if (task)
         return read_places(r, path, page, at, r->task ? r->task : task, e);
     int status = ask(r, at, &answer, e);
+    if (status == 0 && r->markdown)
+        nc_nougat_markdown(&answer.text);
     if (status == 0)
         print(r, path, page, &answer);
     nc_buf_free(&answer.text);
@@ -216,8 +219,11 @@ static int run(nc_cli *c, nc_error *e)
     for (int i = 1; i < c->words; i++)
         NC_TRY(check_file(c->word[i], e));
     int status = nc_speak_open(c, c->word[0], &r.session, &r.o, e);
-    if (status == 0)
-        r.has_fields = writes_fields(nc_session_loaded(r.session));
+    if (status == 0) {
+        const nc_loaded *l = nc_session_loaded(r.session);
+        r.has_fields = writes_fields(l);
+        r.markdown = l->processor && !strcmp(l->processor, "NougatProcessor");
+    }
     for (int i = 1; i < c->words && status == 0; i++) {
         bool pdf;
         status = is_pdf(c->word[i], &pdf, e);
