@@ -190,10 +190,17 @@ static int find_safetensors(nc_checkpoint *c, const nc_model *m, const nc_site *
 }
 
 /* GGUF holds every product as [out, in]; it has no shape without axes. A table of tokens may end with the tokenizer's last: what is missing is zero. */
-static int check_gguf(nc_gguf_home *p, int i, const nc_stored *t, nc_error *e)
+static int check_gguf(nc_gguf_home *p, int i, int64_t count, const nc_stored *t, nc_error *e)
 {
     nc_gguf_part *part = &p->part[i];
     const nc_shape *want = &part->shape, *have = &t->shape;
+    int64_t values = 1, last = part->offset;
+    for (int k = 0; k < 4; k++) {
+        values *= part->dim[k];
+        last += (part->dim[k] - 1) * part->stride[k];
+    }
+    if (values < 1 || last >= count || part->first + values > nc_shape_count(want))    /* a config whose numbers contradict each other */
+        return nc_fail(e, NC_ESHAPE, "tensor %s cannot hold what config.json makes of it; is this the right config?", t->name);
     if (!strcmp(part->name, "token_embd.weight") && want->rank == 2 && have->rank == 2 && have->dim[1] == want->dim[1] && have->dim[0] < want->dim[0]) {
         part->dim[3] = nc_shape_count(have);
         return 0;
@@ -224,7 +231,7 @@ static int find_gguf(nc_checkpoint *c, const nc_model *m, const nc_site *s, nc_s
             return nc_fail(e, NC_ENOTFOUND, "%s/%s: tensor %s (%s) is missing", c->folder, nc_gguf_files[file], p.part[i].name, s->name);
         int status = nc_gguf_need(g, p.part[i].name, &t[i], e);
         if (status == 0)
-            status = check_gguf(&p, i, t[i], e);
+            status = check_gguf(&p, i, nc_site_count(s), t[i], e);
         if (status < 0)
             return nc_fail_in(e, "%s/%s", c->folder, nc_gguf_files[file]), status;
         c->read[file][t[i] - nc_gguf_at(g, 0)] = true;
