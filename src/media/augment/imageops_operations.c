@@ -145,26 +145,38 @@ static void read_pad(void *parameters, nc_args *a)
     nc_arg_numbers(a, "centering", s->centering, 2, 2);
 }
 
-static int contain(const nc_image *in, const struct place *s, bool cover, nc_image *out, nc_error *e)
+static void contained(const nc_image *in, const struct place *s, bool cover, double *w, double *h)
 {
     const double ratio = (double)in->width / in->height, wanted = (double)s->width / s->height;
-    double w = s->width, h = s->height;
+    *w = s->width;
+    *h = s->height;
     if (ratio != wanted && (ratio > wanted) != cover)
-        h = rint((double)in->height / in->width * s->width);
+        *h = rint((double)in->height / in->width * s->width);
     else if (ratio != wanted)
-        w = rint((double)in->width / in->height * s->height);
+        *w = rint((double)in->width / in->height * s->height);
+}
+
+static int contain(const nc_image *in, const struct place *s, bool cover, nc_image *out, nc_error *e)
+{
+    double w, h;
+    contained(in, s, cover, &w, &h);
     if (!(w >= 1 && h >= 1 && w <= 65536 && h <= 65536))
         return nc_fail(e, NC_EINVAL, "a picture of %d x %d would become %g x %g", in->width, in->height, w, h);
     return nc_resize(in, (int)w, (int)h, s->filter, NULL, NC_RESIZE_PILLOW, out, e);
 }
 
+/* Where a side of the picture would vanish the canvas stays empty. */
 static int pad(const nc_image *in, const struct place *s, nc_image *out, nc_error *e)
 {
     nc_image part;
     uint8_t color[4];
-    NC_TRY(contain(in, s, false, &part, e));
+    double w, h;
     for (int c = 0; c < in->channels; c++)
         color[c] = nc_fill_byte(&s->fill, c, in->channels);
+    contained(in, s, false, &w, &h);
+    if (w < 1 || h < 1)
+        return nc_crop(in, in->width, in->height, s->width, s->height, color, out, e);
+    NC_TRY(contain(in, s, false, &part, e));
     const int x = (int)rint((s->width - part.width) * fmax(0, fmin(s->centering[0], 1)));
     const int y = part.width == s->width ? (int)rint((s->height - part.height) * fmax(0, fmin(s->centering[1], 1))) : 0;
     int status = nc_crop(&part, -x, -y, s->width, s->height, color, out, e);
