@@ -71,10 +71,13 @@ static int ask(const ocr *r, const nc_attachment *at, nc_answer *out, nc_error *
     return status;
 }
 
+/* As text a page ends with its line: the blank that Nougat's tokenizer leaves for a page to follow is told in JSON only. */
 static void print(const ocr *r, const char *path, int page, const nc_answer *answer)
 {
     nc_buf b = { 0 };
     nc_str text = { answer->text.p ? answer->text.p : "", answer->text.n };
+    while (!r->json && text.n && text.p[text.n - 1] == ' ')
+        text.n--;
     nc_json *fields = r->has_fields ? nc_ocr_fields(r->c->arena, text) : NULL;
     if (!r->json) {
         if (fields)
