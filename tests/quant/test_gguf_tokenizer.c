@@ -57,7 +57,7 @@ static int check_texts(nc_arena *a, const char *cases, const char *folder, const
             nc_ids want = { 0 }, have = { 0 };
             assert_int_equal(nc_tokenizer_encode(t, text->text, flags, &want, &e), 0);
             assert_int_equal(nc_tokenizer_encode(back, text->text, flags, &have, &e), 0);
-            if (want.n != have.n || memcmp(want.p, have.p, want.n * sizeof *want.p))
+            if (want.n != have.n || (want.n && memcmp(want.p, have.p, want.n * sizeof *want.p)))
                 fail_msg("%s: \"%.*s\" has %zu ids, not the same %zu", folder, (int)text->text.n, text->text.p, have.n, want.n);
             nc_ids_free(&want);
             nc_ids_free(&have);
