@@ -108,6 +108,15 @@ static int measure(run *r, double *prefill, double *decode, nc_error *e)
     return 0;
 }
 
+/* One more prefill, by op. */
+static int profile(run *r, nc_buf *table, nc_error *e)
+{
+    nc_plan_profile(nc_program_plan(r->prefill), true);
+    NC_TRY(step(r, r->prefill, r->b->o.depth, r->b->o.prompt, e));
+    nc_plan_profile_table(nc_program_plan(r->prefill), nc_bench_peak(r->b) / 1e9, r->b->limits.dram_read_gbps, table);
+    return 0;
+}
+
 static double weight_bytes(const nc_bench *b)
 {
     double sum = 0;
@@ -148,6 +157,8 @@ int nc_bench_model(const nc_bench_options *o, nc_buf *table, nc_buf *json, nc_er
         status = measure(&r, &prefill, &decode, e);
     if (status == 0)
         report(&r, prefill, decode, table, json);
+    if (status == 0 && o->profile)
+        status = profile(&r, table, e);
     nc_program_free(r.prefill);
     nc_program_free(r.decode);
     if (r.memory)

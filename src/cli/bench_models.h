@@ -15,7 +15,7 @@ typedef struct nc_bench_options {
     int prompt, generate, batch, depth, tokens;
     int threads;
     int steps;                       /* train: timed ones; the fastest counts */
-    bool profile;                    /* train: one more step, its time by op and by scope in the table */
+    bool profile;                    /* model (its prefill), train, vision: one more step, its time by op and by scope in the table */
     const char *text, *keep;         /* tokenizer: a file to encode, NULL: a made one; where to write it, NULL: nowhere */
 } nc_bench_options;
 

@@ -39,6 +39,17 @@ static int pictures(run *r, nc_error *e)
     return nc_prepare_pictures(r->batch, v, p, r->b->o.batch, e);
 }
 
+static int forward(run *r, nc_error *e) { return nc_program_run(r->p, r->batch, &(nc_run_options){ .pool = r->b->pool, .kernels = r->b->kernels }, e); }
+
+/* One more batch, by op. */
+static int profile(run *r, nc_buf *table, nc_error *e)
+{
+    nc_plan_profile(nc_program_plan(r->p), true);
+    NC_TRY(forward(r, e));
+    nc_plan_profile_table(nc_program_plan(r->p), nc_bench_peak(r->b) / 1e9, r->b->limits.dram_read_gbps, table);
+    return 0;
+}
+
 static void report(run *r, double seconds, nc_buf *table, nc_buf *json)
 {
     const nc_bench *b = r->b;
@@ -64,12 +75,14 @@ int nc_bench_vision(const nc_bench_options *o, nc_buf *table, nc_buf *json, nc_e
         status = pictures(&r, e);
     for (int i = 0; i < 5 && status == 0; i++) {
         double begin = nc_now();
-        status = nc_program_run(r.p, r.batch, &(nc_run_options){ .pool = b.pool, .kernels = b.kernels }, e);
+        status = forward(&r, e);
         double seconds = nc_now() - begin;
         best = i == 1 || (i > 1 && seconds < best) ? seconds : best;
     }
     if (status == 0)
         report(&r, best, table, json);
+    if (status == 0 && o->profile)
+        status = profile(&r, table, e);
     nc_program_free(r.p);
     nc_batch_free(r.batch);
     nc_bench_close(&b);

@@ -18,7 +18,7 @@ static const nc_cli_option options[] = {
     { "tokens", "N", "train: tokens of a sequence; 256" },
     { "threads", "N", "threads, all CPUs by default" },
     { "steps", "N", "train: timed steps, of which the fastest counts; 3" },
-    { "profile", NULL, "train: time by op and by scope beside the limits" },
+    { "profile", NULL, "model (its prefill), train, vision: time by op and by scope beside the limits" },
     { "text", "FILE", "tokenizer: the text it is timed on; 10 MB made of Korean, English and code" },
     { "keep", "FILE", "tokenizer: writes the text there, for other programs to be timed on" },
     { "once", NULL, "load: what the timed child does" },
