@@ -116,7 +116,7 @@ typedef struct nc_gemm_slab {
     int panels;
     bool stream;                             /* C, in whole lines, is written past the cache */
     float *sums;                             /* NC_GEMM_SLAB_SUMS(rows) floats of the worker's own, kept from slab to slab */
-    const char *ahead; int64_t ahead_lines;  /* lines of 64 bytes to fetch into L2 meanwhile; ahead may be NULL */
+    const char *ahead; int64_t ahead_lines;  /* the panels used next, packed one behind the other, and their lines of 64 bytes; ahead may be NULL */
 } nc_gemm_slab;
 #define NC_GEMM_SLAB_SUMS(rows) (((rows) + 31) / 32 * 1024 + 2048)
 

@@ -2,8 +2,9 @@
  *
  * Every thread has a lane. With many rows it is a range of rows: its packed A, half of L2 or less, is packed by the thread that reads it and no line of it
  * crosses to another core, and L2 has room for the panels of W that pass by. With few rows it is a run of columns, so that W is read once, in one stream.
- * A lane is cut into blocks of rows and these into claims, runs of column tiles. Threads take claims from their own lane until it is empty, then from
- * the others' (packing the block anew), so a core that others slow down does not hold up the rest. A claim's sums depend on its place alone.
+ * A lane is cut into blocks of rows, as equal as tiles allow (each reads all of W), and these into claims, runs of column tiles. Threads take claims
+ * from their own lane until it is empty, then from the others' (packing the block anew), so a core that others slow down does not hold up the rest.
+ * A claim's sums depend on its place alone.
  */
 #include <stdatomic.h>
 #include "kernels/gemm.h"
@@ -49,7 +50,7 @@ static void job_shape(job *j, int64_t m, int64_t k, int threads)
     j->by_rows = m >= LANE_ROWS * threads;
     j->lane_rows = j->by_rows ? up((m + threads - 1) / threads, 32) : m;
     j->blocks = (j->lane_rows + block_limit(j->ka) - 1) / block_limit(j->ka);
-    j->block = up((j->lane_rows + j->blocks - 1) / j->blocks, 32);
+    j->block = (up(j->lane_rows, 32) / 32 + j->blocks - 1) / j->blocks * 32;
     j->a_bytes = (size_t)(j->block * j->ka) * 2;
     j->worker_bytes = worker_bytes(j->block, k);
 }
@@ -96,8 +97,11 @@ static void column_tile(const job *j, hand *w, int64_t tile, int64_t row0)
 
 static void do_claim(const job *j, hand *w, int64_t lane, int64_t claim)
 {
-    int64_t group = claim % j->groups, row0 = (j->by_rows ? lane * j->lane_rows : 0) + claim / j->groups * j->block;
-    int64_t rows = least(j->block, least(j->call->m, j->by_rows ? (lane + 1) * j->lane_rows : j->call->m) - row0);
+    int64_t group = claim % j->groups, block = claim / j->groups, lane0 = j->by_rows ? lane * j->lane_rows : 0;
+    int64_t end = j->by_rows ? least(j->call->m, lane0 + j->lane_rows) : j->call->m, runs = up(end - lane0, 32) / 32;
+    if (end <= lane0)
+        return;
+    int64_t row0 = lane0 + runs * block / j->blocks * 32, rows = least(end, lane0 + runs * (block + 1) / j->blocks * 32) - row0;
     int64_t tile0 = j->by_rows ? 0 : j->tiles * lane / j->lanes, tiles = j->by_rows ? j->tiles : j->tiles * (lane + 1) / j->lanes - tile0;
     if (rows <= 0)
         return;

@@ -125,7 +125,7 @@ typedef struct block {
     const uint16_t *a, *b0, *b1;             /* at the piece's first k; b1 NULL: one panel */
     const uint16_t *last0, *last1;           /* the zero-filled last step, or NULL */
     int64_t steps;                           /* whole steps; the last one comes on top */
-    const char *ahead; int64_t ahead_lines;  /* lines of W to fetch at each step */
+    const char *ahead[2]; int64_t ahead_lines;   /* of each panel of W's next piece: where, and lines to fetch at each step */
     const char *c; int64_t c_stride;         /* rows of C to fetch, or NULL */
     int c_rows, c_lines, each;               /* lines of such a row; rows to fetch and to finish at each step */
     nc_gemm_rest *rest;
@@ -134,8 +134,10 @@ typedef struct block {
 /* What the vector units and the fetcher do beside a step's products. */
 NC_INLINE void beside(block *k)
 {
-    for (int64_t i = 0; i < k->ahead_lines; i++, k->ahead += 64)
-        _mm_prefetch(k->ahead, _MM_HINT_T1);
+    for (int64_t i = 0; i < k->ahead_lines; i++, k->ahead[0] += 64, k->ahead[1] += 64) {
+        _mm_prefetch(k->ahead[0], _MM_HINT_T1);
+        _mm_prefetch(k->ahead[1], _MM_HINT_T1);
+    }
     for (int i = 0; i < k->each && k->c_rows > 0; i++, k->c_rows--, k->c += k->c_stride)
         for (int j = 0; j < k->c_lines; j++)
             __asm__ volatile("prefetchw %0" :: "m"(k->c[64 * j]));
@@ -238,8 +240,20 @@ static void cut(pieces *p, const nc_gemm_slab *s)
         memcpy(p->last[i], s->w + i * p->pairs * 32 + p->whole * STEP, left);
 }
 
+/* What of W is fetched while a piece is at work: the piece behind it, or the first of the slab behind. No more: L2 is A's. */
+typedef struct ahead { const char *at[2]; int64_t lines; } ahead;
+
+static ahead ahead_of(const nc_gemm_slab *s, const pieces *p, int64_t i)
+{
+    bool here = i + 1 < p->count;
+    int64_t panel = p->pairs * 64, blocks = (s->rows + 31) / 32;
+    const char *from = here ? (const char *)(s->w + (i + 1) * p->each * STEP) : s->ahead;
+    bool two = here ? s->panels > 1 : s->ahead_lines * 64 > panel;
+    return (ahead){ { from, from ? from + (two ? panel : 0) : NULL }, from ? (16 + blocks - 1) / blocks : 0 };
+}
+
 /* Rows [row, row + 32) of the slab by piece i of k. */
-static void one_block(const nc_gemm_slab *s, const pieces *p, int64_t i, int64_t row, nc_gemm_rest *rest, const char **ahead, int64_t ahead_lines)
+static void one_block(const nc_gemm_slab *s, const pieces *p, int64_t i, int64_t row, nc_gemm_rest *rest, ahead *next)
 {
     const nc_gemm_out *o = &s->o;
     int rows = (int)(s->rows - row < 32 ? s->rows - row : 32);
@@ -249,7 +263,7 @@ static void one_block(const nc_gemm_slab *s, const pieces *p, int64_t i, int64_t
     float *sums = s->sums + (row / 32 + 2) * 1024;
     block k = { .a = s->a + row * ((p->pairs + 15) / 16 * 32) + from * (both ? 2 * STEP : STEP), .b0 = s->w + from * STEP,
                 .b1 = two ? s->w + p->pairs * 32 + from * STEP : NULL, .last0 = final && p->tail ? p->last[0] : NULL, .last1 = p->last[1],
-                .steps = to - from, .ahead = *ahead, .ahead_lines = ahead_lines, .rest = rest };
+                .steps = to - from, .ahead = { next->at[0], next->at[1] }, .ahead_lines = next->lines, .rest = rest };
     int64_t all = k.steps + (k.last0 != NULL);
     k.each = all > 0 ? (int)((32 + all - 1) / all) : 32;
     if (final && !s->stream)
@@ -265,7 +279,8 @@ static void one_block(const nc_gemm_slab *s, const pieces *p, int64_t i, int64_t
     } else
         zero_sums();
     run_steps(&k, both);
-    *ahead = k.ahead;
+    next->at[0] = k.ahead[0];
+    next->at[1] = k.ahead[1];
     if (!final) {
         store_sums(sums, both, two);
         return;
@@ -281,12 +296,11 @@ static void slab_bf16(const nc_gemm_slab *s, nc_gemm_rest *rest)
 {
     pieces p;
     cut(&p, s);
-    const char *ahead = s->ahead;
-    int64_t blocks = (s->rows + 31) / 32, steps = blocks * (p.whole + p.tail);
-    int64_t lines = ahead && steps > 0 ? (s->ahead_lines + steps - 1) / steps : 0;
-    for (int64_t i = 0; i < p.count; i++)
+    for (int64_t i = 0; i < p.count; i++) {
+        ahead next = ahead_of(s, &p, i);
         for (int64_t row = 0; row < s->rows; row += 32)
-            one_block(s, &p, i, row, rest, &ahead, lines);
+            one_block(s, &p, i, row, rest, &next);
+    }
 }
 
 void nc_gemm_amx_table(struct nc_gemm_kernels *t)
