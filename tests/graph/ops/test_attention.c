@@ -23,43 +23,43 @@ static void check(const char *name, const rule *r, int64_t N, int64_t M, int64_t
 static void test_causal(void **state)
 {
     (void)state;
-    check("causal", &(rule){ .span = { { 0, 5, 0, 5, 0, -1, 0, NC_SIGHT_CAUSAL }, { 5, 2, 5, 2, 0, -1, 0, NC_SIGHT_CAUSAL } }, .spans = 2 }, 7, 7, 2, 2, 8, 8);
-    check("causal, grouped", &(rule){ .span = { { 0, 70, 0, 70, 0, -1, 0, NC_SIGHT_CAUSAL } }, .spans = 1 }, 70, 70, 6, 2, 10, 6);
+    check("causal", &(rule){ .span = { { 0, 5, 0, 5, 0, -1, 0, 0, NC_SIGHT_CAUSAL }, { 5, 2, 5, 2, 0, -1, 0, 0, NC_SIGHT_CAUSAL } }, .spans = 2 }, 7, 7, 2, 2, 8, 8);
+    check("causal, grouped", &(rule){ .span = { { 0, 70, 0, 70, 0, -1, 0, 0, NC_SIGHT_CAUSAL } }, .spans = 1 }, 70, 70, 6, 2, 10, 6);
     /* One row sees itself alone: the gradients of q and k are zero, and rounding noise has nothing to be measured against. */
-    op_check(&(op_case){ .name = "causal, one row", .build = build, .arg = &(rule){ .span = { { 0, 1, 0, 1, 0, -1, 0, NC_SIGHT_CAUSAL } }, .spans = 1 }, .no_live = true,
+    op_check(&(op_case){ .name = "causal, one row", .build = build, .arg = &(rule){ .span = { { 0, 1, 0, 1, 0, -1, 0, 0, NC_SIGHT_CAUSAL } }, .spans = 1 }, .no_live = true,
                          .no_grad = true, .in = { { NC_SHAPE(1, 2, 4) }, { NC_SHAPE(1, 1, 4) }, { NC_SHAPE(1, 1, 4) } } });
 }
 
 static void test_full(void **state)
 {
     (void)state;
-    check("full", &(rule){ .span = { { 0, 33, 0, 33, 0, -1, 0, NC_SIGHT_FULL } }, .spans = 1, .scale = 0.3 }, 33, 33, 3, 3, 18, 18);
-    check("cross", &(rule){ .span = { { 0, 3, 0, 66, 0, -1, 0, NC_SIGHT_FULL }, { 3, 4, 66, 4, 0, -1, 0, NC_SIGHT_FULL } }, .spans = 2 }, 7, 70, 2, 1, 8, 12);
-    check("full, window", &(rule){ .span = { { 0, 140, 0, 140, 0, -1, 0, NC_SIGHT_FULL } }, .spans = 1, .window = 20 }, 140, 140, 1, 1, 4, 4);
-    check("keys shared by spans", &(rule){ .span = { { 0, 3, 0, 3, 0, -1, 0, NC_SIGHT_CAUSAL }, { 3, 6, 0, 9, 3, -1, 9, NC_SIGHT_PREFIX }, { 9, 4, 0, 13, 9, -1, 0, NC_SIGHT_CAUSAL } }, .spans = 3, .window = 4 }, 13, 13, 2, 1, 6, 6);
-    check("rows of no span", &(rule){ .span = { { 2, 3, 1, 3, 0, -1, 0, NC_SIGHT_CAUSAL } }, .spans = 1 }, 7, 6, 2, 1, 4, 4);
+    check("full", &(rule){ .span = { { 0, 33, 0, 33, 0, -1, 0, 0, NC_SIGHT_FULL } }, .spans = 1, .scale = 0.3 }, 33, 33, 3, 3, 18, 18);
+    check("cross", &(rule){ .span = { { 0, 3, 0, 66, 0, -1, 0, 0, NC_SIGHT_FULL }, { 3, 4, 66, 4, 0, -1, 0, 0, NC_SIGHT_FULL } }, .spans = 2 }, 7, 70, 2, 1, 8, 12);
+    check("full, window", &(rule){ .span = { { 0, 140, 0, 140, 0, -1, 0, 0, NC_SIGHT_FULL } }, .spans = 1, .window = 20 }, 140, 140, 1, 1, 4, 4);
+    check("keys shared by spans", &(rule){ .span = { { 0, 3, 0, 3, 0, -1, 0, 0, NC_SIGHT_CAUSAL }, { 3, 6, 0, 9, 3, -1, 0, 9, NC_SIGHT_PREFIX }, { 9, 4, 0, 13, 9, -1, 0, 0, NC_SIGHT_CAUSAL } }, .spans = 3, .window = 4 }, 13, 13, 2, 1, 6, 6);
+    check("rows of no span", &(rule){ .span = { { 2, 3, 1, 3, 0, -1, 0, 0, NC_SIGHT_CAUSAL } }, .spans = 1 }, 7, 6, 2, 1, 4, 4);
 }
 
 static void test_prefix(void **state)
 {
     (void)state;
-    check("prefix", &(rule){ .span = { { 0, 80, 0, 80, 0, -1, 66, NC_SIGHT_PREFIX } }, .spans = 1 }, 80, 80, 2, 2, 8, 8);
-    check("prefix, window", &(rule){ .span = { { 0, 20, 0, 20, 0, -1, 9, NC_SIGHT_PREFIX } }, .spans = 1, .window = 5 }, 20, 20, 2, 2, 8, 8);
+    check("prefix", &(rule){ .span = { { 0, 80, 0, 80, 0, -1, 0, 66, NC_SIGHT_PREFIX } }, .spans = 1 }, 80, 80, 2, 2, 8, 8);
+    check("prefix, window", &(rule){ .span = { { 0, 20, 0, 20, 0, -1, 0, 9, NC_SIGHT_PREFIX } }, .spans = 1, .window = 5 }, 20, 20, 2, 2, 8, 8);
 }
 
 static void test_soft_cap(void **state)
 {
     (void)state;
-    check("soft cap", &(rule){ .span = { { 0, 21, 0, 21, 0, -1, 0, NC_SIGHT_CAUSAL } }, .spans = 1, .scale = 0.5, .soft_cap = 2.0, .window = 7 }, 21, 21, 4, 2, 8, 8);
-    check("log-sum-exp", &(rule){ .span = { { 0, 21, 0, 21, 0, -1, 0, NC_SIGHT_CAUSAL } }, .spans = 1, .soft_cap = 3.0, .lse = true }, 21, 21, 2, 2, 8, 8);
+    check("soft cap", &(rule){ .span = { { 0, 21, 0, 21, 0, -1, 0, 0, NC_SIGHT_CAUSAL } }, .spans = 1, .scale = 0.5, .soft_cap = 2.0, .window = 7 }, 21, 21, 4, 2, 8, 8);
+    check("log-sum-exp", &(rule){ .span = { { 0, 21, 0, 21, 0, -1, 0, 0, NC_SIGHT_CAUSAL } }, .spans = 1, .soft_cap = 3.0, .lse = true }, 21, 21, 2, 2, 8, 8);
 }
 
 static void test_slopes(void **state)
 {
     static const float slopes[] = { 0.5f, 0.0625f, 0.7071f, 0.25f };
     (void)state;
-    check("ALiBi", &(rule){ .span = { { 0, 70, 0, 70, 0, -1, 0, NC_SIGHT_CAUSAL }, { 70, 9, 70, 9, 0, -1, 0, NC_SIGHT_CAUSAL } }, .spans = 2, .slopes = slopes }, 79, 79, 4, 2, 10, 6);
-    check("ALiBi, full", &(rule){ .span = { { 0, 5, 0, 140, 3, -1, 0, NC_SIGHT_FULL } }, .spans = 1, .scale = 0.3, .slopes = slopes }, 5, 140, 2, 2, 8, 8);
+    check("ALiBi", &(rule){ .span = { { 0, 70, 0, 70, 0, -1, 0, 0, NC_SIGHT_CAUSAL }, { 70, 9, 70, 9, 0, -1, 0, 0, NC_SIGHT_CAUSAL } }, .spans = 2, .slopes = slopes }, 79, 79, 4, 2, 10, 6);
+    check("ALiBi, full", &(rule){ .span = { { 0, 5, 0, 140, 3, -1, 0, 0, NC_SIGHT_FULL } }, .spans = 1, .scale = 0.3, .slopes = slopes }, 5, 140, 2, 2, 8, 8);
 }
 
 /* ---- a bias by distance, and by codes of the rows ---- */
@@ -89,14 +89,14 @@ static void test_bias(void **state)
     nc_rng r = nc_rng_new(11, 0);
 
     (void)state;
-    check_biased("bias by distance", &(rule){ .span = { { 0, 70, 0, 70, 0, -1, 0, NC_SIGHT_CAUSAL }, { 70, 9, 70, 9, 0, -1, 0, NC_SIGHT_FULL } }, .spans = 2, .scale = 1 }, 79, 79, 4, 2, 8, 6,
+    check_biased("bias by distance", &(rule){ .span = { { 0, 70, 0, 70, 0, -1, 0, 0, NC_SIGHT_CAUSAL }, { 70, 9, 70, 9, 0, -1, 0, 0, NC_SIGHT_FULL } }, .spans = 2, .scale = 1 }, 79, 79, 4, 2, 8, 6,
                  NULL, NULL);
-    check_biased("bias, both ways", &(rule){ .span = { { 0, 67, 0, 67, 0, -1, 0, NC_SIGHT_FULL } }, .spans = 1, .scale = 0.4 }, 67, 67, 3, 3, 5, 5, NULL, NULL);
+    check_biased("bias, both ways", &(rule){ .span = { { 0, 67, 0, 67, 0, -1, 0, 0, NC_SIGHT_FULL } }, .spans = 1, .scale = 0.4 }, 67, 67, 3, 3, 5, 5, NULL, NULL);
     for (int i = 0; i < 90; i++) {
         k_code[i] = (int32_t)nc_rng_below(&r, 7) - 3;
         q_code[i % 70] = (int32_t)nc_rng_below(&r, 9) - 4;
     }
-    check_biased("bias by codes", &(rule){ .span = { { 0, 66, 0, 80, 0, -1, 0, NC_SIGHT_FULL }, { 66, 4, 80, 10, 0, -1, 0, NC_SIGHT_FULL } }, .spans = 2 }, 70, 90, 2, 2, 8, 8, q_code, k_code);
+    check_biased("bias by codes", &(rule){ .span = { { 0, 66, 0, 80, 0, -1, 0, 0, NC_SIGHT_FULL }, { 66, 4, 80, 10, 0, -1, 0, 0, NC_SIGHT_FULL } }, .spans = 2 }, 70, 90, 2, 2, 8, 8, q_code, k_code);
 }
 
 /* Lists of keys: some rows see few, some none of a whole block. */
@@ -122,7 +122,7 @@ static void test_listed(void **state)
         while (count < L)
             list[i * L + count++] = INT32_MAX;
     }
-    rule r = { .span = { { 0, 80, 0, 80, 0, -1, 0, NC_SIGHT_CAUSAL }, { 80, 70, 80, 70, 0, -1, 0, NC_SIGHT_CAUSAL } }, .spans = 2 };
+    rule r = { .span = { { 0, 80, 0, 80, 0, -1, 0, 0, NC_SIGHT_CAUSAL }, { 80, 70, 80, 70, 0, -1, 0, 0, NC_SIGHT_CAUSAL } }, .spans = 2 };
     op_check(&(op_case){ .name = "lists of keys", .build = build_listed, .arg = &r, .no_live = true, .no_strided = true, .tol_bf16 = 2e-2, .tol_grad_bf16 = 4e-2,
                          .in = { { NC_SHAPE(N, 4, 10) }, { NC_SHAPE(N, 2, 10) }, { NC_SHAPE(N, 2, 6) }, { NC_SHAPE(N, L), .ints = list, .no_strided = true } } });
 }
@@ -139,7 +139,7 @@ static void run_rows(nc_dtype t, store *cache, int64_t from, int64_t to, void *o
     nc_graph *g = nc_graph_new(t);
     int64_t n = to - from, width[3] = { HEADS * A, GROUPS * A, GROUPS * V };
     nc_shape shape[3] = { NC_SHAPE(n, HEADS, A), NC_SHAPE(n, GROUPS, A), NC_SHAPE(n, GROUPS, V) };
-    nc_span span = { 0, (int32_t)n, 0, (int32_t)n, (int32_t)from, 0, 0, NC_SIGHT_CAUSAL };
+    nc_span span = { .q_rows = (int32_t)n, .k_rows = (int32_t)n, .q_index = (int32_t)from, .sight = NC_SIGHT_CAUSAL };
     nc_spans spans = { &span, 1 };
     nc_value *in[3];
     nc_error e = { 0 };
