@@ -20,7 +20,7 @@ const nc_gguf_arch *const *nc_gguf_archs(int *count)
     return archs;
 }
 
-static bool lists(const char *words, const char *word)
+bool nc_gguf_lists(const char *words, const char *word)
 {
     const size_t n = strlen(word);
     for (const char *at = strstr(words, word); at && n; at = strstr(at + 1, word))
@@ -33,7 +33,7 @@ const nc_gguf_arch *nc_gguf_arch_of(const nc_model *m)
 {
     const char *type = nc_json_string(nc_json_get(nc_gguf_text_config(m), "model_type"), m->family->name);
     for (int i = 0; i < NC_COUNT(archs); i++)
-        if (lists(archs[i]->families, type))
+        if (nc_gguf_lists(archs[i]->families, type))
             return archs[i];
     return NULL;
 }

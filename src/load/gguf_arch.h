@@ -39,6 +39,25 @@ typedef struct nc_gguf_arch {
     int (*extra)(nc_arena *a, const nc_json *config, nc_gguf_extra out[NC_GGUF_EXTRAS]);
 } nc_gguf_arch;
 
+/* A tower with its projector as clip.cpp knows it: one entry in a gguf_<kin>.c file and one line in gguf_towers.list. */
+typedef struct nc_gguf_tower {
+    const char *families;                       /* model_types of whole models, space-separated */
+    const char *prefix;                         /* that names of sites may begin with, or NULL */
+    const char *projector;                      /* clip.projector_type */
+    const nc_gguf_rule *rules[4];               /* the ask's config is vision_config */
+    const nc_gguf_word *words;                  /* "clip.key" of vision_config's keys */
+    bool (*fits)(const nc_json *vision);        /* whether clip.cpp can compute what this config says; NULL: any */
+    void (*more)(const nc_gguf_words *w);
+} nc_gguf_tower;
+
+const nc_gguf_tower *nc_gguf_tower_of(const nc_model *m);                 /* NULL: clip.cpp does not know it */
+const nc_gguf_rule *const *nc_gguf_tower_rules(const nc_model *m, const char **prefix);
+bool nc_gguf_tower_fits(const nc_model *m);
+void nc_gguf_write_tower_words(nc_gguf_meta *meta, const nc_gguf_tower *tower, const nc_model *m);
+void nc_gguf_activation_words(const nc_gguf_words *w, const char *otherwise);   /* clip.use_gelu or clip.use_silu by hidden_act; neither: clip.cpp's quick gelu */
+void nc_gguf_own_words(nc_gguf_meta *meta, const nc_json *config);        /* what a tower's config says that clip.cpp has no word for */
+bool nc_gguf_lists(const char *words, const char *word);                  /* space-separated words */
+
 /* NULL: llama.cpp has no such family, or this program does not know how it holds it. */
 const nc_gguf_arch *nc_gguf_arch_of(const nc_model *m);
 const nc_gguf_arch *const *nc_gguf_archs(int *count);

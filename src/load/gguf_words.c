@@ -124,3 +124,14 @@ void nc_gguf_write_words(nc_gguf_meta *meta, const nc_gguf_arch *arch, const nc_
     if (arch->more)
         arch->more(&w);
 }
+
+void nc_gguf_write_tower_words(nc_gguf_meta *meta, const nc_gguf_tower *tower, const nc_model *m)
+{
+    const nc_gguf_words w = { meta, "clip", nc_json_get(m->config, "vision_config"), m };
+    nc_gguf_word_bool(&w, "has_vision_encoder", true);
+    nc_gguf_word_text(&w, "projector_type", tower->projector);
+    nc_gguf_word_int(&w, "vision.projection_dim", m->hidden_size);
+    for (const nc_gguf_word *word = tower->words; word->key; word++)
+        write_word(&w, word);
+    tower->more(&w);
+}

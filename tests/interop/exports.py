@@ -18,7 +18,8 @@ from safetensors.torch import load_file
 # Every folder of golden/models is tried. THROUGH_GGUF: those with a form that llama.cpp knows.
 THROUGH_GGUF = ["llama", "llama3", "llama_linear", "llama_yarn", "mistral", "mixtral", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "qwen3_next", "gemma2", "gemma3", "phi3", "olmo2", "glm4",
                 "deepseek_v2", "deepseek_v2_lite", "deepseek_v3", "deepseek_v32", "gpt2", "gpt2_prefixed", "gpt_neox", "gpt_neox_seq", "bloom", "mamba", "mamba2", "bert", "bert_classify",
-                "roberta", "distilbert", "t5", "t5_v11", "llava", "llava_next", "llava_next_video", "llava_siglip", "llava_onevision", "internvl", "got_ocr2", "paligemma", "idefics3"]
+                "roberta", "distilbert", "t5", "t5_v11", "llava", "llava_next", "llava_next_video", "llava_siglip", "llava_onevision", "internvl", "got_ocr2", "paligemma", "idefics3", "qwen2_vl", "qwen2_5_vl",
+                "qwen3_vl"]
 LEFT_OUT = {"trocr_small": "transformers 5 leaves its sinusoidal positions without values"}
 TOLERANCE = 2e-5
 transformers.logging.set_verbosity_error()

@@ -85,6 +85,28 @@ static void the_same_model(void **state)
         check_alone(models[i].name, models[i].tokenizer);
 }
 
+/* A decoder that lies without its tower: what Qwen2-VL is to a text alone. */
+static void a_decoder_without_its_tower(void **state)
+{
+    char out[] = "/tmp/nunchi-alone-XXXXXX";
+    nc_arena *a = nc_arena_new();
+    nc_error e = { 0 };
+    nc_loaded *l = NULL;
+    nc_load_options o = { .weights = { NC_F32, false, NULL, nc_kernels_best() } };
+    (void)state;
+    assert_non_null(mkdtemp(out));
+    const char *there = nc_path_join(a, out, "whole"), *file = nc_path_join(a, out, "some-name.gguf");
+    if (nc_quantize("tests/golden/models/qwen2_5_vl", there, &(nc_quantize_options){ .to = NC_F32 }, NULL, &e) < 0 ||
+        nc_file_copy(nc_path_join(a, there, "model.gguf"), file, &e) < 0 || nc_load(file, &o, &l, &e) < 0)
+        fail_msg("%s", e.message);
+    assert_string_equal(l->model->family->name, "qwen2");
+    assert_true(nc_json_double(nc_json_get(l->config, "rope_theta"), 0) == 1e6);
+    assert_non_null(nc_model_site(l->model, "model.layers.1.self_attn.k_proj.bias"));
+    nc_loaded_free(l);
+    nc_remove_tree(out, NULL);
+    nc_arena_free(a);
+}
+
 static void what_is_no_model_is_refused(void **state)
 {
     char path[] = "/tmp/nunchi-alone-XXXXXX";
@@ -108,6 +130,6 @@ static void what_is_no_model_is_refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(the_same_model), cmocka_unit_test(what_is_no_model_is_refused) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(the_same_model), cmocka_unit_test(a_decoder_without_its_tower), cmocka_unit_test(what_is_no_model_is_refused) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

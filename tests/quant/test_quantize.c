@@ -19,6 +19,7 @@
 static const char *const models[] = {
     "gpt2", "llama", "llama3", "mistral", "qwen3", "llava", "llava_next_video", "llava_siglip", "gpt_neox", "bloom", "qwen2", "qwen2_moe", "mixtral", "deepseek_v2", "deepseek_v32",
     "qwen3_next", "gemma3", "phi3", "olmo2", "glm4", "mamba2", "bert", "t5", "mamba", "gemma2", "deepseek_v3", "qwen3_moe", "roberta", "distilbert", "bert_classify", "t5_v11",
+    "qwen2_5_vl", "qwen2_vl", "qwen3_vl",
 };
 
 static nc_loaded *open_f32(const char *folder)
@@ -150,6 +151,11 @@ static void orders_are_the_converters(void **state)
     for (n = 0; n < 96; n++)                          /* deepseek: k_b of head 0 is [rank 12, nope 8] of rows [8, 12] */
         want[n] = n % 8 * 12 + n / 8;
     check_order("tests/golden/models/deepseek_v2", "model.layers.0.self_attn.kv_b_proj.weight", 0, "blk.0.attn_k_b.weight", 0, want, 96);
+    for (n = 0; n < 3 * 16; n++)                      /* qwen2_5_vl: of [width, 3 channels, 2 frames, 4, 4] the second frame's kernel */
+        want[n] = (n / 16 * 2 + 1) * 16 + n % 16;
+    check_order("tests/golden/models/qwen2_5_vl", "visual.patch_embed.proj.weight", 1, "v.patch_embd.weight.1", 0, want, 3 * 16);
+    want[0] = 2 * 16 * 16;                            /* and v, behind q and k */
+    check_order("tests/golden/models/qwen2_5_vl", "visual.blocks.1.attn.qkv.weight", 2, "v.blk.1.attn_v.weight", 0, want, 1);
     want[0] = 2 * 8 * 24;                             /* qwen3_next: v of key head 0 begins behind its q and k, and stands behind all heads' q and k */
     check_order("tests/golden/models/qwen3_next", "model.layers.0.linear_attn.in_proj_qkvz.weight", 2, "blk.0.attn_qkv.weight", 2 * 2 * 8 * 24, want, 1);
 }
@@ -184,6 +190,42 @@ static void names_and_metadata_are_llama_cpps(void **state)
             fail_msg("%s is missing", media[i]);
     assert_string_equal(nc_gguf_string(g, "general.architecture", ""), "clip");
     assert_string_equal(nc_gguf_string(g, "clip.projector_type", ""), "mlp");
+    nc_gguf_close(g);
+    nc_remove_tree(out, NULL);
+    nc_arena_free(a);
+}
+
+/* A tower whose patches reach over two frames: its kernel is two, its q, k, v come apart, one block in two sees everything. */
+static void towers_are_clip_cpps(void **state)
+{
+    static const char *const names[] = { "v.patch_embd.weight", "v.patch_embd.weight.1", "v.blk.0.attn_q.weight", "v.blk.2.attn_k.bias", "v.blk.0.attn_v.weight", "v.blk.0.attn_out.weight",
+                                         "v.blk.1.ffn_gate.weight", "v.blk.0.ffn_up.bias", "v.blk.0.ffn_down.weight", "v.blk.0.ln1.weight", "v.blk.0.ln2.weight", "v.post_ln.weight",
+                                         "mm.0.weight", "mm.2.bias" };
+    char out[] = "/tmp/nunchi-quant-XXXXXX";
+    nc_arena *a = nc_arena_new();
+    nc_error e = { 0 };
+    nc_gguf *g = NULL;
+    (void)state;
+    assert_non_null(mkdtemp(out));
+    assert_int_equal(nc_quantize("tests/golden/models/qwen2_5_vl", out, &(nc_quantize_options){ .to = NC_F32 }, NULL, &e), 0);
+    assert_int_equal(nc_gguf_open(nc_path_join(a, out, "model.gguf"), &g, &e), 0);
+    assert_string_equal(nc_gguf_string(g, "general.architecture", ""), "qwen2vl");
+    const nc_gguf_value *sections = nc_gguf_get(g, "qwen2vl.rope.dimension_sections");
+    assert_non_null(sections);
+    assert_int_equal(sections->count, 4);
+    nc_gguf_close(g);
+    assert_int_equal(nc_gguf_open(nc_path_join(a, out, "mmproj.gguf"), &g, &e), 0);
+    for (int i = 0; i < NC_COUNT(names); i++)
+        if (!nc_gguf_find(g, names[i]))
+            fail_msg("%s is missing", names[i]);
+    assert_string_equal(nc_gguf_string(g, "general.architecture", ""), "clip");
+    assert_string_equal(nc_gguf_string(g, "clip.projector_type", ""), "qwen2.5vl_merger");
+    assert_int_equal(nc_gguf_int(g, "clip.vision.n_wa_pattern", 0), 2);
+    assert_int_equal(nc_gguf_int(g, "clip.vision.block_count", 0), 3);
+    assert_true(nc_gguf_bool(g, "clip.use_silu", false));
+    for (int i = 0; i < nc_gguf_count(g); i++)
+        if (nc_starts_with(nc_gguf_at(g, i)->name, "visual."))
+            fail_msg("%s is no name of clip.cpp's", nc_gguf_at(g, i)->name);
     nc_gguf_close(g);
     nc_remove_tree(out, NULL);
     nc_arena_free(a);
@@ -257,7 +299,7 @@ static void gguf_and_back_is_the_same_folder(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_value_comes_back), cmocka_unit_test(orders_are_the_converters), cmocka_unit_test(names_and_metadata_are_llama_cpps),
+        cmocka_unit_test(every_value_comes_back), cmocka_unit_test(orders_are_the_converters), cmocka_unit_test(names_and_metadata_are_llama_cpps), cmocka_unit_test(towers_are_clip_cpps),
         cmocka_unit_test(what_cannot_be_is_refused), cmocka_unit_test(broken_folders_are_named), cmocka_unit_test(gguf_and_back_is_the_same_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
