@@ -8,7 +8,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 
-enum key_type { KEY_STRING, KEY_INT, KEY_FLOAT, KEY_BOOL, KEY_TREE, KEY_COUNT /* an integer, at least 1 */ };
+enum key_type { KEY_STRING, KEY_INT, KEY_FLOAT, KEY_BOOL, KEY_TREE, KEY_COUNT /* an integer, at least 1 */, KEY_WHEN /* a string; YAML reads a bare no as false */ };
 enum { AFTER = 1 };                  /* may change between runs without changing the result */
 
 struct key { const char *name; enum key_type type; size_t at; unsigned flags; };
@@ -22,7 +22,7 @@ static const struct key keys[] = {
     K(dataset, KEY_STRING), K(eval_dataset, KEY_STRING), K(dataset_dir, KEY_STRING), K(media_dir, KEY_STRING), K(template, KEY_STRING), K(cutoff_len, KEY_COUNT),
     K(max_samples, KEY_INT), K(video_maxlen, KEY_COUNT), K(video_fps, KEY_FLOAT), K(image_max_pixels, KEY_COUNT), K(image_min_pixels, KEY_COUNT),
     K(video_max_pixels, KEY_COUNT), K(video_min_pixels, KEY_COUNT), K(val_size, KEY_FLOAT), L(media_memory_gb, KEY_FLOAT), K(packing, KEY_BOOL), K(train_on_prompt, KEY_BOOL),
-    K(mask_history, KEY_BOOL), L(output_dir, KEY_STRING), L(save_strategy, KEY_STRING), K(eval_strategy, KEY_STRING), L(overwrite_output_dir, KEY_BOOL),
+    K(mask_history, KEY_BOOL), L(output_dir, KEY_STRING), L(save_strategy, KEY_WHEN), K(eval_strategy, KEY_WHEN), L(overwrite_output_dir, KEY_BOOL),
     L(logging_steps, KEY_COUNT), L(save_steps, KEY_COUNT), L(save_total_limit, KEY_INT), L(eval_steps, KEY_COUNT), K(per_device_train_batch_size, KEY_COUNT),
     L(per_device_eval_batch_size, KEY_COUNT), K(gradient_accumulation_steps, KEY_COUNT), K(max_steps, KEY_INT), K(warmup_steps, KEY_INT), K(seed, KEY_INT),
     K(data_seed, KEY_INT), K(learning_rate, KEY_FLOAT), K(num_train_epochs, KEY_FLOAT), K(warmup_ratio, KEY_FLOAT), K(weight_decay, KEY_FLOAT),
@@ -87,7 +87,12 @@ static int read_value(const struct key *k, const nc_json *v, const char *path, n
     int64_t n;
     if (v->type == NC_JSON_NULL)
         return 0;
+    if (k->type == KEY_WHEN && v->type == NC_JSON_BOOL && !v->boolean) {
+        *(const char **)at = "no";
+        return 0;
+    }
     switch (k->type) {
+    case KEY_WHEN:
     case KEY_STRING:
         if (nc_json_is(v, NC_JSON_ARRAY) && v->first) {
             nc_buf b = { 0 };

@@ -59,6 +59,18 @@ static void overrides_win(void **state)
     nc_recipe_free(r);
 }
 
+/* LLaMA-Factory's recipes write a bare no, which YAML reads as false. */
+static void a_bare_no_is_a_word_where_one_may_stand(void **state)
+{
+    (void)state;
+    nc_recipe *r = parse("dataset: d\neval_strategy: no\nsave_strategy: no\n", NULL, 0);
+    assert_string_equal(r->stages[0].eval_strategy, "no");
+    assert_string_equal(r->stages[0].save_strategy, "no");
+    nc_recipe_free(r);
+    fails("dataset: d\neval_strategy: yes\n", NULL, "r.yaml:2: eval_strategy must be a string");
+    fails("dataset: d\noptim: no\n", NULL, "r.yaml:2: optim must be a string");
+}
+
 /* The hash names what changes the result: a rate does, the spacing of log lines does not. */
 static void hashes_what_matters(void **state)
 {
@@ -104,7 +116,7 @@ static void names_mistakes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lays_stages_over_the_common_keys), cmocka_unit_test(overrides_win), cmocka_unit_test(hashes_what_matters),
+        cmocka_unit_test(lays_stages_over_the_common_keys), cmocka_unit_test(overrides_win), cmocka_unit_test(a_bare_no_is_a_word_where_one_may_stand), cmocka_unit_test(hashes_what_matters),
         cmocka_unit_test(warns_once_of_keys_without_meaning), cmocka_unit_test(names_mistakes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
