@@ -65,7 +65,7 @@ static int save_adapter(nc_train_run *r, const char *folder, nc_error *e)
     const nc_model *m = r->l->model;
     nc_site **whole = NC_NEW_ARRAY(r->arena, nc_site *, m->site_count + 1);
     nc_lora_config c = { .r = (int)r->s->lora_rank, .alpha = (double)r->s->lora_alpha, .dropout = r->s->lora_dropout, .rslora = r->s->use_rslora, .base = r->source, .whole = whole,
-                         .task_type = r->s->objective->task_type ? r->s->objective->task_type(r) : NULL };
+                         .task_type = r->s->objective->task_type ? r->s->objective->task_type(r) : m->family->encoder ? "SEQ_2_SEQ_LM" : NULL };
     for (int i = 0; r->own && i < m->site_count; i++)
         if (r->own[i] && nc_site_is_there(m->sites[i]))
             whole[c.whole_count++] = m->sites[i];

@@ -29,7 +29,7 @@ typedef struct nc_objective {
     int (*draw)(const struct nc_train_run *r, const nc_examples *x, int64_t index, uint64_t epoch, int32_t *ids, int32_t *targets);
     /* What a micro-batch holds beside the tables of the model's prepare; weight: of what counts. NULL: nothing. */
     int (*tables)(struct nc_train_run *r, const nc_examples *x, const int64_t *order, int count, float weight, nc_error *e);
-    const char *(*task_type)(const struct nc_train_run *r);      /* as PEFT calls it, "" where it has no word; NULL: CAUSAL_LM */
+    const char *(*task_type)(const struct nc_train_run *r);      /* as PEFT calls it, "" where it has no word; NULL: CAUSAL_LM, with an encoder SEQ_2_SEQ_LM */
     /* Scores of an evaluation beside its loss, r->scores: after each of its micro-batches. NULL: none. */
     void (*judge)(struct nc_train_run *r, const nc_examples *x, const int64_t *order, int count);
 } nc_objective;
