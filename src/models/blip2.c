@@ -1,9 +1,11 @@
-/* blip2.c - BLIP-2 (Li et al. 2023): a vision transformer, a Q-Former whose learned queries read its rows, a projection, and a decoder's text.
+/* blip2.c - BLIP-2 (Li et al. 2023): a vision transformer, a Q-Former whose learned queries read its rows, a projection, and the text of
+ * a decoder (OPT) or of an encoder and a decoder (T5).
  *
  *   f = post_layernorm(tower(picture)), class row kept                                                     [1 + side^2, Dv]
  *   h = layernorm(query_tokens);  per layer of the Q-Former, norms after each sum:                          [queries, Dq]
  *     h = norm(h + dense(attn(h, h)));  every cross_attention_frequency-th layer, the first included: h = norm(h + dense(attn(h, f)));  h = norm(h + dense f(dense h))
  *   media = language_projection h                                                                           [queries, D]
+ *   logits = decoder([media; <s> text]), or decoder(ids, encoder([media; text </s>]))
  *
  * Easy to get wrong: q, k and v of the tower are one product; the tower's closing norm is on all rows; cross attention counts layers from 0; the feed-forward of queries is
  * intermediate_query and output_query, that of texts is not there; picture tokens stand before <s>.
@@ -97,15 +99,8 @@ static void qformer_config(struct qformer *q, nc_config *r, int tower_width)
 static void config(nc_model *m, void *self, nc_config *r)
 {
     static const char *const ignored[] = { "image_text_hidden_size", "initializer_factor", "use_decoder_only_language_model", NULL };
-    static const char *const text_encoders[] = { "t5", "mt5" };
     struct blip2 *c = self;
-    const char *text = nc_json_string(nc_json_path(m->config, "text_config.model_type"), "");
     nc_config_ignore(r, ignored);
-    for (int i = 0; i < NC_COUNT(text_encoders); i++)
-        if (!strcmp(text, text_encoders[i])) {
-            nc_config_mistake(r, "text_config is a %s; BLIP-2 is known here with a decoder alone (opt)", text);
-            return;
-        }
     c->queries = (int)nc_config_int(r, "num_query_tokens", 32);
     m->image_token_id = (int)nc_config_int_any(r, "image_token_index", nc_config_int_any(r, "image_token_id", -1));
     if (m->image_token_id < 0)
@@ -259,11 +254,25 @@ static void capacity(const void *self, nc_build *b, int64_t pictures)
     nc_build_capacity(b, "media", pictures * c->queries);
 }
 
-static const char *const ignored_tensors[] = { "language_model.lm_head.weight", "*position_ids", NULL };
+static const char *const ignored_tensors[] = { "language_model.lm_head.weight", "language_model.encoder.embed_tokens.weight", "language_model.decoder.embed_tokens.weight",
+                                               "language_model.decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight", "*position_ids", NULL };
 static const char *const projector[] = { "query_tokens", "qformer.", "language_projection.", NULL };
 
-const nc_family nc_family_blip_2 = {
-    .name = "blip-2", .architectures = "Blip2ForConditionalGeneration", .size = sizeof(struct blip2), .config = config, .weights = weights, .ignored = ignored_tensors,
-    .projector_parts = projector, .prepare = prepare, .tower = tower, .decoder = nc_vision_text_decoder, .media_rows = media_rows, .head = nc_vision_text_head,
-    .cache = nc_vision_text_cache, .capacity = capacity, .regime = nc_vision_text_regime,
-};
+#define MEMBERS .name = "blip-2", .architectures = "Blip2ForConditionalGeneration", .size = sizeof(struct blip2), .variant = variant, .config = config, .weights = weights, \
+    .ignored = ignored_tensors, .projector_parts = projector, .prepare = prepare, .tower = tower, .decoder = nc_vision_text_decoder, .media_rows = media_rows, \
+    .head = nc_vision_text_head, .cache = nc_vision_text_cache, .capacity = capacity, .regime = nc_vision_text_regime
+
+static const nc_family *variant(const nc_json *config);
+static const nc_family reads_and_writes = { MEMBERS, .encoder = nc_vision_text_encoder, .cross = nc_vision_text_cross };
+const nc_family nc_family_blip_2 = { MEMBERS };
+
+/* The reference takes a kind of text that also comes as a decoder alone (BART) as that. */
+static const nc_family *variant(const nc_json *config)
+{
+    static const char *const text_encoders[] = { "t5", "mt5" };
+    const char *text = nc_json_string(nc_json_path(config, "text_config.model_type"), "");
+    for (int i = 0; i < NC_COUNT(text_encoders); i++)
+        if (!strcmp(text, text_encoders[i]))
+            return &reads_and_writes;
+    return &nc_family_blip_2;
+}

@@ -88,7 +88,7 @@ bool nc_vision_text_config_at(nc_model *m, nc_vision_text *c, nc_config *r, bool
     c->text = nc_submodel(m, r, "text_config", text);
     if (!c->vision || !c->text)
         return false;
-    if (!c->vision->family->vision_info || !c->text->family->decoder || c->text->family->tower) {
+    if (!c->vision->family->vision_info || !c->text->family->decoder || c->text->family->tower || !c->text->family->encoder != !m->family->encoder) {
         nc_config_mistake(r, "a %s and a %s make no %s", c->vision->family->name, c->text->family->name, m->family->name);
         return false;
     }
@@ -97,7 +97,22 @@ bool nc_vision_text_config_at(nc_model *m, nc_vision_text *c, nc_config *r, bool
     m->media_width = c->text->media_width;
     m->vocab_size = c->text->vocab_size;
     m->max_positions = c->text->max_positions;
+    m->max_source = c->text->max_source;
     return c->info.patch_size > 0;
+}
+
+nc_value *nc_vision_text_encoder(const nc_model *m, const void *self, nc_build *b, nc_value *media)
+{
+    const nc_vision_text *c = self;
+    (void)m;
+    return nc_model_encoder(c->text, b, media);
+}
+
+void nc_vision_text_cross(const nc_model *m, const void *self, nc_build *b, nc_value *rows)
+{
+    const nc_vision_text *c = self;
+    (void)m;
+    c->text->family->cross(c->text, c->text->self, b, rows);
 }
 
 nc_value *nc_vision_text_decoder(const nc_model *m, const void *self, nc_build *b, nc_value *media)

@@ -16,6 +16,8 @@ typedef struct nc_vision_text { nc_model *vision, *text; nc_vision_info info; } 
 /* vision_config and text_config; a decoder is tied where its own config says so, else where the whole's does (tied: what that is where it says nothing). False after a mistake. */
 bool nc_vision_text_config(nc_model *m, nc_vision_text *c, nc_config *r, bool tied);
 bool nc_vision_text_config_at(nc_model *m, nc_vision_text *c, nc_config *r, bool tied, const char *vision, const char *text);   /* under other prefixes */
+nc_value *nc_vision_text_encoder(const nc_model *m, const void *self, nc_build *b, nc_value *media);       /* where the text has an encoder, in which the media stand */
+void nc_vision_text_cross(const nc_model *m, const void *self, nc_build *b, nc_value *rows);
 nc_value *nc_vision_text_decoder(const nc_model *m, const void *self, nc_build *b, nc_value *media);
 void nc_vision_text_head(const void *self, nc_head *out);
 void nc_vision_text_cache(const void *self, nc_cache_need *out);

@@ -40,6 +40,8 @@ static int unknown_family(const char *type, nc_error *e)
 /* A part shares the parent's arena and reader. */
 static nc_model *new_instance(nc_arena *a, const nc_family *f, const nc_json *config, nc_model *parent, const char *prefix)
 {
+    if (f->variant)
+        f = f->variant(config);
     nc_model *m = NC_NEW(a, nc_model);
     *m = (nc_model){ .family = f, .self = nc_arena_alloc(a, f->size), .arena = a, .config = config, .parent = parent, .prefix = prefix,
                      .image_token_id = -1, .video_token_id = -1 };
@@ -65,7 +67,7 @@ int nc_model_new(const nc_json *config, nc_model **out, nc_error *e)
     nc_arena *a = nc_arena_new();
     nc_model *m = new_instance(a, f, nc_json_clone(a, config), NULL, "");
     nc_config *r = nc_config_new(a, m->config, "config.json");
-    f->config(m, m->self, r);
+    m->family->config(m, m->self, r);
     int status = nc_config_finish(r, e);
     if (status < 0) {
         nc_arena_free(a);
@@ -81,7 +83,7 @@ nc_model *nc_model_trial(const nc_json *config, const nc_family *f, bool sites, 
     nc_arena *a = nc_arena_new();
     nc_model *m = new_instance(a, f, nc_json_clone(a, config), NULL, "");
     nc_config *r = nc_config_new_trial(a, m->config, notes);
-    f->config(m, m->self, r);
+    m->family->config(m, m->self, r);
     nc_config_finish_trial(r);
     if (sites && !notes->broken)
         list_sites(m);
@@ -99,7 +101,7 @@ static nc_model *part_of(nc_model *m, nc_config *c, const nc_json *config, const
         return NULL;
     }
     nc_model *part = new_instance(m->arena, f, config, m, nc_arena_printf(m->arena, "%s%s", m->prefix, prefix));
-    f->config(part, part->self, c);
+    part->family->config(part, part->self, c);
     return part;
 }
 

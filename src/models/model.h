@@ -40,6 +40,9 @@ struct nc_family {
     const char *name;                        /* Hugging Face model_type */
     const char *architectures;               /* space-separated classes it answers for; the first is what a new folder says */
     size_t size;                             /* bytes of its own struct */
+    /* Where folders of one model_type differ in what they are made of (a decoder alone, an encoder and a decoder): the family of this config, which is this one or one in its file that
+     * is in no list. NULL: this one. */
+    const nc_family *(*variant)(const nc_json *config);
     void (*config)(nc_model *m, void *self, nc_config *r);   /* reads every key; mistakes stick to r */
     void (*weights)(nc_model *m, void *self);                /* lists sites by nc_weight */
     /* Prefixes of the sites that are the tower's and the projector's; the rest is the language's. NULL-terminated; NULL: vision_tower., vision_model.; multi_modal_projector.,

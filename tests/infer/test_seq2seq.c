@@ -103,15 +103,16 @@ static nc_engine *engine(nc_loaded *l, int sequences, int step_tokens, int threa
 static int32_t prompt[TEXTS + 4], source[JOBS][60];
 static nc_pictures *shown[JOBS];
 
-/* A picture of its own for each job, those of jobs 1 and 4 the same; of two sizes, as a processor that keeps a picture's shape would give them. */
+/* A picture of its own for each job, those of jobs 1 and 4 the same; of two sizes, as a processor that keeps a picture's shape would give them,
+ * but where the tower takes one. */
 static void show(const nc_loaded *l, nc_job *job, int k)
 {
-    const int width = k % 4 == 3 ? 48 : 64, seed = k == 4 ? 1 : k;
-    float *pixels = malloc(sizeof *pixels * 3 * 64 * 64);
-    for (int i = 0; i < 3 * 64 * width; i++)
+    const int one = (int)nc_json_int(nc_json_path(l->config, "vision_config.image_size"), 0), height = one ? one : 64, width = one ? one : k % 4 == 3 ? 48 : 64, seed = k == 4 ? 1 : k;
+    float *pixels = malloc(sizeof *pixels * 3 * (size_t)(height * width));
+    for (int i = 0; i < 3 * height * width; i++)
         pixels[i] = (float)((i * 37 + seed * 101) % 255) / 128 - 1;
     nc_pictures_free(shown[k]);
-    shown[k] = nc_pictures_new(&(nc_visual){ .frames = 1, .channels = 3, .height = 64, .width = width, .pixels = pixels });
+    shown[k] = nc_pictures_new(&(nc_visual){ .frames = 1, .channels = 3, .height = height, .width = width, .pixels = pixels });
     free(pixels);
     const int rows = l->model->family->media_rows(l->model, l->model->self, nc_pictures_media(shown[k]));
     memmove(source[k] + rows, source[k], sizeof *source[k] * (size_t)job->source_count);
@@ -207,6 +208,7 @@ static void texts_are_the_same_alone_and_among_others(void **state)
     same_alone_and_among_others("t5", NC_BF16);
     same_alone_and_among_others("florence2", NC_F32);        /* pictures in the source */
     same_alone_and_among_others("florence2", NC_BF16);
+    same_alone_and_among_others("blip2_t5", NC_F32);
     same_alone_and_among_others("llama", NC_F32);
     same_alone_and_among_others("mamba2", NC_F32);           /* states are forked too */
     same_alone_and_among_others("qwen3_next", NC_F32);
