@@ -90,7 +90,10 @@ static void capacity(const void *self, nc_build *b, int64_t pictures)
 
 static const char *const ignored_tensors[] = { "*rotary_emb.inv_freq", "*position_ids", NULL };
 
-#define KIN .size = sizeof(struct idefics3), .config = config, .weights = weights, .ignored = ignored_tensors, .prepare = prepare, .tower = tower, \
+static const char *const towers[] = { "model.vision_model.", NULL }, *const projectors[] = { "model.connector.", NULL };
+
+#define KIN .size = sizeof(struct idefics3), .tower_parts = towers, .projector_parts = projectors, .config = config, .weights = weights, \
+    .ignored = ignored_tensors, .prepare = prepare, .tower = tower, \
     .decoder = nc_vision_text_decoder, .media_rows = media_rows, .head = nc_vision_text_head, .cache = nc_vision_text_cache, .capacity = capacity, .regime = nc_vision_text_regime
 
 const nc_family nc_family_idefics3 = { .name = "idefics3", .architectures = "Idefics3ForConditionalGeneration", KIN };
