@@ -325,6 +325,8 @@ void nc_processor_size(const nc_processor *p, int *height, int *width)
     *width = p->do_center_crop && p->crop_width ? p->crop_width : p->width;
 }
 
+int nc_processor_longest(const nc_processor *p) { return p->longest; }
+
 void nc_processor_colors(const nc_processor *p, double mean[3], double std[3])
 {
     memcpy(mean, p->mean, sizeof p->mean);

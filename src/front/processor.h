@@ -48,6 +48,7 @@ const nc_feature *nc_features_get(const nc_features *f, const char *name);    /*
 const char *nc_processor_class(const nc_processor *p);                        /* "CLIPImageProcessor" */
 /* Height and width of one output picture where it is fixed, else 0. */
 void nc_processor_size(const nc_processor *p, int *height, int *width);
+int nc_processor_longest(const nc_processor *p);                              /* size.longest_edge, 0 without one */
 void nc_processor_colors(const nc_processor *p, double mean[3], double std[3]);
 
 /* What processor_config.json says about placeholders in the text; absent keys keep 0 or NULL. */

@@ -46,7 +46,8 @@ typedef struct nc_gguf_tower {
     const char *projector;                      /* clip.projector_type */
     const nc_gguf_rule *rules[4];               /* the ask's config is vision_config */
     const nc_gguf_word *words;                  /* "clip.key" of vision_config's keys */
-    bool (*fits)(const nc_json *vision);        /* whether clip.cpp can compute what this config says; NULL: any */
+    bool edge;                                  /* clip.vision.preproc_image_size: the longest edge that pictures are scaled to */
+    bool (*fits)(const nc_json *config);        /* whether clip.cpp can compute what the whole config says; NULL: any */
     void (*more)(const nc_gguf_words *w);
 } nc_gguf_tower;
 

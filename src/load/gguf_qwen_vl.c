@@ -196,8 +196,8 @@ static void qwen3_tower_more(const nc_gguf_words *w)
     free(deep);
 }
 
-static bool two_frames(const nc_json *vision) { return nc_gguf_config_int(vision, "temporal_patch_size", 2) == 2; }
-static bool regular(const nc_json *vision) { return two_frames(vision) && period_of(vision) > 0; }
+static bool two_frames(const nc_json *config) { return nc_gguf_config_int(config, "vision_config.temporal_patch_size", 2) == 2; }
+static bool regular(const nc_json *config) { return two_frames(config) && period_of(nc_json_get(config, "vision_config")) > 0; }
 
 const nc_gguf_tower nc_gguf_tower_qwen2_vl = {
     .families = "qwen2_vl", .projector = "qwen2vl_merger", .rules = { qwen2_rules, blocks }, .words = qwen2_words, .fits = two_frames, .more = qwen2_tower_more,

@@ -65,14 +65,23 @@ static void colors(nc_gguf_meta *meta, const nc_loaded *l)
     nc_gguf_set_numbers(meta, "clip.vision.image_std", NC_GGUF_F32, s, 3);
 }
 
+static void longest_edge(nc_gguf_meta *meta, const nc_loaded *l)
+{
+    const int edge = l->image ? nc_processor_longest(l->image) : 0;
+    nc_gguf_set_int(meta, "clip.vision.preproc_image_size", NC_GGUF_U32, edge > 0 ? edge : nc_json_int(nc_json_path(l->config, "vision_config.image_size"), 224));
+}
+
 void nc_gguf_meta_tower(nc_gguf_meta *meta, const nc_loaded *l, nc_dtype to)
 {
+    const nc_gguf_tower *tower = nc_gguf_tower_of(l->model);
     const bool fits = nc_gguf_tower_fits(l->model);
     general(meta, l, fits ? "clip" : "nunchi", "mmproj", to);
     if (!fits) {                                         /* clip.cpp holds it in another form */
         nc_gguf_own_words(meta, l->config);
         return;
     }
-    nc_gguf_write_tower_words(meta, nc_gguf_tower_of(l->model), l->model);
+    nc_gguf_write_tower_words(meta, tower, l->model);
+    if (tower->edge)
+        longest_edge(meta, l);
     colors(meta, l);
 }

@@ -19,7 +19,7 @@
 static const char *const models[] = {
     "gpt2", "llama", "llama3", "mistral", "qwen3", "llava", "llava_next_video", "llava_siglip", "gpt_neox", "bloom", "qwen2", "qwen2_moe", "mixtral", "deepseek_v2", "deepseek_v32",
     "qwen3_next", "gemma3", "phi3", "olmo2", "glm4", "mamba2", "bert", "t5", "mamba", "gemma2", "deepseek_v3", "qwen3_moe", "roberta", "distilbert", "bert_classify", "t5_v11",
-    "qwen2_5_vl", "qwen2_vl", "qwen3_vl",
+    "qwen2_5_vl", "qwen2_vl", "qwen3_vl", "idefics3", "internvl",
 };
 
 static nc_loaded *open_f32(const char *folder)
@@ -231,6 +231,41 @@ static void towers_are_clip_cpps(void **state)
     nc_arena_free(a);
 }
 
+static void check_names(const char *name, const char *projector, const char *const *names, int count)
+{
+    char out[] = "/tmp/nunchi-quant-XXXXXX";
+    nc_arena *a = nc_arena_new();
+    nc_error e = { 0 };
+    nc_gguf *g = NULL;
+    const char *folder = folder_of(a, name);
+    if (nc_is_dir(folder)) {
+        assert_non_null(mkdtemp(out));
+        if (nc_quantize(folder, out, &(nc_quantize_options){ .to = NC_F32 }, NULL, &e) < 0 || nc_gguf_open(nc_path_join(a, out, "mmproj.gguf"), &g, &e) < 0)
+            fail_msg("%s: %s", name, e.message);
+        assert_string_equal(nc_gguf_string(g, "clip.projector_type", ""), projector);
+        for (int i = 0; i < count; i++)
+            if (!nc_gguf_find(g, names[i]))
+                fail_msg("%s: %s is missing", name, names[i]);
+        for (int i = 0; i < nc_gguf_count(g); i++)
+            if (!nc_starts_with(nc_gguf_at(g, i)->name, "v.") && !nc_starts_with(nc_gguf_at(g, i)->name, "mm."))
+                fail_msg("%s: %s is no name of clip.cpp's", name, nc_gguf_at(g, i)->name);
+        nc_gguf_close(g);
+        nc_remove_tree(out, NULL);
+    }
+    nc_arena_free(a);
+}
+
+static void towers_of_the_large_tree(void **state)
+{
+    static const char *const qwen3[] = { "v.blk.2.attn_qkv.bias", "v.deepstack.1.fc2.weight", "v.position_embd.weight", "v.patch_embd.weight.1" };
+    static const char *const idefics3[] = { "mm.model.fc.weight", "v.position_embd.weight", "v.post_ln.bias", "v.blk.1.attn_out.weight" };
+    static const char *const internvl[] = { "mm.model.mlp.0.bias", "mm.model.mlp.3.weight", "v.class_embd", "v.position_embd.weight", "v.blk.1.ls2.weight", "v.blk.0.ln2.bias" };
+    (void)state;
+    check_names("qwen3_vl", "qwen3vl_merger", qwen3, NC_COUNT(qwen3));
+    check_names("idefics3", "idefics3", idefics3, NC_COUNT(idefics3));
+    check_names("internvl", "internvl", internvl, NC_COUNT(internvl));
+}
+
 static void what_cannot_be_is_refused(void **state)
 {
     char out[] = "/tmp/nunchi-quant-XXXXXX";
@@ -299,7 +334,7 @@ static void gguf_and_back_is_the_same_folder(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_value_comes_back), cmocka_unit_test(orders_are_the_converters), cmocka_unit_test(names_and_metadata_are_llama_cpps), cmocka_unit_test(towers_are_clip_cpps),
+        cmocka_unit_test(every_value_comes_back), cmocka_unit_test(orders_are_the_converters), cmocka_unit_test(names_and_metadata_are_llama_cpps), cmocka_unit_test(towers_are_clip_cpps), cmocka_unit_test(towers_of_the_large_tree),
         cmocka_unit_test(what_cannot_be_is_refused), cmocka_unit_test(broken_folders_are_named), cmocka_unit_test(gguf_and_back_is_the_same_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
