@@ -48,7 +48,7 @@ static void test_picture(void **state)
 {
     (void)state;
     static const struct { const char *folder, *question; int prompt; } cases[] = {
-        { "tests/golden/models/llava", "뭐? What?", 44 }, { "tests/golden/models/llava_siglip", "뭐? What?", 44 },
+        { "tests/golden/models/llava", "뭐? What?", 44 }, { "llava_siglip", "뭐? What?", 44 },
         { "tests/golden/models/got_ocr2", "OCR: ", 81 },                          /* no template: the prompt its processor writes */
         { "blip-2", "Question: 뭐? What? Answer:", 22 },
         { "tests/golden/models/blip2_t5", "Question: what is this? Answer:", 26 },      /* the picture before an encoder's text */
