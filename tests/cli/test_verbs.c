@@ -285,6 +285,13 @@ static void encoders_and_decoders_learn(void **state)
     char *loss = strstr(output, ", loss ");
     assert_non_null(loss);
     assert_true(strtod(loss + 7, NULL) < 0.2);
+    assert_int_equal(nunchi("train %s model_name_or_path=tests/golden/models/bart dataset=pairs dataset_dir=%s output_dir=%s finetuning_type=lora max_steps=1", path("seq/r.yaml"), path("seq"),
+                            path("lora-run")), 0);
+    nc_buf adapter = { 0 };
+    nc_error e = { 0 };
+    assert_int_equal(nc_file_read(path("lora-run/adapter/adapter_config.json"), 1 << 20, &adapter, &e), 0);
+    assert_non_null(strstr(adapter.p, "\"SEQ_2_SEQ_LM\""));
+    nc_buf_free(&adapter);
     assert_int_equal(nunchi("train %s stage=pt model_name_or_path=tests/golden/models/bart dataset=words dataset_dir=%s output_dir=%s", path("seq/r.yaml"), path("seq"), path("no-run")), 1);
     SAYS("stage: pt", "bart");
     assert_int_equal(nunchi("ocr tests/golden/models/nougat %s", path("seq/r.yaml")), 1);

@@ -14,89 +14,21 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "base/file.h"
-#include "base/log.h"
-#include "media/video.h"
-#include "train/train.h"
+#include "train/seen_folder.h"
 
-#define MODEL "tests/golden/models/qwen2_5_vl"
-static char folder[64], recipe[100], metrics[160];
+static char metrics[160];
 static off_t metrics_before;
 static const char crops[] = "augment=[{name: RandomResizedCrop, size: 40, scale: [0.3, 1]}, RandomHorizontalFlip, {name: ColorJitter, brightness: 0.5, hue: 0.3}, RandAugment]";
 
-static void put(const char *name, const char *text)
-{
-    char path[160];
-    nc_error e = { 0 };
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    assert_int_equal(nc_file_write(path, text, strlen(text), &e), 0);
-}
-
 static int make_folder(void **state)
 {
-    static const char info[] = "{\"seen\": {\"file_name\": \"seen.json\", \"formatting\": \"sharegpt\", \"columns\": {\"messages\": \"messages\", \"images\": \"images\", \"videos\": \"videos\"}, "
-                               "\"tags\": {\"role_tag\": \"role\", \"content_tag\": \"content\", \"user_tag\": \"user\", \"assistant_tag\": \"assistant\"}}}";
     static const char data[] = "[{\"messages\": [{\"role\": \"user\", \"content\": \"<image>Which? <image>\"}, {\"role\": \"assistant\", \"content\": \"The left.\"}], "
                                "\"images\": [\"a.png\", \"b.png\"], \"videos\": []}, "
                                "{\"messages\": [{\"role\": \"user\", \"content\": \"<image>What?\"}, {\"role\": \"assistant\", \"content\": \"A ball.\"}], \"images\": [\"a.png\"], \"videos\": []}, "
                                "{\"messages\": [{\"role\": \"user\", \"content\": \"<video>Moves?\"}, {\"role\": \"assistant\", \"content\": \"It rolls.\"}], \"images\": [], \"videos\": [\"c.mp4\"]}]";
-    char path[160];
-    nc_error e = { 0 };
-    nc_image frame[6] = { { 0 } };
     (void)state;
-    nc_log_setup(NC_LOG_SILENT, false);
-    strcpy(folder, "/tmp/nunchi-test-XXXXXX");
-    if (!mkdtemp(folder))
-        return -1;
-    snprintf(recipe, sizeof recipe, "%s/r.yaml", folder);
-    put("dataset_info.json", info);
-    put("seen.json", data);
-    put("r.yaml", "model_name_or_path: " MODEL "\nstage: sft\ndataset: seen\neval_dataset: seen\neval_strategy: steps\neval_steps: 100\ncutoff_len: 256\nlearning_rate: 2.0e-3\n"
-                  "num_train_epochs: 8\nlogging_steps: 1\nsave_steps: 4\nper_device_train_batch_size: 2\nseed: 3\nfreeze_vision_tower: false\nfreeze_multi_modal_projector: false\n");
-    for (int i = 0; i < 2; i++) {
-        snprintf(path, sizeof path, "%s/%c.png", folder, 'a' + i);
-        if (nc_file_copy(i ? MODEL "/image2.png" : MODEL "/image.png", path, &e) < 0)
-            return -1;
-    }
-    for (int i = 0; i < 6; i++) {
-        if (nc_image_new(48, 32, 3, &frame[i], &e) < 0)
-            return -1;
-        for (size_t j = 0; j < nc_image_bytes(&frame[i]); j++)
-            frame[i].pixels[j] = (uint8_t)(j * 5 + (size_t)i * 40);
-    }
-    snprintf(path, sizeof path, "%s/c.mp4", folder);
-    int status = nc_video_write(path, frame, 6, 3, &e);
-    for (int i = 0; i < 6; i++)
-        nc_image_free(&frame[i]);
-    return status;
-}
-
-static int remove_folder(void **state)
-{
-    nc_error e = { 0 };
-    (void)state;
-    return nc_remove_tree(folder, &e);
-}
-
-static int try_train(const char *out, const char *const *more, nc_train_report *r, nc_error *e)
-{
-    char place[160], data[160];
-    char *list[8] = { place, data };
-    int n = 2;
-    snprintf(place, sizeof place, "output_dir=%s/%s", folder, out);
-    snprintf(data, sizeof data, "dataset_dir=%s", folder);
-    for (; more && *more; more++)
-        list[n++] = (char *)(uintptr_t)*more;
-    return nc_train(recipe, list, n, r, e);
-}
-
-static nc_train_report train(const char *out, const char *const *more)
-{
-    nc_train_report r;
-    nc_error e = { 0 };
-    if (try_train(out, more, &r, &e) < 0)
-        fail_msg("%s", e.message);
-    return r;
+    return make_seen(data, "model_name_or_path: " MODEL "\nstage: sft\ndataset: seen\neval_dataset: seen\neval_strategy: steps\neval_steps: 100\ncutoff_len: 256\nlearning_rate: 2.0e-3\n"
+                             "num_train_epochs: 8\nlogging_steps: 1\nsave_steps: 4\nper_device_train_batch_size: 2\nseed: 3\nfreeze_vision_tower: false\nfreeze_multi_modal_projector: false\n");
 }
 
 static nc_buf model_bytes(const char *out)

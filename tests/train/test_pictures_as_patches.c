@@ -10,82 +10,17 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "base/file.h"
-#include "base/log.h"
 #include "formats/safetensors.h"
-#include "media/video.h"
-#include "train/train.h"
-
-#define MODEL "tests/golden/models/qwen2_5_vl"
-static char folder[64], recipe[100];
-
-static void put(const char *name, const char *text)
-{
-    char path[160];
-    nc_error e = { 0 };
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    assert_int_equal(nc_file_write(path, text, strlen(text), &e), 0);
-}
+#include "train/seen_folder.h"
 
 /* ShareGPT's form, as LLaMA-Factory's LLaVA samples have it: two pictures of different sizes in one question, a video in another. */
 static int make_folder(void **state)
 {
-    static const char info[] = "{\"seen\": {\"file_name\": \"seen.json\", \"formatting\": \"sharegpt\", \"columns\": {\"messages\": \"messages\", \"images\": \"images\", \"videos\": \"videos\"}, "
-                               "\"tags\": {\"role_tag\": \"role\", \"content_tag\": \"content\", \"user_tag\": \"user\", \"assistant_tag\": \"assistant\"}}}";
     static const char data[] = "[{\"messages\": [{\"role\": \"user\", \"content\": \"<image>Which? <image>\"}, {\"role\": \"assistant\", \"content\": \"The left.\"}], "
                                "\"images\": [\"a.png\", \"b.png\"], \"videos\": []}, "
                                "{\"messages\": [{\"role\": \"user\", \"content\": \"<video>움직여?\"}, {\"role\": \"assistant\", \"content\": \"공이 굴러.\"}], \"images\": [], \"videos\": [\"c.mp4\"]}]";
-    char path[160];
-    nc_error e = { 0 };
-    nc_image frame[6] = { { 0 } };
     (void)state;
-    nc_log_setup(NC_LOG_SILENT, false);
-    strcpy(folder, "/tmp/nunchi-test-XXXXXX");
-    if (!mkdtemp(folder))
-        return -1;
-    snprintf(recipe, sizeof recipe, "%s/r.yaml", folder);
-    put("dataset_info.json", info);
-    put("seen.json", data);
-    put("r.yaml", "model_name_or_path: " MODEL "\nstage: sft\ndataset: seen\ncutoff_len: 256\nlearning_rate: 5.0e-3\nmax_steps: 12\nlogging_steps: 1\nper_device_train_batch_size: 2\nseed: 3\n");
-    for (int i = 0; i < 2; i++) {
-        snprintf(path, sizeof path, "%s/%c.png", folder, 'a' + i);
-        if (nc_file_copy(i ? MODEL "/image2.png" : MODEL "/image.png", path, &e) < 0)
-            return -1;
-    }
-    for (int i = 0; i < 6; i++) {
-        if (nc_image_new(48, 32, 3, &frame[i], &e) < 0)
-            return -1;
-        for (size_t j = 0; j < nc_image_bytes(&frame[i]); j++)
-            frame[i].pixels[j] = (uint8_t)(j * 5 + (size_t)i * 40);
-    }
-    snprintf(path, sizeof path, "%s/c.mp4", folder);
-    int status = nc_video_write(path, frame, 6, 3, &e);
-    for (int i = 0; i < 6; i++)
-        nc_image_free(&frame[i]);
-    return status;
-}
-
-static int remove_folder(void **state)
-{
-    nc_error e = { 0 };
-    (void)state;
-    return nc_remove_tree(folder, &e);
-}
-
-static nc_train_report train(const char *out, const char *const *more)
-{
-    char place[160], data[160];
-    char *list[8] = { place, data };
-    int n = 2;
-    nc_train_report r;
-    nc_error e = { 0 };
-    snprintf(place, sizeof place, "output_dir=%s/%s", folder, out);
-    snprintf(data, sizeof data, "dataset_dir=%s", folder);
-    for (; more && *more; more++)
-        list[n++] = (char *)(uintptr_t)*more;
-    if (nc_train(recipe, list, n, &r, &e) < 0)
-        fail_msg("%s", e.message);
-    return r;
+    return make_seen(data, "model_name_or_path: " MODEL "\nstage: sft\ndataset: seen\ncutoff_len: 256\nlearning_rate: 5.0e-3\nmax_steps: 12\nlogging_steps: 1\nper_device_train_batch_size: 2\nseed: 3\n");
 }
 
 static bool changed(const char *model, const char *name)

@@ -1,27 +1,9 @@
 /* image_operations.c - Pillow's operations by their names: Image, ImageEnhance and ImageFilter. They take a Pillow picture, not a tensor. */
 #include <string.h>
 
-#include "media/augment/raster.h"
-
-static int pillow(const nc_raster *x, nc_error *e)
-{
-    return x->tensor ? nc_fail(e, NC_EINVAL, "takes a Pillow picture: put it before PILToTensor and ToTensor, or after ToPILImage") : 0;
-}
+#include "media/augment/pillow_operations.h"
 
 #define OPERATION(id, name, type) const nc_augment_op nc_augment_##id = { name, sizeof(type), read_##id, apply_##id }
-#define APPLY(id, type, call)                                                              \
-    static int apply_##id(const void *parameters, nc_rng *rng, nc_raster *x, nc_error *e)  \
-    {                                                                                      \
-        const type *p = parameters;                                                        \
-        const nc_image *in = &x->image;                                                    \
-        nc_image out;                                                                      \
-        (void)rng;                                                                         \
-        (void)p;                                                                           \
-        NC_TRY(pillow(x, e));                                                              \
-        NC_TRY(call);                                                                      \
-        nc_raster_take(x, &out);                                                           \
-        return 0;                                                                          \
-    }
 
 static void read_Image_rotate(void *parameters, nc_args *a)
 {
@@ -34,7 +16,7 @@ static void read_Image_rotate(void *parameters, nc_args *a)
     r->translated = nc_arg_numbers(a, "translate", r->translate, 2, 2) == 2;
     r->fill = nc_arg_fill(a, "fillcolor", true);
 }
-APPLY(Image_rotate, nc_rotation, nc_pillow_rotate(in, p, &out, e))
+NC_AUGMENT_APPLY(Image_rotate, nc_rotation, nc_pillow_rotate(in, p, &out, e))
 OPERATION(Image_rotate, "Image.rotate", nc_rotation);
 
 struct transform { nc_warp how; int width, height; double data[8]; nc_filter filter; nc_fill fill; };
@@ -57,7 +39,7 @@ static void read_Image_transform(void *parameters, nc_args *a)
     t->fill = nc_arg_fill(a, "fillcolor", true);
 }
 /* size: as the picture where it is not given. */
-APPLY(Image_transform, struct transform,
+NC_AUGMENT_APPLY(Image_transform, struct transform,
       nc_pillow_transform(in, p->width ? p->width : in->width, p->height ? p->height : in->height, p->how, p->data, p->filter, &p->fill, &out, e))
 OPERATION(Image_transform, "Image.transform", struct transform);
 
@@ -67,7 +49,7 @@ static void read_Image_transpose(void *parameters, nc_args *a)
     nc_arg_need(a, "method");
     *(nc_transposition *)parameters = (nc_transposition)nc_arg_word_of(a, "method", words, NC_COUNT(words), 0);
 }
-APPLY(Image_transpose, nc_transposition, nc_pillow_transpose(in, *p, &out, e))
+NC_AUGMENT_APPLY(Image_transpose, nc_transposition, nc_pillow_transpose(in, *p, &out, e))
 OPERATION(Image_transpose, "Image.transpose", nc_transposition);
 
 struct box { double v[4]; };
@@ -83,7 +65,7 @@ static void read_Image_crop(void *parameters, nc_args *a)
     if (b->v[2] < b->v[0] + 1 || b->v[3] < b->v[1] + 1)
         nc_arg_mistake(a, "box is empty");
 }
-APPLY(Image_crop, struct box, nc_crop(in, (int)p->v[0], (int)p->v[1], (int)p->v[2] - (int)p->v[0], (int)p->v[3] - (int)p->v[1], NULL, &out, e))
+NC_AUGMENT_APPLY(Image_crop, struct box, nc_crop(in, (int)p->v[0], (int)p->v[1], (int)p->v[2] - (int)p->v[0], (int)p->v[3] - (int)p->v[1], NULL, &out, e))
 OPERATION(Image_crop, "Image.crop", struct box);
 
 static void read_Image_convert(void *parameters, nc_args *a)
@@ -92,7 +74,7 @@ static void read_Image_convert(void *parameters, nc_args *a)
     nc_arg_need(a, "mode");
     *(nc_color_mode *)parameters = (nc_color_mode)nc_arg_word_of(a, "mode", words, NC_COUNT(words), 0);
 }
-APPLY(Image_convert, nc_color_mode, nc_pillow_convert(in, *p, &out, e))
+NC_AUGMENT_APPLY(Image_convert, nc_color_mode, nc_pillow_convert(in, *p, &out, e))
 OPERATION(Image_convert, "Image.convert", nc_color_mode);
 
 static void read_enhance(void *parameters, nc_args *a)
@@ -101,7 +83,7 @@ static void read_enhance(void *parameters, nc_args *a)
     *(double *)parameters = nc_arg_number_in(a, "factor", 1, -1e6, 1e6);
 }
 #define ENHANCE(word, what)                                                                          \
-    APPLY(ImageEnhance_##word, double, nc_pillow_enhance(in, what, *p, &out, e))                     \
+    NC_AUGMENT_APPLY(ImageEnhance_##word, double, nc_pillow_enhance(in, what, *p, &out, e))                     \
     const nc_augment_op nc_augment_ImageEnhance_##word = { "ImageEnhance." #word, sizeof(double), read_enhance, apply_ImageEnhance_##word };
 ENHANCE(Color, NC_ENHANCE_COLOR)
 ENHANCE(Contrast, NC_ENHANCE_CONTRAST)
@@ -136,7 +118,7 @@ static void read_ImageFilter_Kernel(void *parameters, nc_args *a)
     if (k->scale == 0)
         nc_arg_mistake(a, "scale must not be 0");
 }
-APPLY(ImageFilter_Kernel, nc_kernel, nc_pillow_kernel(in, p, &out, e))
+NC_AUGMENT_APPLY(ImageFilter_Kernel, nc_kernel, nc_pillow_kernel(in, p, &out, e))
 OPERATION(ImageFilter_Kernel, "ImageFilter.Kernel", nc_kernel);
 
 struct rank { int size, rank; };
@@ -156,7 +138,7 @@ static void read_ImageFilter_RankFilter(void *parameters, nc_args *a)
     r->size = read_size(a, true);
     r->rank = nc_arg_int(a, "rank", 0, 0, r->size * r->size - 1);
 }
-APPLY(ImageFilter_RankFilter, struct rank, nc_pillow_rank(in, p->size, p->rank, &out, e))
+NC_AUGMENT_APPLY(ImageFilter_RankFilter, struct rank, nc_pillow_rank(in, p->size, p->rank, &out, e))
 OPERATION(ImageFilter_RankFilter, "ImageFilter.RankFilter", struct rank);
 
 #define RANK(word, of)                                                                               \
@@ -166,14 +148,14 @@ OPERATION(ImageFilter_RankFilter, "ImageFilter.RankFilter", struct rank);
         r->size = read_size(a, true);                                                                \
         r->rank = of;                                                                                \
     }                                                                                                \
-    APPLY(ImageFilter_##word, struct rank, nc_pillow_rank(in, p->size, p->rank, &out, e))            \
+    NC_AUGMENT_APPLY(ImageFilter_##word, struct rank, nc_pillow_rank(in, p->size, p->rank, &out, e))            \
     OPERATION(ImageFilter_##word, "ImageFilter." #word, struct rank);
 RANK(MedianFilter, r->size * r->size / 2)
 RANK(MinFilter, 0)
 RANK(MaxFilter, r->size * r->size - 1)
 
 static void read_ImageFilter_ModeFilter(void *parameters, nc_args *a) { ((struct rank *)parameters)->size = read_size(a, false); }
-APPLY(ImageFilter_ModeFilter, struct rank, nc_pillow_mode(in, p->size, &out, e))
+NC_AUGMENT_APPLY(ImageFilter_ModeFilter, struct rank, nc_pillow_mode(in, p->size, &out, e))
 OPERATION(ImageFilter_ModeFilter, "ImageFilter.ModeFilter", struct rank);
 
 struct radius { double x, y; };
@@ -189,7 +171,7 @@ static void read_radius(void *parameters, nc_args *a)
         nc_arg_mistake(a, "radius must be at least 0 and below 32768");
 }
 #define BLUR(word, call)                                                                             \
-    APPLY(ImageFilter_##word, struct radius, call(in, p->x, p->y, &out, e))                          \
+    NC_AUGMENT_APPLY(ImageFilter_##word, struct radius, call(in, p->x, p->y, &out, e))                          \
     const nc_augment_op nc_augment_ImageFilter_##word = { "ImageFilter." #word, sizeof(struct radius), read_radius, apply_ImageFilter_##word };
 BLUR(BoxBlur, nc_pillow_box_blur)
 BLUR(GaussianBlur, nc_pillow_gaussian_blur)
@@ -201,5 +183,5 @@ static void read_ImageFilter_UnsharpMask(void *parameters, nc_args *a)
     *(struct unsharp *)parameters = (struct unsharp){ nc_arg_number_in(a, "radius", 2, 0, 32767), nc_arg_int(a, "percent", 150, -1000000, 1000000),
                                                       nc_arg_int(a, "threshold", 3, -255, 255) };
 }
-APPLY(ImageFilter_UnsharpMask, struct unsharp, nc_pillow_unsharp(in, p->radius, p->percent, p->threshold, &out, e))
+NC_AUGMENT_APPLY(ImageFilter_UnsharpMask, struct unsharp, nc_pillow_unsharp(in, p->radius, p->percent, p->threshold, &out, e))
 OPERATION(ImageFilter_UnsharpMask, "ImageFilter.UnsharpMask", struct unsharp);

@@ -6,26 +6,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "media/augment/raster.h"
+#include "media/augment/pillow_operations.h"
 
-static int pillow(const nc_raster *x, nc_error *e)
-{
-    return x->tensor ? nc_fail(e, NC_EINVAL, "takes a Pillow picture: put it before PILToTensor and ToTensor, or after ToPILImage") : 0;
-}
-
-#define APPLY(id, type, call)                                                              \
-    static int apply_##id(const void *parameters, nc_rng *rng, nc_raster *x, nc_error *e)  \
-    {                                                                                      \
-        const type *p = parameters;                                                        \
-        const nc_image *in = &x->image;                                                    \
-        nc_image out;                                                                      \
-        (void)rng;                                                                         \
-        (void)p;                                                                           \
-        NC_TRY(pillow(x, e));                                                              \
-        NC_TRY(call);                                                                      \
-        nc_raster_take(x, &out);                                                           \
-        return 0;                                                                          \
-    }
 #define OPERATION(id, type, reader) const nc_augment_op nc_augment_ImageOps_##id = { "ImageOps." #id, sizeof(type), reader, apply_##id }
 
 struct contrast { double cutoff[2]; int ignore[16], ignored; bool preserve_tone; };
@@ -47,7 +29,7 @@ static void read_autocontrast(void *parameters, nc_args *a)
             nc_arg_mistake(a, "ignore holds levels from 0 to 255");
     c->preserve_tone = nc_arg_bool(a, "preserve_tone", false);
 }
-APPLY(autocontrast, struct contrast, nc_pillow_autocontrast(in, p->cutoff[0], p->cutoff[1], p->ignore, p->ignored, p->preserve_tone, &out, e))
+NC_AUGMENT_APPLY(autocontrast, struct contrast, nc_pillow_autocontrast(in, p->cutoff[0], p->cutoff[1], p->ignore, p->ignored, p->preserve_tone, &out, e))
 OPERATION(autocontrast, struct contrast, read_autocontrast);
 
 static void read_none(void *parameters, nc_args *a)
@@ -61,13 +43,13 @@ static void read_bits(void *parameters, nc_args *a)
     *(int *)parameters = nc_arg_int(a, "bits", 8, 1, 8);
 }
 static void read_threshold(void *parameters, nc_args *a) { *(double *)parameters = nc_arg_number_in(a, "threshold", 128, -1e6, 1e6); }
-APPLY(equalize, char, nc_pillow_equalize(in, &out, e))
-APPLY(invert, char, nc_pillow_invert(in, &out, e))
-APPLY(posterize, int, nc_pillow_posterize(in, *p, &out, e))
-APPLY(solarize, double, nc_pillow_solarize(in, *p, &out, e))
-APPLY(grayscale, char, nc_pillow_convert(in, NC_MODE_L, &out, e))
-APPLY(mirror, char, nc_pillow_transpose(in, NC_FLIP_LEFT_RIGHT, &out, e))
-APPLY(flip, char, nc_pillow_transpose(in, NC_FLIP_TOP_BOTTOM, &out, e))
+NC_AUGMENT_APPLY(equalize, char, nc_pillow_equalize(in, &out, e))
+NC_AUGMENT_APPLY(invert, char, nc_pillow_invert(in, &out, e))
+NC_AUGMENT_APPLY(posterize, int, nc_pillow_posterize(in, *p, &out, e))
+NC_AUGMENT_APPLY(solarize, double, nc_pillow_solarize(in, *p, &out, e))
+NC_AUGMENT_APPLY(grayscale, char, nc_pillow_convert(in, NC_MODE_L, &out, e))
+NC_AUGMENT_APPLY(mirror, char, nc_pillow_transpose(in, NC_FLIP_LEFT_RIGHT, &out, e))
+NC_AUGMENT_APPLY(flip, char, nc_pillow_transpose(in, NC_FLIP_TOP_BOTTOM, &out, e))
 OPERATION(equalize, char, read_none);
 OPERATION(invert, char, read_none);
 OPERATION(posterize, int, read_bits);
@@ -105,8 +87,8 @@ static int frame(const nc_image *in, const struct border *b, int sign, nc_image 
         color[c] = nc_fill_byte(&b->fill, c, in->channels);
     return nc_crop(in, -left, -top, w, h, color, out, e);
 }
-APPLY(expand, struct border, frame(in, p, 1, &out, e))
-APPLY(crop, struct border, frame(in, p, -1, &out, e))
+NC_AUGMENT_APPLY(expand, struct border, frame(in, p, 1, &out, e))
+NC_AUGMENT_APPLY(crop, struct border, frame(in, p, -1, &out, e))
 OPERATION(expand, struct border, read_expand);
 OPERATION(crop, struct border, read_border);
 
@@ -192,10 +174,10 @@ static int fit(const nc_image *in, const struct place *s, nc_image *out, nc_erro
     const double cw = ratio > wanted ? wanted * h : w, ch = ratio < wanted ? w / wanted : h, left = bx + (w - cw) * cx, top = by + (h - ch) * cy;
     return nc_resize(in, s->width, s->height, s->filter, &(nc_box){ left, top, left + cw, top + ch }, NC_RESIZE_PILLOW, out, e);
 }
-APPLY(fit, struct place, fit(in, p, &out, e))
-APPLY(contain, struct place, contain(in, p, false, &out, e))
-APPLY(cover, struct place, contain(in, p, true, &out, e))
-APPLY(pad, struct place, pad(in, p, &out, e))
+NC_AUGMENT_APPLY(fit, struct place, fit(in, p, &out, e))
+NC_AUGMENT_APPLY(contain, struct place, contain(in, p, false, &out, e))
+NC_AUGMENT_APPLY(cover, struct place, contain(in, p, true, &out, e))
+NC_AUGMENT_APPLY(pad, struct place, pad(in, p, &out, e))
 OPERATION(fit, struct place, read_fit);
 OPERATION(contain, struct place, read_scaled);
 OPERATION(cover, struct place, read_scaled);
@@ -216,5 +198,5 @@ static int scale(const nc_image *in, const struct scale *s, nc_image *out, nc_er
         return nc_fail(e, NC_EINVAL, "a picture of %d x %d would become %g x %g", in->width, in->height, w, h);
     return nc_resize(in, (int)w, (int)h, s->filter, NULL, NC_RESIZE_PILLOW, out, e);
 }
-APPLY(scale, struct scale, scale(in, p, &out, e))
+NC_AUGMENT_APPLY(scale, struct scale, scale(in, p, &out, e))
 OPERATION(scale, struct scale, read_scale);
