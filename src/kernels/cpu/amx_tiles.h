@@ -3,6 +3,9 @@
  * GCC 12's _tile_loadd does not say that it reads memory: what was just written for it (zeroed sums, a padded last step) may be written after it, or
  * never, when nothing else reads it. Its _tile_loadconfig declares 8 of the 64 bytes as read. Clang's are builtins and know better; one form serves both.
  * A test that brings a scalar model of the instructions defines NC_TILE_MODEL and the statements itself.
+ * Clear a tile after its last use (tile_zero). Tiles are renamed like other registers, a cleared one holds no physical register, and those are shared by the
+ * two hyperthreads of a core: while the other one holds tiles too, a loop that keeps all eight alive runs each load and each product after the one before
+ * (measured: 75 ticks a product where 13 are needed; 37 with the operands cleared as soon as they are used, 15 with at most six tiles alive and no loads).
  * Source: Intel SDM vol. 2, LDTILECFG, TILELOADD(T1), TILESTORED, TDPBF16PS, TDPBSSD.
  */
 #ifndef NC_KERNELS_CPU_AMX_TILES_H

@@ -145,6 +145,7 @@ NC_INLINE void beside(block *k)
         finish_rows(k->rest, k->each);
 }
 
+/* Operands are cleared after their last use: a cleared tile holds none of the tile registers that the core renames with. */
 NC_INLINE void step(const uint16_t *a, const uint16_t *b0, const uint16_t *b1, const bool both, const bool two)
 {
     tile_stream(4, a, 64);
@@ -154,12 +155,18 @@ NC_INLINE void step(const uint16_t *a, const uint16_t *b0, const uint16_t *b1, c
         tile_load(7, b1, 64);
         tile_dot(1, 4, 7);
     }
+    tile_zero(4);
     if (both) {
         tile_stream(5, a + STEP, 64);
         tile_dot(2, 5, 6);
+        tile_zero(6);
         if (two)
             tile_dot(3, 5, 7);
-    }
+        tile_zero(5);
+    } else
+        tile_zero(6);
+    if (two)
+        tile_zero(7);
 }
 
 NC_INLINE void steps(block *k, const bool both, const bool two)
