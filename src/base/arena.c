@@ -6,6 +6,7 @@
  */
 #include "base/arena.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -242,4 +243,21 @@ void nc_pages_free(void *p, size_t bytes)
 {
     if (p)
         munmap(p, ((bytes ? bytes : 1) + 4095) & ~(size_t)4095);
+}
+
+bool nc_pages_bring(const void *p, size_t bytes)
+{
+    uintptr_t begin = (uintptr_t)p & ~(uintptr_t)4095;
+#ifdef MADV_POPULATE_READ
+    if (bytes && madvise((void *)begin, (uintptr_t)p + bytes - begin, MADV_POPULATE_READ) < 0)
+        return errno != EFAULT && errno != EHWPOISON;                /* else a kernel that does not know it: pages come as they are touched */
+#endif
+    return true;
+}
+
+void nc_pages_drop(const void *p, size_t bytes)
+{
+    uintptr_t begin = ((uintptr_t)p + 4095) & ~(uintptr_t)4095, end = ((uintptr_t)p + bytes) & ~(uintptr_t)4095;
+    if (end > begin)
+        madvise((void *)begin, end - begin, MADV_DONTNEED);
 }

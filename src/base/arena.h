@@ -32,4 +32,8 @@ char *nc_xstrdup(const char *s);
 /* Large zeroed blocks straight from the system, 2 MiB aligned with huge pages asked for; NULL when refused (the caller reports). */
 void *nc_pages_alloc(size_t bytes);
 void nc_pages_free(void *p, size_t bytes);
+/* Of a file's read-only mapping: the pages that hold p[0..bytes) are brought in and mapped at once, without a fault for each; false when the file cannot be
+ * read there. Whole pages inside p[0..bytes) are given back, and read again when touched. */
+bool nc_pages_bring(const void *p, size_t bytes);
+void nc_pages_drop(const void *p, size_t bytes);
 #endif

@@ -87,7 +87,7 @@ static int write_checkpoint(nc_arena *a, const nc_bench_options *o, const char *
     nc_json *config = NULL;
     nc_model *m = NULL;
     nc_pool *pool = nc_pool_new(o->threads);
-    nc_weights_options w = { NC_BF16, false, pool, nc_kernels_best() };
+    nc_weights_options w = { .compute = NC_BF16, .pool = pool, .kernels = nc_kernels_best() };
     int status = nc_json_load(a, o->config, &config, e);
     if (status == 0)
         status = nc_model_new(config, &m, e);

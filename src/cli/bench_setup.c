@@ -167,7 +167,7 @@ int nc_bench_open(nc_bench *b, const nc_bench_options *o, bool train, nc_error *
     }
     NC_TRY(nc_roofline_measure(b->kernels, b->pool, &b->limits, e));
     forget_peak();
-    b->weights = (nc_weights_options){ o->dtype == NC_F32 ? NC_F32 : NC_BF16, !train, b->pool, b->kernels };
+    b->weights = (nc_weights_options){ .compute = o->dtype == NC_F32 ? NC_F32 : NC_BF16, .pack = !train, .pool = b->pool, .kernels = b->kernels };
     if (train)
         nc_model_train_only(b->model, all);
     nc_weights_plan plan = nc_weights_bytes(b->model, &b->weights, train ? NC_DTYPES : o->dtype);

@@ -219,6 +219,8 @@ void nc_gemm(const nc_kernels *kernels, nc_pool *pool, const nc_gemm_call *call,
         nc_gemm_blocks(kernels->gemm, pool, call, b, workspace);
         return;
     }
+    if (!nc_gemm_takes_stored(kernels->gemm, call))
+        nc_gemm_settle(kernels, pool, b);
     if (call->a_dtype == NC_BF16 && b->kind != NC_GEMM_F32 && kernels->gemm->slab_bf16) {
         nc_gemm_slabs(kernels->gemm, pool, call, b, workspace);
         return;
@@ -311,6 +313,7 @@ void nc_gemm_backward(const nc_kernels *kernels, nc_pool *pool, const nc_gemm_ca
         nc_gemm(kernels, pool, call, &w, workspace);
         return;
     }
+    nc_gemm_settle(kernels, pool, b);
     nc_gemm_kind kind = turned_kind(b->kind, call->a_dtype);
     turn t = { .kernels = kernels, .from = b, .scratch = workspace, .scratch_bytes = turn_scratch(b->k), .round = call->a_dtype == NC_BF16 };
     char *packed = (char *)workspace + (size_t)nc_pool_threads(pool) * t.scratch_bytes;

@@ -18,12 +18,14 @@
  *
  * Packed layouts, in panels of 16 columns (= 16 rows of W; the last panel is filled with zeros):
  *   F32   [ceil(n/16)][k][16] float
- *   BF16  [ceil(n/16)][ceil(k/2)][16][2]    pairs of k; the layout of an AMX B tile and of VDPBF16PS; odd k is filled with zeros
+ *   BF16  [ceil(n/16)][ceil(k/2)][16][2]    pairs of k; the layout of an AMX B tile and of VDPBF16PS; odd k is filled with zeros; or as stored (below)
  *   Q8_0  a panel is f16 scales [k/32][16], filled up to 64 bytes, then int8 [k/4][16][4]: fours of k, the layout of an int8 B tile and of VPDPBUSD
  *   Q4_0  likewise scales, then bytes [k/8][16][4]: of group g, column c and t < 4 the low nibble is the value + 8 of k = 8g + t, the high one of 8g + 4 + t
  */
 #ifndef NC_KERNELS_GEMM_H
 #define NC_KERNELS_GEMM_H
+#include <pthread.h>
+#include <stdatomic.h>
 #include "kernels/kernels.h"
 
 typedef enum nc_gemm_kind { NC_GEMM_F32, NC_GEMM_BF16, NC_GEMM_Q8_0, NC_GEMM_Q4_0, NC_GEMM_KINDS } nc_gemm_kind;
@@ -36,7 +38,13 @@ typedef struct nc_gemm_b {                   /* a packed weight */
     size_t bytes;
     void *turned;                            /* BF16, for training: the transpose [k,n] packed as well, kept beside by whoever writes; NULL: none */
     bool owned;                              /* nc_gemm_b_free gives data back (nc_pages_free) */
+    const uint16_t *rows;                    /* BF16 that lies as its file holds it, [n][k]; NULL: packed (gemm_stored.c) */
+    struct nc_gemm_stored *stored;           /* of rows: what the weight and its chunks share */
 } nc_gemm_b;
+
+/* A weight that stays in its file's mapping. Products of a few rows take it as it lies, with the bits of the packed one, so that a model answers before its
+ * weights were copied once; the first other product packs it into `data` and gives the mapping's pages back. */
+typedef struct nc_gemm_stored { nc_gemm_b whole; pthread_mutex_t lock; _Atomic bool packed; } nc_gemm_stored;
 
 /* A weight as a file or the trainer holds it: element (row j, column k) of W at data[j*stride + k], or data[k*stride + j] when transposed.
  * dtype F32, F64, BF16, F16, or Q8_0/Q4_0 (ggml's blocks along k; not transposed; stride in elements). */
@@ -49,6 +57,13 @@ int nc_gemm_b_bytes(nc_gemm_kind kind, int64_t n, int64_t k, size_t *bytes, nc_e
 int nc_gemm_b_new(nc_gemm_b *b, nc_gemm_kind kind, int64_t n, int64_t k, nc_error *e);              /* allocates, zeroed */
 int nc_gemm_b_borrow(nc_gemm_b *b, nc_gemm_kind kind, int64_t n, int64_t k, void *data, nc_error *e);   /* caller's aligned memory of nc_gemm_b_bytes */
 void nc_gemm_b_free(nc_gemm_b *b);
+bool nc_gemm_can_store(const nc_kernels *kernels, int64_t n, int64_t k);    /* this level has products for such a weight as it is stored */
+/* As nc_gemm_b_borrow, for rows that outlive b; data is not touched before the weight is packed. *shared lives as long as b and its chunks. */
+int nc_gemm_b_store(nc_gemm_b *b, nc_gemm_stored *shared, int64_t n, int64_t k, const uint16_t *rows, void *data, nc_error *e);
+bool nc_gemm_is_stored(const nc_gemm_b *b);                                 /* not packed yet */
+void nc_gemm_settle(const nc_kernels *kernels, nc_pool *pool, const nc_gemm_b *b);   /* packed, if it was not; any thread may ask */
+/* Rows [row0, row0 + rows) of W as a weight of its own on the same memory; row0 is a multiple of NC_GEMM_PANEL. It has nothing turned. */
+nc_gemm_b nc_gemm_chunk(const nc_gemm_b *b, int64_t row0, int64_t rows);
 
 /* Packs panels [panel0, panel1) in the calling thread (a loader calls this for ranges and drops the source's pages behind it); `stream`: stores that
  * bypass the cache, for loading. Float sources go to F32 and BF16 (round to nearest even); Q8_0/Q4_0 sources to their own kind, F32 or BF16.
@@ -154,6 +169,11 @@ struct nc_gemm_kernels {
     void (*slab_begin)(void);
     void (*slab_bf16)(const nc_gemm_slab *s, nc_gemm_rest *rest);
     void (*slab_end)(nc_gemm_rest *rest);
+    /* The same of at most stored_rows (0: none) rows by W as stored, in place of pack_a_bf16, slab_begin and slab_bf16: A is then [k/2][rows][2]. */
+    int stored_rows;
+    void (*stored_a)(uint16_t *out, const uint16_t *a, int64_t lda, int rows, int64_t k);
+    void (*stored_begin)(int rows);
+    void (*stored_slab)(const nc_gemm_slab *s);
     /* Products by blocks (gemm_blocks.c): bf16 rows to a group of at most blocks_rows rows of integers, and the group by one panel. */
     int blocks_rows;
     void (*blocks_a)(const nc_gemm_block_rows *out, const uint16_t *a, int64_t lda, bool transposed, int64_t row, int rows, int64_t k);
@@ -169,9 +189,10 @@ struct nc_gemm_kernels {
     void (*pack_f32)(float *out, const nc_gemm_source *s, int64_t row, int valid, int64_t k, bool stream);
     void (*pack_bf16)(uint16_t *out, const nc_gemm_source *s, int64_t row, int valid, int64_t k, bool stream);
 };
-/* Products by slabs (gemm_slabs.c): bf16 arithmetic where slab_bf16 is not NULL. */
+/* Products by slabs (gemm_slabs.c): bf16 arithmetic where slab_bf16 is not NULL; of a weight that is still stored where nc_gemm_takes_stored. */
 size_t nc_gemm_slabs_workspace(int64_t m, int64_t k, int threads);
 void nc_gemm_slabs(const struct nc_gemm_kernels *t, nc_pool *pool, const nc_gemm_call *call, const nc_gemm_b *b, void *workspace);
+bool nc_gemm_takes_stored(const struct nc_gemm_kernels *t, const nc_gemm_call *call);
 /* Products by blocks (gemm_blocks.c): A bf16, W quantized. */
 size_t nc_gemm_blocks_workspace(const struct nc_gemm_kernels *t, int64_t m, int64_t k, int threads);
 void nc_gemm_blocks(const struct nc_gemm_kernels *t, nc_pool *pool, const nc_gemm_call *call, const nc_gemm_b *b, void *workspace);

@@ -22,7 +22,7 @@ typedef struct job {
     const nc_gemm_b *b;
     int64_t ka, lanes, lane_rows, block, blocks;         /* k filled up; rows of a lane, of a block; blocks of a lane */
     int64_t tiles, groups;                               /* column tiles of two panels; runs that a lane's are cut into */
-    bool by_rows, stream;
+    bool by_rows, stream, stored;
     size_t a_bytes, worker_bytes;
     char *workers;
     _Atomic int64_t *next;                               /* of each lane, NEXT apart: the first claim nobody has taken */
@@ -68,6 +68,10 @@ static void pack(const job *j, hand *w, int64_t row0, int64_t rows)
 {
     const nc_gemm_call *c = j->call;
     int64_t k = j->b->k, piece = c->a_transposed ? 32 : k;
+    if (j->stored) {
+        j->t->stored_a(w->a, c->a, c->lda, (int)rows, k);
+        return;
+    }
     for (int64_t k0 = 0; k0 < k; k0 += piece)
         for (int64_t row = 0; row < rows; row += 32) {
             int live = (int)least(32, rows - row);
@@ -83,7 +87,7 @@ static void column_tile(const job *j, hand *w, int64_t tile, int64_t row0)
     nc_gemm_slab *s = &w->slab;
     size_t bytes = nc_gemm_panel_bytes(b->kind, b->k), size = c->c_dtype == NC_F32 ? 4 : 2;
     int64_t panels = nc_gemm_panels(b->n), panel = tile * 2, at = panel * NC_GEMM_PANEL;
-    const char *from = (const char *)b->data + (size_t)panel * bytes;
+    const char *from = (j->stored ? (const char *)b->rows : (const char *)b->data) + (size_t)panel * bytes;
     s->panels = (int)least(2, panels - panel);
     s->w = (const uint16_t *)from;
     int64_t then = panel + s->panels < panels ? least(2, panels - panel - s->panels) : 0;
@@ -92,7 +96,10 @@ static void column_tile(const job *j, hand *w, int64_t tile, int64_t row0)
     s->o.c = (char *)c->c + (size_t)(row0 * c->ldc + at) * size;
     s->o.bias = c->bias ? (const char *)c->bias + (size_t)at * (c->bias_dtype == NC_F32 ? 4 : 2) : NULL;
     s->o.columns = (int)least(s->panels * NC_GEMM_PANEL, b->n - at);
-    j->t->slab_bf16(s, &w->rest);
+    if (j->stored)
+        j->t->stored_slab(s);
+    else
+        j->t->slab_bf16(s, &w->rest);
 }
 
 static void do_claim(const job *j, hand *w, int64_t lane, int64_t claim)
@@ -122,7 +129,10 @@ static void work(void *context, int64_t part, int64_t parts, int worker)
     hand w = { .packed = -1, .a = (uint16_t *)room,
                .slab = { .o = { .ldc = c->ldc, .c_dtype = c->c_dtype, .bias_dtype = c->bias_dtype, .accumulate = c->accumulate },
                          .k = j->b->k, .stream = j->stream, .a = (uint16_t *)room, .sums = (float *)(room + j->a_bytes) } };
-    j->t->slab_begin();
+    if (j->stored)
+        j->t->stored_begin((int)c->m);
+    else
+        j->t->slab_begin();
     for (int64_t i = 0; i < j->lanes; i++) {
         int64_t lane = (part + i) % j->lanes, claim;
         while ((claim = atomic_fetch_add_explicit(&j->next[lane * NEXT], 1, memory_order_relaxed)) < j->blocks * j->groups)
@@ -134,7 +144,7 @@ static void work(void *context, int64_t part, int64_t parts, int worker)
 void nc_gemm_slabs(const struct nc_gemm_kernels *t, nc_pool *pool, const nc_gemm_call *call, const nc_gemm_b *b, void *workspace)
 {
     int threads = nc_pool_threads(pool);
-    job j = { .t = t, .call = call, .b = b, .next = workspace, .workers = (char *)workspace + (size_t)threads * NEXT * sizeof(int64_t) };
+    job j = { .t = t, .call = call, .b = b, .stored = nc_gemm_is_stored(b), .next = workspace, .workers = (char *)workspace + (size_t)threads * NEXT * sizeof(int64_t) };
     job_shape(&j, call->m, b->k, threads);
     j.tiles = (nc_gemm_panels(b->n) + 1) / 2;
     j.groups = most(1, least(j.by_rows ? j.tiles : (j.tiles + threads - 1) / threads, CLAIMS / j.blocks));

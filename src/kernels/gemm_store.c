@@ -235,8 +235,23 @@ static float value(const nc_gemm_b *b, const uint8_t *panel, int column, int64_t
     return nc_ref_gemm_quant_value(b->kind, panel, b->k, k, column);
 }
 
+static void stored_row(const uint16_t *from, int64_t k, void *out, nc_dtype out_dtype)
+{
+    if (out_dtype == NC_BF16)
+        memcpy(out, from, (size_t)k * 2);
+    for (int64_t i = 0; out_dtype != NC_BF16 && i < k; i++)
+        if (out_dtype == NC_F32)
+            ((float *)out)[i] = nc_bf16_to_f32(from[i]);
+        else
+            ((double *)out)[i] = nc_bf16_to_f32(from[i]);
+}
+
 void nc_gemm_unpack_row(const nc_gemm_b *b, int64_t row, void *out, nc_dtype out_dtype)
 {
+    if (nc_gemm_is_stored(b)) {
+        stored_row(b->rows + row * b->k, b->k, out, out_dtype);
+        return;
+    }
     const uint8_t *panel = panel_of(b, row / NC_GEMM_PANEL);
     int column = (int)(row % NC_GEMM_PANEL);
     if (b->kind == NC_GEMM_BF16 && out_dtype == NC_BF16) {

@@ -1,9 +1,10 @@
 /* fill.c - weights from files to memory at the speed of memory.
  *
  * Work is cut into pieces of a few panels (or rows) whose source fits the L2 cache. A piece is read from the file by pread into its worker's buffer, which
- * never leaves the cache, and packed from there with stores that bypass it; so a weight crosses the memory bus twice and its file is never mapped: the
- * weights are resident once, and no page of the mapping is ever faulted in. Values the run holds as the file does are read in place. Transposed sources
- * (GPT-2's) cannot be read in runs: they come from the mapping, whose pages are dropped batch by batch.
+ * never leaves the cache, and packed from there with stores that bypass it; so a weight crosses the memory bus twice and no page of its file's mapping is
+ * faulted in: the weights are resident once. Values the run holds as the file does are read in place. Transposed sources (GPT-2's) cannot be read in runs:
+ * they come from the mapping, whose pages are dropped batch by batch. Where the level has products for rows as a file holds them (AMX: gemm_stored.c)
+ * nothing is read at all: the weight stays in the mapping, which is brought in by pieces, and is packed when a product of many rows first asks for it.
  */
 #include "load/fill.h"
 
@@ -12,7 +13,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { PIECE_BYTES = 256 << 10, BATCH_BYTES = 192 << 20 };
+enum { PIECE_BYTES = 256 << 10, STORED_BYTES = 8 << 20, BATCH_BYTES = 192 << 20 };
 
 struct piece { int site; int64_t begin, end; };          /* panels of a packed site, pairs of them of a trained one, rows of a plain one */
 
@@ -172,6 +173,15 @@ static int fill_trained(const struct fill *f, const nc_site *s, const nc_source 
 
 static bool is_trained(const nc_site *s) { return s->packed && s->packed->turned; }
 
+static int bring_stored(const struct fill *f, const nc_site *s, const nc_source *source, int64_t begin, int64_t end, char *stage)
+{
+    const nc_gemm_b *b = s->packed;
+    (void)f, (void)source, (void)stage;
+    return nc_pages_bring(b->rows + begin * NC_GEMM_PANEL * b->k, (size_t)((end - begin) * NC_GEMM_PANEL * b->k) * 2) ? 0 : NC_EIO;
+}
+
+static bool is_stored(const nc_site *s) { return s->packed && s->packed->rows; }
+
 static void fill_piece(void *context, int64_t part, int64_t parts, int worker)
 {
     struct fill *f = context;
@@ -179,7 +189,7 @@ static void fill_piece(void *context, int64_t part, int64_t parts, int worker)
     nc_site *s = f->sites[p->site];
     char *stage = f->scratch + (size_t)worker * f->scratch_bytes;
     (void)parts;
-    int status = (is_trained(s) ? fill_trained : s->packed ? fill_packed : fill_plain)(f, s, &f->sources[p->site], p->begin, p->end, stage);
+    int status = (is_trained(s) ? fill_trained : is_stored(s) ? bring_stored : s->packed ? fill_packed : fill_plain)(f, s, &f->sources[p->site], p->begin, p->end, stage);
     if (status < 0)
         atomic_store(&f->status, status);
 }
@@ -206,14 +216,23 @@ static void cut_site(struct fill *f, int i)
     nc_dtype t = f->sources[i].dtype;
     size_t source = nc_dtype_bytes(t, columns) * (size_t)unit, values = s->packed && !is_trained(s) && !needs_widening(t) ? 0 : (size_t)columns * 4 * (size_t)unit;
     size_t larger = source > values ? source : values;
-    int64_t step = larger ? PIECE_BYTES / (int64_t)larger : 1;
+    int64_t step = larger ? (is_stored(s) ? STORED_BYTES : PIECE_BYTES) / (int64_t)larger : 1;
     step = step < 1 ? 1 : step;
+    if (is_stored(s))
+        source = values = 0;
     if (source * (size_t)step > f->stage_bytes)
         f->stage_bytes = up64(source * (size_t)step);
     if (values * (size_t)step > f->scratch_bytes)        /* the f32 part until the batch's pieces are all known */
         f->scratch_bytes = up64(values * (size_t)step);
     for (int64_t u = 0; u < units; u += step)
         add_piece(f, i, u, least(u + step, units));
+}
+
+/* The weight stays where the file holds it. */
+static bool stays(const nc_source *s, nc_gemm_kind kind, int64_t rows, int64_t columns, const nc_weights_options *o)
+{
+    return o->stored && kind == NC_GEMM_BF16 && s->dtype == NC_BF16 && s->fd >= 0 && !s->transposed && !s->gathered && (uintptr_t)s->data % 2 == 0 &&
+           nc_gemm_can_store(o->kernels, rows, columns);
 }
 
 /* Packed storage for all sites that want it, cut from one block. */
@@ -230,15 +249,20 @@ static int give_storage(nc_model *m, nc_site *const *sites, const nc_source *sou
                 continue;
             int64_t rows = s->shape.dim[0], columns = nc_site_count(s) / rows;
             nc_gemm_kind kind = nc_gemm_kind_for(sources[i].dtype, o->compute == NC_BF16);
-            if (s->packed && s->packed->kind == kind && !round)
+            if (s->packed && s->packed->kind == kind && !round) {
+                s->packed->rows = NULL;                  /* new values: no longer the file's */
                 continue;
+            }
             NC_TRY(nc_gemm_b_bytes(kind, rows, columns, &bytes, e));
             if (!round) {
                 total += up64(bytes);
                 s->packed = NULL;
             } else if (!s->packed) {
                 s->packed = NC_NEW(m->arena, nc_gemm_b);
-                NC_TRY(nc_gemm_b_borrow(s->packed, kind, rows, columns, at, e));
+                if (stays(&sources[i], kind, rows, columns, o))
+                    NC_TRY(nc_gemm_b_store(s->packed, NC_NEW(m->arena, nc_gemm_stored), rows, columns, sources[i].data, at, e));
+                else
+                    NC_TRY(nc_gemm_b_borrow(s->packed, kind, rows, columns, at, e));
                 at += up64(bytes);
             }
         }

@@ -97,9 +97,10 @@ static int load_weights(nc_loaded *l, const nc_load_options *o, nc_error *e)
         return nc_weights_init(l->model, o->seed, &o->weights, e);
     nc_checkpoint *c = NULL;
     NC_TRY(nc_checkpoint_open(l->folder, &c, e));
-    int status = nc_weights_read(l->model, c, &o->weights, &l->warnings, e);
-    nc_checkpoint_close(c);
-    return status;
+    nc_model_keep(l->model, c);
+    nc_weights_options kept = o->weights;
+    kept.stored = true;
+    return nc_weights_read(l->model, c, &kept, &l->warnings, e);
 }
 
 /* A part that is absent is fine; one that is broken is not. */

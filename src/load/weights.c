@@ -6,9 +6,10 @@
 
 #include "base/hash.h"
 #include "base/rng.h"
+#include "load/checkpoint.h"
 
 struct block { void *p; size_t bytes; };
-struct holdings { struct block *block; int count, capacity; nc_gemm_b **packed; int packed_count, packed_capacity; };
+struct holdings { struct block *block; int count, capacity; nc_gemm_b **packed; int packed_count, packed_capacity; nc_checkpoint *files; };
 
 static void release(nc_model *m, void *context)
 {
@@ -18,6 +19,7 @@ static void release(nc_model *m, void *context)
         nc_pages_free(h->block[i].p, h->block[i].bytes);
     for (int i = 0; i < h->packed_count; i++)
         nc_gemm_b_free(h->packed[i]);
+    nc_checkpoint_close(h->files);
     free(h->packed);
     free(h->block);
     free(h);
@@ -55,6 +57,8 @@ void nc_model_adopt(nc_model *m, nc_gemm_b *packed)
     }
     h->packed[h->packed_count++] = packed;
 }
+
+void nc_model_keep(nc_model *m, nc_checkpoint *c) { holdings(m)->files = c; }
 
 bool nc_site_is_packed(const nc_site *s, const nc_weights_options *o)
 {

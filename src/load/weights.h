@@ -14,6 +14,8 @@ typedef struct nc_weights_options {
     bool pack;                       /* hold products' weights packed (inference) */
     nc_pool *pool;
     const nc_kernels *kernels;
+    bool stored;                     /* packed ones may stay in the files' mappings until a product of many rows packs them (gemm_stored.c); the checkpoint must
+                                        then live as long as the model: nc_model_keep */
 } nc_weights_options;
 
 /* Bytes the weights will take, packed ones included, by part. Sites' `trainable` must be set before. quantized: the dtype most products are stored in
@@ -27,6 +29,7 @@ int nc_weights_allocate(nc_model *m, const nc_weights_options *o, nc_error *e);
 /* Fills every site from the files (load/checkpoint.h). Missing, misshapen and unknown tensors are errors or warnings as docs/architecture.md says; tensors
  * nobody asked for are a line each of `warn`. Quantized values stay quantized where a site is held packed, else they are dequantized. */
 struct nc_checkpoint;
+void nc_model_keep(nc_model *m, struct nc_checkpoint *c);    /* closed by nc_model_free */
 int nc_weights_read(nc_model *m, struct nc_checkpoint *c, const nc_weights_options *o, nc_buf *warn, nc_error *e);
 int nc_weights_load(nc_model *m, nc_safetensors *s, const nc_weights_options *o, nc_buf *warn, nc_error *e);   /* the same from one open safetensors folder */
 /* Random values: each site's init, drawn by Philox(seed; site's name), the same whatever the dtype or order. */

@@ -1,5 +1,5 @@
 /* test_same_bits.c - idea 4 on whole models: a sequence's rows have the same bits with 1, 2 and 3 threads, alone and in a batch, whole, in chunks and token by token
- * with the cache, with weights plain (as the trainer holds them) and packed (as the server does); f32 and bf16. */
+ * with the cache, with weights plain (as the trainer holds them), packed (as the server does) and as their file holds them until they are packed; f32 and bf16. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "infer/kv_pages.h"
+#include "kernels/gemm.h"
 #include "load/load.h"
 
 static const char *const folders[] = { "gpt2", "llama", "llama3", "mistral", "qwen3", "llava", "gpt_neox", "bloom", "mamba", "mamba2", "rwkv", "qwen3_next",
@@ -23,14 +24,20 @@ static const char *folder_of(nc_arena *a, const char *name)
     return nc_is_dir(own) ? own : nc_arena_printf(a, "%s/golden/models/%s", shared ? shared : "../shared", name);
 }
 
-static nc_loaded *load(const char *name, nc_dtype compute, bool pack, nc_pool *pool)
+static nc_loaded *load_folder(const char *folder, nc_dtype compute, bool pack, nc_pool *pool)
 {
-    nc_arena *a = nc_arena_new();
     nc_load_options o = { .weights = { compute, pack, pool, nc_kernels_best() }, .no_front = true };
     nc_error e = { 0 };
     nc_loaded *l = NULL;
-    if (nc_load(folder_of(a, name), &o, &l, &e) < 0)
+    if (nc_load(folder, &o, &l, &e) < 0)
         fail_msg("%s", e.message);
+    return l;
+}
+
+static nc_loaded *load(const char *name, nc_dtype compute, bool pack, nc_pool *pool)
+{
+    nc_arena *a = nc_arena_new();
+    nc_loaded *l = load_folder(folder_of(a, name), compute, pack, pool);
     nc_arena_free(a);
     return l;
 }
@@ -116,6 +123,57 @@ static void check_model(const char *name, nc_dtype compute)
         nc_pool_free(pool[t]);
 }
 
+static int still_stored(const nc_loaded *l)
+{
+    int n = 0;
+    for (int i = 0; i < l->model->site_count; i++)
+        n += l->model->sites[i]->packed && nc_gemm_is_stored(l->model->sites[i]->packed);
+    return n;
+}
+
+/* A bf16 folder: token by token its weights stay in the file, a longer stretch packs them, and nothing changes. */
+static void weights_as_stored_have_the_same_bits(void **state)
+{
+    enum { N = 40 };
+    const bool can = nc_gemm_can_store(nc_kernels_best(), 64, 64);
+    nc_pool *pool = nc_pool_new(2);
+    int32_t ids[N];
+    (void)state;
+    for (int f = 0; f < NC_COUNT(folders); f++) {
+        nc_arena *a = nc_arena_new();
+        bool there = nc_is_dir(folder_of(a, folders[f]));
+        nc_arena_free(a);
+        if (!there)
+            continue;
+        char made[] = "/tmp/nunchi-stored-XXXXXX";
+        nc_error e = { 0 };
+        assert_non_null(mkdtemp(made));
+        nc_loaded *first = load(folders[f], NC_BF16, false, pool);
+        assert_int_equal(nc_model_save(first->model, made, NC_BF16, 0, &e), 0);
+        nc_loaded_free(first);
+        nc_loaded *plain = load_folder(made, NC_BF16, false, pool), *stored = load_folder(made, NC_BF16, true, pool);
+        size_t row = (size_t)plain->model->hidden_size * 2;
+        for (int i = 0; i < N; i++)
+            ids[i] = (i * 29 + 5) % (plain->model->vocab_size - 10) + 8;
+        char *want = malloc(row * N), *got = malloc(row * N);
+        int before = still_stored(stored);
+        hidden(plain, pool, NULL, &(nc_seq){ .ids = ids, .count = N, .slot = -1 }, 1, want);
+        static const int chunks[] = { 1, 5, N, 1 };
+        for (int i = 0; i < NC_COUNT(chunks); i++) {
+            chunked(stored, pool, ids, N, chunks[i], got, row);
+            if (memcmp(want, got, row * N))
+                fail_msg("%s: %d of %d weights as stored, in chunks of %d: other bits", folders[f], still_stored(stored), before, chunks[i]);
+            if (can && !strcmp(folders[f], "llama") && (before == 0 || (still_stored(stored) == before) != (i < 2)))
+                fail_msg("%s: %d weights were left in the file, %d after chunks of %d", folders[f], before, still_stored(stored), chunks[i]);
+        }
+        free(want), free(got);
+        nc_loaded_free(plain);
+        nc_loaded_free(stored);
+        nc_remove_tree(made, NULL);
+    }
+    nc_pool_free(pool);
+}
+
 static void f32_rows_have_the_same_bits(void **state)
 {
     (void)state;
@@ -132,6 +190,7 @@ static void bf16_rows_have_the_same_bits(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(f32_rows_have_the_same_bits), cmocka_unit_test(bf16_rows_have_the_same_bits) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(f32_rows_have_the_same_bits), cmocka_unit_test(bf16_rows_have_the_same_bits),
+                                        cmocka_unit_test(weights_as_stored_have_the_same_bits) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

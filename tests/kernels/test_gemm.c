@@ -5,7 +5,9 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include "base/arena.h"
 #include "kernels/dirty_stack.h"
 #include "kernels/gemm.h"
@@ -339,6 +341,70 @@ static void backward_of_packed(void **unused)
     nc_pool_free(pool);
 }
 
+/* A weight that lies as its file holds it (in a mapping: its pages are given back when it is packed) and the same one packed: every row count up to more than it
+ * is taken for, whole and a chunk, both types of C, tiny values. */
+static void stored_as_packed(const nc_kernels *kernels, nc_pool *pool, const uint16_t *w, int64_t n, int64_t k)
+{
+    enum { M = 19 };
+    const size_t bytes = (size_t)(n * k) * 2;
+    uint16_t *a = fill(NC_BF16, M * (k + 3)), *bias = fill(NC_BF16, n);
+    float *want = block((size_t)(M * n) * 4), *got = block((size_t)(M * n) * 4);
+    nc_gemm_source source = { NC_BF16, w, k, false };
+    nc_gemm_b packed, b;
+    nc_gemm_stored shared;
+    void *room = nc_pages_alloc(bytes), *workspace = block(nc_gemm_workspace(kernels, NC_GEMM_BF16, M, n, k, NC_BF16, nc_pool_threads(pool), false));
+    for (int i = 0; i < k; i++)
+        a[k + 3 + i] = nc_f32_to_bf16(2e-38f * rnd());
+    assert_int_equal(nc_gemm_b_new(&packed, NC_GEMM_BF16, n, k, NULL), 0);
+    assert_int_equal(nc_gemm_pack(kernels, pool, &packed, &source, false, NULL), 0);
+    assert_int_equal(nc_gemm_b_store(&b, &shared, n, k, w, room, NULL), 0);
+    nc_gemm_unpack_row(&b, n - 1, got, NC_F32);
+    for (int i = 0; i < k; i++)
+        assert_true(got[i] == nc_bf16_to_f32(w[(n - 1) * k + i]));
+    for (int m = 1; m <= M; m += m < 15 ? 2 : 1)
+        for (int way = 0; way < 4; way++) {
+            const int64_t row0 = way & 1 && n > 32 ? 16 : 0, many = n - row0;
+            nc_gemm_b of[2] = { nc_gemm_chunk(&packed, row0, many), nc_gemm_chunk(&b, row0, many) };
+            for (int i = 0; i < 2; i++) {
+                nc_gemm_call c = { .m = m, .a = a, .a_dtype = NC_BF16, .lda = k + 3, .c = i ? got : want, .c_dtype = way & 2 ? NC_BF16 : NC_F32, .ldc = many,
+                                   .bias = way == 3 ? NULL : bias, .bias_dtype = NC_BF16 };
+                nc_gemm(kernels, pool, &c, &of[i], workspace);
+            }
+            assert_memory_equal(want, got, (size_t)(m * many) * (way & 2 ? 2 : 4));
+            assert_int_equal(nc_gemm_is_stored(&b), m <= kernels->gemm->stored_rows);
+        }
+    assert_memory_equal(room, packed.data, bytes);
+    nc_gemm_b_free(&packed);
+    nc_pages_free(room, bytes);
+    free(a), free(bias), free(want), free(got), free(workspace);
+}
+
+static void stored_rows(void **unused)
+{
+    static const struct { int n, k; } sizes[] = { { 16, 32 }, { 48, 352 }, { 160, 96 }, { 512, 8256 } };
+    (void)unused;
+    for (int isa = 0; isa <= (int)nc_isa_of_cpu(); isa++) {
+        const nc_kernels *kernels = nc_kernels_for((nc_isa)isa);
+        assert_false(nc_gemm_can_store(kernels, 24, 32) || nc_gemm_can_store(kernels, 16, 48));
+        for (int i = 0; i < NC_COUNT(sizes) && nc_gemm_can_store(kernels, sizes[i].n, sizes[i].k); i++)
+            for (int threads = 1; threads <= 3; threads++) {
+                nc_pool *pool = nc_pool_new(threads);
+                size_t bytes = (size_t)(sizes[i].n * sizes[i].k) * 2;
+                FILE *f = tmpfile();
+                uint16_t *w = fill(NC_BF16, sizes[i].n * sizes[i].k);
+                assert_true(fwrite(w, 1, bytes, f) == bytes && fflush(f) == 0);
+                void *map = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, fileno(f), 0);
+                assert_true(map != MAP_FAILED && nc_pages_bring(map, bytes));
+                stored_as_packed(kernels, pool, map, sizes[i].n, sizes[i].k);
+                assert_memory_equal(map, w, bytes);
+                munmap(map, bytes);
+                fclose(f);
+                free(w);
+                nc_pool_free(pool);
+            }
+    }
+}
+
 static void packs_there_and_back(void **unused)
 {
     static const nc_dtype stored[] = { NC_F32, NC_BF16, NC_Q8_0, NC_Q4_0 };
@@ -419,7 +485,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(matches_definition), cmocka_unit_test(same_bits), cmocka_unit_test(same_bits_at_every_level), cmocka_unit_test(same_bits_of_ranges), cmocka_unit_test(backward_of_packed),
-        cmocka_unit_test(packed_and_turned),
+        cmocka_unit_test(packed_and_turned), cmocka_unit_test(stored_rows),
         cmocka_unit_test(packs_there_and_back), cmocka_unit_test(refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,6 +15,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include "base/arena.h"
 #include "base/rng.h"
 #include "kernels/gemm.h"
 
@@ -22,6 +23,8 @@
 #include "kernels/cpu/gemm_x86.h"
 #define nc_gemm_amx_table model_table
 #define nc_gemm_blocks_amx_table(t) (void)(t)         /* test_gemm_blocks_amx_model.c has them */
+#define nc_gemm_stored_amx_table model_stored_table
+#include "kernels/cpu/gemm_stored_amx.c"
 #include "kernels/cpu/gemm_amx.c"
 
 typedef struct shape { int64_t m, n, k; bool at, accumulate; } shape;
@@ -94,15 +97,54 @@ static void matches_definition(void **state)
     }
     nc_pool_free(pool);
 }
+
+/* A weight as its file holds it: the bits of the packed one, until more rows come than it is taken for. */
+static void stored_as_packed(void **state)
+{
+    enum { N = 80, K = 96, M = 17 };
+    struct nc_gemm_kernels table;
+    nc_kernels kernels = { NC_ISA_AMX, .gemm = &table };
+    static uint16_t w[N * K], a[M * K];
+    static float want[M * N], got[M * N];
+    nc_gemm_b packed, b;
+    nc_gemm_stored shared;
+    nc_rng r = nc_rng_new(4, 1);
+    (void)state;
+    if (nc_isa_of_cpu() < NC_ISA_AVX512BF16) {
+        printf("skipped: this CPU has no AVX512_BF16, which packs for AMX\n");
+        return;
+    }
+    table = *nc_kernels_for(NC_ISA_AVX512BF16)->gemm;
+    model_table(&table);
+    for (int i = 0; i < N * K; i++)
+        w[i] = nc_f32_to_bf16((float)nc_rng_normal(&r));
+    for (int i = 0; i < M * K; i++)
+        a[i] = nc_f32_to_bf16((float)nc_rng_normal(&r));
+    nc_gemm_source source = { NC_BF16, w, K, false };
+    assert_int_equal(nc_gemm_b_new(&packed, NC_GEMM_BF16, N, K, NULL), 0);
+    assert_int_equal(nc_gemm_pack(&kernels, NULL, &packed, &source, false, NULL), 0);
+    void *room = nc_pages_alloc(packed.bytes);
+    assert_int_equal(nc_gemm_b_store(&b, &shared, N, K, w, room, NULL), 0);
+    for (int m = 1; m <= M; m++) {
+        shape s = { m, N, K, false, false };
+        product(&kernels, NULL, &s, false, want, a, K, &packed);
+        product(&kernels, NULL, &s, false, got, a, K, &b);
+        assert_memory_equal(want, got, (size_t)(m * N) * 4);
+        assert_int_equal(nc_gemm_is_stored(&b), m <= table.stored_rows);
+    }
+    nc_pages_free(room, packed.bytes);
+    nc_gemm_b_free(&packed);
+}
 #if defined(__clang__)
 #pragma clang attribute pop
 #endif
 #else
 static void matches_definition(void **state) { (void)state; }
+static void stored_as_packed(void **state) { (void)state; }
 #endif
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(matches_definition) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(matches_definition), cmocka_unit_test(stored_as_packed) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

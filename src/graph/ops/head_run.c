@@ -125,12 +125,7 @@ static int64_t target_in_chunk(const job *j, int64_t i)
 /* The chunk's rows of w, packed or plain. */
 static nc_gemm_b packed_chunk(const job *j)
 {
-    nc_gemm_b b = *j->w->packed;
-    b.data = (char *)b.data + (size_t)(j->c0 / NC_GEMM_PANEL) * nc_gemm_panel_bytes(b.kind, b.k);
-    b.n = j->cn;
-    b.owned = false;
-    b.turned = NULL;                             /* a chunk is some of its depth */
-    return b;
+    return nc_gemm_chunk(j->w->packed, j->c0, j->cn);
 }
 
 static nc_gemm_source plain_chunk(const job *j, bool transposed)

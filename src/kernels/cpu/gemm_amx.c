@@ -13,7 +13,7 @@
  * nothing: a sum that waits in memory is the same f32. Source: Intel SDM vol. 2, LDTILECFG, TILELOADDT1 and TDPBF16PS.
  */
 #include "kernels/cpu/amx_tiles.h"
-#include "kernels/cpu/gemm_avx512.h"
+#include "kernels/cpu/gemm_amx.h"
 
 enum { STEP = 512, PIECE_STEPS = 20 };       /* values of a tile of A or W; most steps of a piece of W */
 
@@ -67,33 +67,9 @@ static void begin(void)
 /* Sums lie as four tiles of [16][16]: rows 0-15 of the first and second panel, rows 16-31. */
 static const float *sums_of(const float *sums, int row, int panel) { return sums + (row / 16 * 2 + panel) * 256 + row % 16 * 16; }
 
-/* One row of finished sums, in C's type. VCVTNE2PS2BF16 takes denormals as zero; so did the tiles. */
 static void finish_row(const nc_gemm_rest *d, int row)
 {
-    const nc_gemm_out *o = &d->o;
-    __m512 low = _mm512_load_ps(sums_of(d->sums, row, 0)), high = _mm512_load_ps(sums_of(d->sums, row, 1));
-    if (o->bias) {
-        low = _mm512_add_ps(low, nc_tile_bias(o, 0));
-        high = _mm512_add_ps(high, nc_tile_bias(o, 1));
-    }
-    if (o->c_dtype == NC_BF16) {
-        uint16_t *c = (uint16_t *)o->c + row * o->ldc;
-        __m512i v = (__m512i)_mm512_cvtne2ps_pbh(high, low);
-        if (d->stream)
-            _mm512_stream_si512((void *)c, v);
-        else
-            _mm512_mask_storeu_epi16(c, nc_mask32(o->columns), v);
-        return;
-    }
-    float *c = (float *)o->c + row * o->ldc;
-    if (d->stream) {
-        _mm512_stream_ps(c, low);
-        if (o->columns > 16)
-            _mm512_stream_ps(c + 16, high);
-    } else {
-        _mm512_mask_storeu_ps(c, nc_mask16(o->columns), low);
-        _mm512_mask_storeu_ps(c + 16, nc_mask16(o->columns - 16), high);
-    }
+    nc_amx_store_row(&d->o, row, _mm512_load_ps(sums_of(d->sums, row, 0)), _mm512_load_ps(sums_of(d->sums, row, 1)), d->stream);
 }
 
 static __attribute__((noinline)) void finish_rows(nc_gemm_rest *d, int many)
@@ -323,4 +299,5 @@ void nc_gemm_amx_table(struct nc_gemm_kernels *t)
     t->slab_bf16 = slab_bf16;
     t->tile_bf16 = NULL;
     nc_gemm_blocks_amx_table(t);
+    nc_gemm_stored_amx_table(t);
 }
