@@ -1,7 +1,7 @@
 /* annotate.c - see annotate.h. */
 #include "media/annotate.h"
+#include "media/drawing.h"
 #include <math.h>
-#include <pango/pangocairo.h>
 #include <string.h>
 
 uint32_t nc_mark_color(int n)
@@ -10,27 +10,27 @@ uint32_t nc_mark_color(int n)
     return colors[n >= 0 ? n % NC_COUNT(colors) : 0];
 }
 
-static void source(cairo_t *cr, uint32_t rgb, double alpha) { cairo_set_source_rgba(cr, (double)(rgb >> 16) / 255, (double)(rgb >> 8 & 255) / 255, (double)(rgb & 255) / 255, alpha); }
+static void source(cairo_t *cr, uint32_t rgb, double alpha) { nc_drawing.cairo_set_source_rgba(cr, (double)(rgb >> 16) / 255, (double)(rgb >> 8 & 255) / 255, (double)(rgb & 255) / 255, alpha); }
 
 /* The caption stands on the box's upper edge, or below it where there is no room. */
 static void caption(cairo_t *cr, const nc_mark *m, int width, double size)
 {
-    PangoLayout *layout = pango_cairo_create_layout(cr);
-    PangoFontDescription *font = pango_font_description_from_string("NanumGothic, Sans Bold");
+    PangoLayout *layout = nc_drawing.pango_cairo_create_layout(cr);
+    PangoFontDescription *font = nc_drawing.pango_font_description_from_string("NanumGothic, Sans Bold");
     int w, h;
-    pango_font_description_set_absolute_size(font, size * PANGO_SCALE);
-    pango_layout_set_font_description(layout, font);
-    pango_layout_set_text(layout, m->caption, -1);
-    pango_layout_get_pixel_size(layout, &w, &h);
+    nc_drawing.pango_font_description_set_absolute_size(font, size * PANGO_SCALE);
+    nc_drawing.pango_layout_set_font_description(layout, font);
+    nc_drawing.pango_layout_set_text(layout, m->caption, -1);
+    nc_drawing.pango_layout_get_pixel_size(layout, &w, &h);
     double x = fmax(0, fmin(m->left, (double)width - w - 6)), y = m->top >= h + 2 ? m->top - h - 2 : fmax(0, m->top);
     source(cr, nc_mark_color(m->color), 0.85);
-    cairo_rectangle(cr, x, y, w + 6, h + 2);
-    cairo_fill(cr);
+    nc_drawing.cairo_rectangle(cr, x, y, w + 6, h + 2);
+    nc_drawing.cairo_fill(cr);
     source(cr, 0xffffff, 1);
-    cairo_move_to(cr, x + 3, y + 1);
-    pango_cairo_show_layout(cr, layout);
-    pango_font_description_free(font);
-    g_object_unref(layout);
+    nc_drawing.cairo_move_to(cr, x + 3, y + 1);
+    nc_drawing.pango_cairo_show_layout(cr, layout);
+    nc_drawing.pango_font_description_free(font);
+    nc_drawing.g_object_unref(layout);
 }
 
 static void draw(cairo_t *cr, const nc_mark *marks, int count, int width, int height)
@@ -39,9 +39,9 @@ static void draw(cairo_t *cr, const nc_mark *marks, int count, int width, int he
     for (int i = count - 1; i >= 0; i--) {                   /* the first lies on top */
         const nc_mark *m = &marks[i];
         source(cr, nc_mark_color(m->color), 1);
-        cairo_set_line_width(cr, line);
-        cairo_rectangle(cr, m->left, m->top, m->right - m->left, m->bottom - m->top);
-        cairo_stroke(cr);
+        nc_drawing.cairo_set_line_width(cr, line);
+        nc_drawing.cairo_rectangle(cr, m->left, m->top, m->right - m->left, m->bottom - m->top);
+        nc_drawing.cairo_stroke(cr);
         if (m->caption && *m->caption)
             caption(cr, m, width, fmax(10, side / 32));
     }
@@ -67,19 +67,20 @@ int nc_image_mark(nc_image *im, const nc_mark *marks, int count, nc_error *e)
 {
     if (im->width > 32767 || im->height > 32767)
         return nc_fail(e, NC_ELIMIT, "a picture of %d x %d is too large to draw on", im->width, im->height);
+    NC_TRY(nc_drawing_open(e));
     NC_TRY(nc_image_rgb(im, e));
-    cairo_surface_t *s = cairo_image_surface_create(CAIRO_FORMAT_RGB24, im->width, im->height);
-    if (cairo_surface_status(s) != CAIRO_STATUS_SUCCESS) {
-        cairo_surface_destroy(s);
+    cairo_surface_t *s = nc_drawing.cairo_image_surface_create(CAIRO_FORMAT_RGB24, im->width, im->height);
+    if (nc_drawing.cairo_surface_status(s) != CAIRO_STATUS_SUCCESS) {
+        nc_drawing.cairo_surface_destroy(s);
         return nc_fail(e, NC_ENOMEM, "no surface of %d x %d", im->width, im->height);
     }
-    copy_words(im, cairo_image_surface_get_data(s), (size_t)cairo_image_surface_get_stride(s), false);
-    cairo_surface_mark_dirty(s);
-    cairo_t *cr = cairo_create(s);
+    copy_words(im, nc_drawing.cairo_image_surface_get_data(s), (size_t)nc_drawing.cairo_image_surface_get_stride(s), false);
+    nc_drawing.cairo_surface_mark_dirty(s);
+    cairo_t *cr = nc_drawing.cairo_create(s);
     draw(cr, marks, count, im->width, im->height);
-    cairo_destroy(cr);
-    cairo_surface_flush(s);
-    copy_words(im, cairo_image_surface_get_data(s), (size_t)cairo_image_surface_get_stride(s), true);
-    cairo_surface_destroy(s);
+    nc_drawing.cairo_destroy(cr);
+    nc_drawing.cairo_surface_flush(s);
+    copy_words(im, nc_drawing.cairo_image_surface_get_data(s), (size_t)nc_drawing.cairo_image_surface_get_stride(s), true);
+    nc_drawing.cairo_surface_destroy(s);
     return 0;
 }

@@ -1,7 +1,7 @@
 /* contact_sheet.c - the layout is computed once to learn the height, then drawn by the same code on a surface of that height. */
 #include "media/contact_sheet.h"
+#include "media/drawing.h"
 #include "media/resize.h"
-#include <pango/pangocairo.h>
 #include <string.h>
 
 enum { margin = 16, gap = 6, most_width = 8192, most_height = 32767, most_cells = 4096 };
@@ -12,23 +12,23 @@ static void text(struct pen *p, const char *s, const char *font, double r, doubl
 {
     if (!s || !*s)
         return;
-    PangoLayout *layout = pango_cairo_create_layout(p->cr);
-    PangoFontDescription *d = pango_font_description_from_string(font);
+    PangoLayout *layout = nc_drawing.pango_cairo_create_layout(p->cr);
+    PangoFontDescription *d = nc_drawing.pango_font_description_from_string(font);
     int height;
 
-    pango_layout_set_font_description(layout, d);
-    pango_layout_set_width(layout, (p->width - 2 * margin) * PANGO_SCALE);
-    pango_layout_set_wrap(layout, PANGO_WRAP_WORD_CHAR);
-    pango_layout_set_text(layout, s, -1);
-    pango_layout_get_pixel_size(layout, NULL, &height);
+    nc_drawing.pango_layout_set_font_description(layout, d);
+    nc_drawing.pango_layout_set_width(layout, (p->width - 2 * margin) * PANGO_SCALE);
+    nc_drawing.pango_layout_set_wrap(layout, PANGO_WRAP_WORD_CHAR);
+    nc_drawing.pango_layout_set_text(layout, s, -1);
+    nc_drawing.pango_layout_get_pixel_size(layout, NULL, &height);
     if (p->draw) {
-        cairo_set_source_rgb(p->cr, r, g, b);
-        cairo_move_to(p->cr, margin, p->y);
-        pango_cairo_show_layout(p->cr, layout);
+        nc_drawing.cairo_set_source_rgb(p->cr, r, g, b);
+        nc_drawing.cairo_move_to(p->cr, margin, p->y);
+        nc_drawing.pango_cairo_show_layout(p->cr, layout);
     }
     p->y += height + gap;
-    pango_font_description_free(d);
-    g_object_unref(layout);
+    nc_drawing.pango_font_description_free(d);
+    nc_drawing.g_object_unref(layout);
 }
 
 /* Puts im into the square cell at (x, y), aspect kept, on a surface of 32-bit words 0x00rrggbb. */
@@ -47,17 +47,17 @@ static int cell(struct pen *p, const nc_image *im, int x, int y, int side, nc_er
     nc_image_free(&rgb);
     if (code < 0)
         return code;
-    cairo_surface_t *s = cairo_get_target(p->cr);
-    cairo_surface_flush(s);
-    uint8_t *base = cairo_image_surface_get_data(s);
-    const size_t stride = (size_t)cairo_image_surface_get_stride(s);
+    cairo_surface_t *s = nc_drawing.cairo_get_target(p->cr);
+    nc_drawing.cairo_surface_flush(s);
+    uint8_t *base = nc_drawing.cairo_image_surface_get_data(s);
+    const size_t stride = (size_t)nc_drawing.cairo_image_surface_get_stride(s);
     for (int j = 0; j < h; j++)
         for (int i = 0; i < w; i++) {
             const uint8_t *q = small.pixels + ((size_t)j * (size_t)w + (size_t)i) * 3;
             uint32_t word = 0xff000000u | (uint32_t)q[0] << 16 | (uint32_t)q[1] << 8 | q[2];
             memcpy(base + (size_t)(y + (side - h) / 2 + j) * stride + (size_t)(x + (side - w) / 2 + i) * 4, &word, 4);
         }
-    cairo_surface_mark_dirty(s);
+    nc_drawing.cairo_surface_mark_dirty(s);
     nc_image_free(&small);
     return 0;
 }
@@ -86,22 +86,22 @@ static int lay_out(struct pen *p, const nc_sheet_row *rows, int count, const cha
 
 static cairo_t *canvas(int width, int height)
 {
-    cairo_surface_t *s = cairo_image_surface_create(CAIRO_FORMAT_RGB24, width, height);
-    cairo_t *cr = cairo_create(s);
-    cairo_surface_destroy(s);
-    cairo_set_source_rgb(cr, 0.975, 0.975, 0.965);
-    cairo_paint(cr);
+    cairo_surface_t *s = nc_drawing.cairo_image_surface_create(CAIRO_FORMAT_RGB24, width, height);
+    cairo_t *cr = nc_drawing.cairo_create(s);
+    nc_drawing.cairo_surface_destroy(s);
+    nc_drawing.cairo_set_source_rgb(cr, 0.975, 0.975, 0.965);
+    nc_drawing.cairo_paint(cr);
     return cr;
 }
 
 static int to_image(cairo_t *cr, nc_image *out, nc_error *e)
 {
-    cairo_surface_t *s = cairo_get_target(cr);
-    cairo_surface_flush(s);
-    const uint8_t *base = cairo_image_surface_get_data(s);
-    const int stride = cairo_image_surface_get_stride(s);
+    cairo_surface_t *s = nc_drawing.cairo_get_target(cr);
+    nc_drawing.cairo_surface_flush(s);
+    const uint8_t *base = nc_drawing.cairo_image_surface_get_data(s);
+    const int stride = nc_drawing.cairo_image_surface_get_stride(s);
 
-    NC_TRY(nc_image_new(cairo_image_surface_get_width(s), cairo_image_surface_get_height(s), 3, out, e));
+    NC_TRY(nc_image_new(nc_drawing.cairo_image_surface_get_width(s), nc_drawing.cairo_image_surface_get_height(s), 3, out, e));
     for (int y = 0; y < out->height; y++)
         for (int x = 0; x < out->width; x++) {
             uint32_t word;
@@ -132,17 +132,18 @@ int nc_contact_sheet(const nc_sheet_row *rows, int count, const nc_sheet_options
     if (count < 1 || cells > most_cells || width > most_width)
         return nc_fail(e, NC_ELIMIT, "contact sheet: %d rows of %lld pictures, %lld pixels wide, cannot be drawn; limits are %d pictures, %d pixels",
                        count, (long long)cells, (long long)width, most_cells, most_width);
+    NC_TRY(nc_drawing_open(e));
     struct pen p = { .cr = canvas((int)width, 1), .width = (int)width };
     int code = lay_out(&p, rows, count, title, side, columns, e);
-    cairo_destroy(p.cr);
+    nc_drawing.cairo_destroy(p.cr);
     if (code < 0)
         return code;
     p.cr = canvas((int)width, (int)p.y + margin);
     p.draw = true;
-    code = cairo_status(p.cr) == CAIRO_STATUS_SUCCESS ? lay_out(&p, rows, count, title, side, columns, e)
+    code = nc_drawing.cairo_status(p.cr) == CAIRO_STATUS_SUCCESS ? lay_out(&p, rows, count, title, side, columns, e)
                                                       : nc_fail(e, NC_ENOMEM, "contact sheet: no memory for the picture");
     if (code == 0)
         code = to_image(p.cr, out, e);
-    cairo_destroy(p.cr);
+    nc_drawing.cairo_destroy(p.cr);
     return code;
 }

@@ -5,10 +5,7 @@
  */
 #include "media/video.h"
 #include "base/file.h"
-#include <libavcodec/avcodec.h>
-#include <libavformat/avformat.h>
-#include <libavutil/pixdesc.h>
-#include <pthread.h>
+#include "media/ffmpeg.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -64,23 +61,20 @@ static int64_t seek_memory(void *opaque, int64_t offset, int whence)
     return at;
 }
 
-static void quiet(void) { av_log_set_level(AV_LOG_QUIET); }
-static pthread_once_t quiet_once = PTHREAD_ONCE_INIT;
-
 static int av_fail(nc_error *e, int code, const char *doing)
 {
     char text[AV_ERROR_MAX_STRING_SIZE] = "";
-    av_strerror(code, text, sizeof text);
+    nc_ffmpeg.av_strerror(code, text, sizeof text);
     return nc_fail(e, code == AVERROR(ENOMEM) ? NC_ENOMEM : NC_EFORMAT, "video: %s: %s", doing, text);
 }
 
 static void close_streams(nc_video *v)
 {
-    avcodec_free_context(&v->codec);
-    avformat_close_input(&v->format);
+    nc_ffmpeg.avcodec_free_context(&v->codec);
+    nc_ffmpeg.avformat_close_input(&v->format);
     if (v->io)
-        av_freep(&v->io->buffer);
-    avio_context_free(&v->io);
+        nc_ffmpeg.av_freep(&v->io->buffer);
+    nc_ffmpeg.avio_context_free(&v->io);
 }
 
 /* Opens demuxer and decoder at the start of the bytes. */
@@ -88,24 +82,24 @@ static int open_streams(nc_video *v, nc_error *e)
 {
     enum { buffer_bytes = 32768 };
     v->at = 0;
-    uint8_t *buffer = av_malloc(buffer_bytes);
-    v->io = buffer ? avio_alloc_context(buffer, buffer_bytes, 0, v, read_memory, NULL, seek_memory) : NULL;
-    v->format = v->io ? avformat_alloc_context() : NULL;
+    uint8_t *buffer = nc_ffmpeg.av_malloc(buffer_bytes);
+    v->io = buffer ? nc_ffmpeg.avio_alloc_context(buffer, buffer_bytes, 0, v, read_memory, NULL, seek_memory) : NULL;
+    v->format = v->io ? nc_ffmpeg.avformat_alloc_context() : NULL;
     if (!v->format)
         return nc_fail(e, NC_ENOMEM, "video: no memory for the demuxer");
     v->format->pb = v->io;
     v->format->flags |= AVFMT_FLAG_CUSTOM_IO;
-    v->format->format_whitelist = av_strdup(demuxers);
-    v->format->protocol_whitelist = av_strdup("");
+    v->format->format_whitelist = nc_ffmpeg.av_strdup(demuxers);
+    v->format->protocol_whitelist = nc_ffmpeg.av_strdup("");
     v->format->max_streams = 64;
-    int code = avformat_open_input(&v->format, NULL, NULL, NULL);
+    int code = nc_ffmpeg.avformat_open_input(&v->format, NULL, NULL, NULL);
     if (code < 0)
         return av_fail(e, code, "not a video file in a known format (mp4, mov, webm, mkv, avi), or damaged");
     v->format->max_analyze_duration = 5 * AV_TIME_BASE;
-    if ((code = avformat_find_stream_info(v->format, NULL)) < 0)
+    if ((code = nc_ffmpeg.avformat_find_stream_info(v->format, NULL)) < 0)
         return av_fail(e, code, "cannot read the streams");
     const AVCodec *decoder = NULL;
-    v->stream = av_find_best_stream(v->format, AVMEDIA_TYPE_VIDEO, -1, -1, &decoder, 0);
+    v->stream = nc_ffmpeg.av_find_best_stream(v->format, AVMEDIA_TYPE_VIDEO, -1, -1, &decoder, 0);
     if (v->stream < 0 || !decoder)
         return nc_fail(e, v->stream == AVERROR_DECODER_NOT_FOUND ? NC_EUNSUPPORTED : NC_EFORMAT,
                        v->stream == AVERROR_DECODER_NOT_FOUND ? "video: no decoder for the stream's codec; convert it to H.264"
@@ -115,13 +109,13 @@ static int open_streams(nc_video *v, nc_error *e)
         return nc_fail(e, NC_EFORMAT, "video: the stream states no picture size");
     if ((int64_t)p->width * p->height > v->o.max_pixels)
         return nc_fail(e, NC_ELIMIT, "video: frames of %d x %d are over the limit of %lld pixels", p->width, p->height, (long long)v->o.max_pixels);
-    v->codec = avcodec_alloc_context3(decoder);
-    if (!v->codec || avcodec_parameters_to_context(v->codec, p) < 0)
+    v->codec = nc_ffmpeg.avcodec_alloc_context3(decoder);
+    if (!v->codec || nc_ffmpeg.avcodec_parameters_to_context(v->codec, p) < 0)
         return nc_fail(e, NC_ENOMEM, "video: no memory for the decoder");
     v->codec->thread_count = 1;
     v->codec->max_pixels = v->o.max_pixels;
     v->codec->pkt_timebase = v->format->streams[v->stream]->time_base;
-    if ((code = avcodec_open2(v->codec, decoder, NULL)) < 0)
+    if ((code = nc_ffmpeg.avcodec_open2(v->codec, decoder, NULL)) < 0)
         return av_fail(e, code, "cannot start the decoder");
     for (unsigned i = 0; i < v->format->nb_streams; i++)
         if ((int)i != v->stream)
@@ -141,10 +135,10 @@ static int scan(nc_video *v, nc_error *e)
 {
     const AVStream *s = v->format->streams[v->stream];
     const double unit = av_q2d(s->time_base);
-    AVPacket *packet = av_packet_alloc();
+    AVPacket *packet = nc_ffmpeg.av_packet_alloc();
     int capacity = 0, code = 0, read;
 
-    while (code == 0 && (read = av_read_frame(v->format, packet)) >= 0) {
+    while (code == 0 && (read = nc_ffmpeg.av_read_frame(v->format, packet)) >= 0) {
         if (packet->stream_index == v->stream && !(packet->flags & AV_PKT_FLAG_DISCARD)) {
             if (v->frames == v->o.max_frames) {
                 code = nc_fail(e, NC_ELIMIT, "video: more than %d frames; cut the video", v->o.max_frames);
@@ -163,9 +157,9 @@ static int scan(nc_video *v, nc_error *e)
                 v->frames++;
             }
         }
-        av_packet_unref(packet);
+        nc_ffmpeg.av_packet_unref(packet);
     }
-    av_packet_free(&packet);
+    nc_ffmpeg.av_packet_free(&packet);
     if (code < 0)
         return code;
     if (!v->frames)
@@ -179,7 +173,6 @@ static int scan(nc_video *v, nc_error *e)
 static nc_video *video_new(const nc_video_options *options)
 {
     nc_video *v = nc_xcalloc(1, sizeof *v);
-    pthread_once(&quiet_once, quiet);
     v->o = options ? *options : (nc_video_options){ 0 };
     v->o.max_bytes = v->o.max_bytes ? v->o.max_bytes : (size_t)1 << 30;
     v->o.max_pixels = v->o.max_pixels ? v->o.max_pixels : 33177600;
@@ -207,6 +200,7 @@ static int start(nc_video *v, nc_video **out, nc_error *e)
 int nc_video_open_memory(const void *bytes, size_t n, const nc_video_options *options, nc_video **out, nc_error *e)
 {
     *out = NULL;
+    NC_TRY(nc_ffmpeg_open(e));
     nc_video *v = video_new(options);
     v->p = bytes;
     v->n = n;
@@ -216,6 +210,7 @@ int nc_video_open_memory(const void *bytes, size_t n, const nc_video_options *op
 int nc_video_open(const char *path, const nc_video_options *options, nc_video **out, nc_error *e)
 {
     *out = NULL;
+    NC_TRY(nc_ffmpeg_open(e));
     nc_video *v = video_new(options);
     int code = nc_map_file(path, &v->file, e);
     if (code < 0) {
@@ -251,7 +246,7 @@ void nc_video_describe(const nc_video *v, nc_video_info *out)
     const AVStream *s = v->format->streams[v->stream];
     *out = (nc_video_info){ .width = s->codecpar->width, .height = s->codecpar->height, .frames = v->frames,
                             .fps = s->avg_frame_rate.den ? av_q2d(s->avg_frame_rate) : 0,
-                            .duration = v->times[v->frames - 1] - v->times[0], .codec = avcodec_get_name(s->codecpar->codec_id) };
+                            .duration = v->times[v->frames - 1] - v->times[0], .codec = nc_ffmpeg.avcodec_get_name(s->codecpar->codec_id) };
     constants(s->codecpar, s->codecpar->format, out->color);
 }
 
@@ -316,7 +311,7 @@ static void rgb_picture(const AVFrame *f, const AVPixFmtDescriptor *d, nc_image 
 
 static int to_rgb(const nc_video *v, const AVFrame *f, nc_image *out, nc_error *e)
 {
-    const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(f->format);
+    const AVPixFmtDescriptor *d = nc_ffmpeg.av_pix_fmt_desc_get(f->format);
     int k[6];
 
     if (!d || (d->flags & (AV_PIX_FMT_FLAG_PAL | AV_PIX_FMT_FLAG_BITSTREAM | AV_PIX_FMT_FLAG_HWACCEL | AV_PIX_FMT_FLAG_BE)) ||
@@ -349,7 +344,7 @@ static int drain(nc_video *v, AVFrame *f, int *index, take_fn *take, void *conte
 {
     const double unit = av_q2d(v->format->streams[v->stream]->time_base);
     int code;
-    while ((code = avcodec_receive_frame(v->codec, f)) >= 0) {
+    while ((code = nc_ffmpeg.avcodec_receive_frame(v->codec, f)) >= 0) {
         if (*index >= v->o.max_frames)
             return nc_fail(e, NC_ELIMIT, "video: more than %d frames; cut the video", v->o.max_frames);
         const int64_t late = f->pts == AV_NOPTS_VALUE ? v->no_pts_delay : 0;
@@ -357,7 +352,7 @@ static int drain(nc_video *v, AVFrame *f, int *index, take_fn *take, void *conte
                       : *index < v->frames                       ? v->times[*index]
                                                                  : 0;
         code = take(context, f, (*index)++, time, e);
-        av_frame_unref(f);
+        nc_ffmpeg.av_frame_unref(f);
         if (code)
             return code;
     }
@@ -369,19 +364,19 @@ static int decode_all(nc_video *v, take_fn *take, void *context, int *decoded, n
 {
     close_streams(v);
     NC_TRY(open_streams(v, e));
-    AVPacket *packet = av_packet_alloc();
-    AVFrame *f = av_frame_alloc();
+    AVPacket *packet = nc_ffmpeg.av_packet_alloc();
+    AVFrame *f = nc_ffmpeg.av_frame_alloc();
     int index = 0, code = 0;
 
-    while (code == 0 && av_read_frame(v->format, packet) >= 0) {
-        if (packet->stream_index == v->stream && avcodec_send_packet(v->codec, packet) >= 0)
+    while (code == 0 && nc_ffmpeg.av_read_frame(v->format, packet) >= 0) {
+        if (packet->stream_index == v->stream && nc_ffmpeg.avcodec_send_packet(v->codec, packet) >= 0)
             code = drain(v, f, &index, take, context, e);
-        av_packet_unref(packet);
+        nc_ffmpeg.av_packet_unref(packet);
     }
-    if (code == 0 && avcodec_send_packet(v->codec, NULL) >= 0)
+    if (code == 0 && nc_ffmpeg.avcodec_send_packet(v->codec, NULL) >= 0)
         code = drain(v, f, &index, take, context, e);
-    av_frame_free(&f);
-    av_packet_free(&packet);
+    nc_ffmpeg.av_frame_free(&f);
+    nc_ffmpeg.av_packet_free(&packet);
     *decoded = index;
     if (code >= 0 && index == 0)
         return nc_fail(e, NC_EFORMAT, "video: no frame could be decoded; the file is damaged");
@@ -483,7 +478,7 @@ struct each { nc_video *v; nc_video_fn *fn; void *context; };
 static int take_each(void *context, const AVFrame *f, int index, double time, nc_error *e)
 {
     struct each *w = context;
-    const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(f->format);
+    const AVPixFmtDescriptor *d = nc_ffmpeg.av_pix_fmt_desc_get(f->format);
     nc_video_planes p = { .index = index, .width = f->width, .height = f->height, .time = time };
     nc_image rgb;
 

@@ -6,10 +6,7 @@
  */
 #include "media/video.h"
 #include "base/file.h"
-#include <libavcodec/avcodec.h>
-#include <libavformat/avformat.h>
-#include <libavutil/opt.h>
-#include <pthread.h>
+#include "media/ffmpeg.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -72,21 +69,21 @@ struct job {
 
 static void job_free(struct job *j)
 {
-    av_packet_free(&j->packet);
-    av_frame_free(&j->frame);
-    avcodec_free_context(&j->codec);
-    avformat_free_context(j->format);
+    nc_ffmpeg.av_packet_free(&j->packet);
+    nc_ffmpeg.av_frame_free(&j->frame);
+    nc_ffmpeg.avcodec_free_context(&j->codec);
+    nc_ffmpeg.avformat_free_context(j->format);
     if (j->io)
-        av_freep(&j->io->buffer);
-    avio_context_free(&j->io);
+        nc_ffmpeg.av_freep(&j->io->buffer);
+    nc_ffmpeg.avio_context_free(&j->io);
 }
 
 static int start_encoder(struct job *j, int width, int height, int fps, nc_error *e)
 {
-    const AVCodec *x264 = avcodec_find_encoder_by_name("libx264");
+    const AVCodec *x264 = nc_ffmpeg.avcodec_find_encoder_by_name("libx264");
     if (!x264)
         return nc_fail(e, NC_EUNSUPPORTED, "video: this FFmpeg has no libx264 encoder; install Debian's libavcodec59 or newer");
-    j->codec = avcodec_alloc_context3(x264);
+    j->codec = nc_ffmpeg.avcodec_alloc_context3(x264);
     if (!j->codec)
         return nc_fail(e, NC_ENOMEM, "video: no memory for the encoder");
     AVCodecContext *c = j->codec;
@@ -103,10 +100,10 @@ static int start_encoder(struct job *j, int width, int height, int fps, nc_error
     c->gop_size = 64;
     c->max_b_frames = 0;
     c->flags |= AV_CODEC_FLAG_BITEXACT | AV_CODEC_FLAG_GLOBAL_HEADER;
-    av_opt_set(c->priv_data, "preset", "superfast", 0);
-    av_opt_set_int(c->priv_data, "qp", quantizer, 0);
-    av_opt_set(c->priv_data, "x264-params", "threads=1:cpu-independent=1:aq-mode=0:mbtree=0:rc-lookahead=0:sync-lookahead=0:scenecut=0", 0);
-    if (avcodec_open2(c, x264, NULL) < 0)
+    nc_ffmpeg.av_opt_set(c->priv_data, "preset", "superfast", 0);
+    nc_ffmpeg.av_opt_set_int(c->priv_data, "qp", quantizer, 0);
+    nc_ffmpeg.av_opt_set(c->priv_data, "x264-params", "threads=1:cpu-independent=1:aq-mode=0:mbtree=0:rc-lookahead=0:sync-lookahead=0:scenecut=0", 0);
+    if (nc_ffmpeg.avcodec_open2(c, x264, NULL) < 0)
         return nc_fail(e, NC_EINVAL, "video: the H.264 encoder refuses %d x %d at %d frames a second", width, height, fps);
     return 0;
 }
@@ -114,25 +111,25 @@ static int start_encoder(struct job *j, int width, int height, int fps, nc_error
 static int start_file(struct job *j, struct sink *s, int fps, nc_error *e)
 {
     enum { buffer_bytes = 32768 };
-    uint8_t *buffer = av_malloc(buffer_bytes);
-    j->io = buffer ? avio_alloc_context(buffer, buffer_bytes, 1, s, NULL, write_memory, seek_memory) : NULL;
-    if (!j->io || avformat_alloc_output_context2(&j->format, NULL, "mp4", NULL) < 0)
+    uint8_t *buffer = nc_ffmpeg.av_malloc(buffer_bytes);
+    j->io = buffer ? nc_ffmpeg.avio_alloc_context(buffer, buffer_bytes, 1, s, NULL, write_memory, seek_memory) : NULL;
+    if (!j->io || nc_ffmpeg.avformat_alloc_output_context2(&j->format, NULL, "mp4", NULL) < 0)
         return nc_fail(e, NC_ENOMEM, "video: no memory for the file");
     j->format->pb = j->io;
     j->format->flags |= AVFMT_FLAG_CUSTOM_IO | AVFMT_FLAG_BITEXACT;
-    AVStream *st = avformat_new_stream(j->format, NULL);
-    if (!st || avcodec_parameters_from_context(st->codecpar, j->codec) < 0)
+    AVStream *st = nc_ffmpeg.avformat_new_stream(j->format, NULL);
+    if (!st || nc_ffmpeg.avcodec_parameters_from_context(st->codecpar, j->codec) < 0)
         return nc_fail(e, NC_ENOMEM, "video: no memory for the stream");
     st->time_base = j->codec->time_base;
     st->avg_frame_rate = (AVRational){ fps, 1 };
-    j->frame = av_frame_alloc();
-    j->packet = av_packet_alloc();
+    j->frame = nc_ffmpeg.av_frame_alloc();
+    j->packet = nc_ffmpeg.av_packet_alloc();
     if (!j->frame || !j->packet)
         return nc_fail(e, NC_ENOMEM, "video: no memory for a frame");
     j->frame->format = AV_PIX_FMT_YUV420P;
     j->frame->width = j->codec->width;
     j->frame->height = j->codec->height;
-    if (av_frame_get_buffer(j->frame, 0) < 0 || avformat_write_header(j->format, NULL) < 0)
+    if (nc_ffmpeg.av_frame_get_buffer(j->frame, 0) < 0 || nc_ffmpeg.avformat_write_header(j->format, NULL) < 0)
         return nc_fail(e, NC_EIO, "video: the mp4 header could not be written");
     return 0;
 }
@@ -141,15 +138,15 @@ static int start_file(struct job *j, struct sink *s, int fps, nc_error *e)
 static int send(struct job *j, const AVFrame *f, nc_error *e)
 {
     AVStream *st = j->format->streams[0];
-    if (avcodec_send_frame(j->codec, f) < 0)
+    if (nc_ffmpeg.avcodec_send_frame(j->codec, f) < 0)
         return nc_fail(e, NC_EINVAL, "video: the encoder refused a frame");
-    while (avcodec_receive_packet(j->codec, j->packet) >= 0) {
+    while (nc_ffmpeg.avcodec_receive_packet(j->codec, j->packet) >= 0) {
         j->packet->duration = 1;
-        av_packet_rescale_ts(j->packet, j->codec->time_base, st->time_base);
+        nc_ffmpeg.av_packet_rescale_ts(j->packet, j->codec->time_base, st->time_base);
         j->packet->stream_index = 0;
-        if (av_write_frame(j->format, j->packet) < 0)
+        if (nc_ffmpeg.av_write_frame(j->format, j->packet) < 0)
             return nc_fail(e, NC_EIO, "video: a frame could not be written");
-        av_packet_unref(j->packet);
+        nc_ffmpeg.av_packet_unref(j->packet);
     }
     return 0;
 }
@@ -159,20 +156,17 @@ static int encode(struct job *j, const nc_image *frames, int count, int fps, str
     NC_TRY(start_encoder(j, frames[0].width, frames[0].height, fps, e));
     NC_TRY(start_file(j, s, fps, e));
     for (int i = 0; i < count; i++) {
-        if (av_frame_make_writable(j->frame) < 0)
+        if (nc_ffmpeg.av_frame_make_writable(j->frame) < 0)
             return nc_fail(e, NC_ENOMEM, "video: no memory for a frame");
         fill_frame(&frames[i], j->frame);
         j->frame->pts = i;
         NC_TRY(send(j, j->frame, e));
     }
     NC_TRY(send(j, NULL, e));
-    if (av_write_trailer(j->format) < 0)
+    if (nc_ffmpeg.av_write_trailer(j->format) < 0)
         return nc_fail(e, NC_EIO, "video: the file could not be finished");
     return 0;
 }
-
-static void quiet(void) { av_log_set_level(AV_LOG_QUIET); }
-static pthread_once_t quiet_once = PTHREAD_ONCE_INIT;
 
 int nc_video_encode(const nc_image *frames, int count, int fps, nc_buf *out, nc_error *e)
 {
@@ -186,7 +180,7 @@ int nc_video_encode(const nc_image *frames, int count, int fps, nc_buf *out, nc_
             frames[i].width % 2 || frames[i].height % 2)
             return nc_fail(e, NC_EINVAL, "video: frame %d is %d x %d with %d channels; all must be RGB of one size with even sides", i,
                            frames[i].width, frames[i].height, frames[i].channels);
-    pthread_once(&quiet_once, quiet);
+    NC_TRY(nc_ffmpeg_open(e));
     int code = encode(&j, frames, count, fps, &s, e);
     job_free(&j);
     if (code < 0)

@@ -1,13 +1,12 @@
-/* golden.h - what the tests of pictures share: tensors of a small safetensors file, JSON, SHA-256, and where the files lie.
+/* golden.h - what the tests of pictures share: tensors of a small safetensors file, JSON, and where the files lie.
  * The repository's own copy under tests/golden is used first, then NUNCHI_SHARED/golden (default ../shared).
  */
 #ifndef TESTS_MEDIA_GOLDEN_H
 #define TESTS_MEDIA_GOLDEN_H
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/json.h"
 #include <inttypes.h>
-#include <libavutil/mem.h>
-#include <libavutil/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,18 +35,6 @@ static inline char *picture_path(nc_arena *a, const char *file)
         return p;
     p = nc_arena_printf(a, "%s/data/%s", shared(), file);
     return nc_file_exists(p) ? p : NULL;
-}
-
-static inline void sha256_hex(const void *p, size_t n, char hex[65])
-{
-    struct AVSHA *s = av_sha_alloc();
-    uint8_t d[32];
-    av_sha_init(s, 256);
-    av_sha_update(s, p, n);
-    av_sha_final(s, d);
-    av_free(s);
-    for (int i = 0; i < 32; i++)
-        sprintf(hex + 2 * i, "%02x", d[i]);
 }
 
 typedef struct tensors { nc_mapped file; nc_json *header; const uint8_t *data; nc_arena *a; } tensors;

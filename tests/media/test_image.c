@@ -75,7 +75,7 @@ static void golden_decode(void **state)
         assert_int_equal(nc_map_file(path, &f, &e), 0);
         if (nc_image_decode(f.p, f.n, &(nc_image_options){ .rgb = true, .keep_orientation = true }, &im, &e) < 0)
             fail_msg("%s: %s", path, e.message);
-        sha256_hex(im.pixels, nc_image_bytes(&im), hex);
+        nc_sha256_hex(im.pixels, nc_image_bytes(&im), hex);
         if (strcmp(hex, nc_json_string(nc_json_get(v, "rgb_sha256"), "")) != 0)
             fail_msg("%s: other pixels than Pillow's", path);
         nc_image_free(&im);
@@ -211,7 +211,7 @@ static void check_picture(const char *path, const char *mode, int width, int hei
         fail_msg("%s (%s): %s", path, mode, e.message);
     assert_int_equal(im.width, width);
     assert_int_equal(im.height, height);
-    sha256_hex(im.pixels, nc_image_bytes(&im), hex);
+    nc_sha256_hex(im.pixels, nc_image_bytes(&im), hex);
     if (strcmp(hex, sha))
         fail_msg("%s (%s): other pixels than Pillow's", path, mode);
     nc_image_free(&im);

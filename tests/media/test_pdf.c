@@ -10,23 +10,32 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/library.h"
 #include "media/pdf.h"
+
+#define CALLS(F)                                                                                                                                        \
+    F(cairo_create) F(cairo_destroy) F(cairo_fill) F(cairo_paint) F(cairo_pdf_surface_create) F(cairo_rectangle) F(cairo_set_source_rgb)                \
+    F(cairo_show_page) F(cairo_surface_destroy)
+static struct { CALLS(NC_LIBRARY_CALL) } cairo;
+static const char *const files[] = { "libcairo.so.2", NULL }, *const names[] = { CALLS(NC_LIBRARY_NAME) };
+static nc_late_library library = { files, "libcairo2", names, NC_COUNT(names), &cairo, PTHREAD_MUTEX_INITIALIZER, false };
 
 static char path[] = "/tmp/nunchi-pdf-XXXXXX";
 
 /* Two pages of 2 x 1 inches; the left half of the first is black, the second is red. */
 static void write_pdf(void)
 {
-    cairo_surface_t *s = cairo_pdf_surface_create(path, 144, 72);
-    cairo_t *c = cairo_create(s);
-    cairo_rectangle(c, 0, 0, 72, 72);
-    cairo_fill(c);
-    cairo_show_page(c);
-    cairo_set_source_rgb(c, 1, 0, 0);
-    cairo_paint(c);
-    cairo_show_page(c);
-    cairo_destroy(c);
-    cairo_surface_destroy(s);
+    assert_int_equal(nc_library_open(&library, NULL), 0);
+    cairo_surface_t *s = cairo.cairo_pdf_surface_create(path, 144, 72);
+    cairo_t *c = cairo.cairo_create(s);
+    cairo.cairo_rectangle(c, 0, 0, 72, 72);
+    cairo.cairo_fill(c);
+    cairo.cairo_show_page(c);
+    cairo.cairo_set_source_rgb(c, 1, 0, 0);
+    cairo.cairo_paint(c);
+    cairo.cairo_show_page(c);
+    cairo.cairo_destroy(c);
+    cairo.cairo_surface_destroy(s);
 }
 
 static void pages_become_pictures(void **state)

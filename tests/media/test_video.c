@@ -31,7 +31,7 @@ static int check_frame(void *context, const nc_video_planes *p, const nc_image *
     const nc_json *want = nc_json_at(nc_json_get(c->v, "rgb_sha256_first_32_hex"), p->index / 10);
     if (!want)
         return 0;
-    sha256_hex(rgb->pixels, nc_image_bytes(rgb), hex);
+    nc_sha256_hex(rgb->pixels, nc_image_bytes(rgb), hex);
     hex[32] = 0;
     if (strcmp(hex, want->text.p) != 0)
         fail_msg("%s: frame %d: other RGB than the reference", c->name, p->index);
@@ -40,7 +40,7 @@ static int check_frame(void *context, const nc_video_planes *p, const nc_image *
         nc_buf b = { 0 };
         for (int y = 0; y < p->plane_height[i]; y++)
             nc_buf_add(&b, p->plane[i] + (ptrdiff_t)y * p->stride[i], (size_t)p->plane_width[i]);
-        sha256_hex(b.p, b.n, hex);
+        nc_sha256_hex(b.p, b.n, hex);
         hex[32] = 0;
         assert_string_equal(hex, nc_json_string(nc_json_at(planes, i), ""));
         nc_buf_free(&b);
