@@ -130,6 +130,7 @@ typedef struct nc_gemm_slab {
     int64_t rows, k;
     int panels;
     bool stream;                             /* C, in whole lines, is written past the cache */
+    bool narrow;                             /* halves of 16 rows one after the other: the same sums, with fewer tiles alive */
     float *sums;                             /* NC_GEMM_SLAB_SUMS(rows) floats of the worker's own, kept from slab to slab */
     const char *ahead; int64_t ahead_lines;  /* the panels used next, packed one behind the other, and their lines of 64 bytes; ahead may be NULL */
 } nc_gemm_slab;
@@ -167,6 +168,7 @@ struct nc_gemm_kernels {
     void (*tile_bf16)(const nc_gemm_out *o, const uint16_t *a, int rows, const uint16_t *b, int panels, int64_t k);
     /* In place of tile_bf16, or NULL: begin, slabs and end by one thread. Products of a slab may reach C as late as end. */
     void (*slab_begin)(void);
+    bool (*slab_narrow)(void);               /* after slab_begin: whether narrow slabs would be faster on this core now */
     void (*slab_bf16)(const nc_gemm_slab *s, nc_gemm_rest *rest);
     void (*slab_end)(nc_gemm_rest *rest);
     /* The same of at most stored_rows (0: none) rows by W as stored, in place of pack_a_bf16, slab_begin and slab_bf16: A is then [k/2][rows][2]. */

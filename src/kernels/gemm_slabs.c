@@ -20,7 +20,7 @@ typedef struct job {
     const struct nc_gemm_kernels *t;
     const nc_gemm_call *call;
     const nc_gemm_b *b;
-    int64_t ka, lanes, lane_rows, block, blocks;         /* k filled up; rows of a lane, of a block; blocks of a lane */
+    int64_t ka, lanes, runs, block, blocks;              /* k filled up; runs of 32 rows in all; most rows of a block; blocks of a lane */
     int64_t tiles, groups;                               /* column tiles of two panels; runs that a lane's are cut into */
     bool by_rows, stream, stored;
     size_t a_bytes, worker_bytes;
@@ -48,9 +48,10 @@ static void job_shape(job *j, int64_t m, int64_t k, int threads)
     j->ka = up(k, 32);
     j->lanes = threads;
     j->by_rows = m >= LANE_ROWS * threads;
-    j->lane_rows = j->by_rows ? up((m + threads - 1) / threads, 32) : m;
-    j->blocks = (j->lane_rows + block_limit(j->ka) - 1) / block_limit(j->ka);
-    j->block = (up(j->lane_rows, 32) / 32 + j->blocks - 1) / j->blocks * 32;
+    j->runs = up(m, 32) / 32;
+    int64_t most_runs = j->by_rows ? (j->runs + threads - 1) / threads : j->runs, limit = block_limit(j->ka) / 32;
+    j->blocks = (most_runs + limit - 1) / limit;
+    j->block = (most_runs + j->blocks - 1) / j->blocks * 32;
     j->a_bytes = (size_t)(j->block * j->ka) * 2;
     j->worker_bytes = worker_bytes(j->block, k);
 }
@@ -104,11 +105,9 @@ static void column_tile(const job *j, hand *w, int64_t tile, int64_t row0)
 
 static void do_claim(const job *j, hand *w, int64_t lane, int64_t claim)
 {
-    int64_t group = claim % j->groups, block = claim / j->groups, lane0 = j->by_rows ? lane * j->lane_rows : 0;
-    int64_t end = j->by_rows ? least(j->call->m, lane0 + j->lane_rows) : j->call->m, runs = up(end - lane0, 32) / 32;
-    if (end <= lane0)
-        return;
-    int64_t row0 = lane0 + runs * block / j->blocks * 32, rows = least(end, lane0 + runs * (block + 1) / j->blocks * 32) - row0;
+    int64_t group = claim % j->groups, block = claim / j->groups, run0 = j->by_rows ? j->runs * lane / j->lanes : 0;
+    int64_t runs = (j->by_rows ? j->runs * (lane + 1) / j->lanes : j->runs) - run0;
+    int64_t row0 = (run0 + runs * block / j->blocks) * 32, rows = least(j->call->m, (run0 + runs * (block + 1) / j->blocks) * 32) - row0;
     int64_t tile0 = j->by_rows ? 0 : j->tiles * lane / j->lanes, tiles = j->by_rows ? j->tiles : j->tiles * (lane + 1) / j->lanes - tile0;
     if (rows <= 0)
         return;
@@ -133,6 +132,7 @@ static void work(void *context, int64_t part, int64_t parts, int worker)
         j->t->stored_begin((int)c->m);
     else
         j->t->slab_begin();
+    w.slab.narrow = j->block > 32 && j->t->slab_narrow();
     for (int64_t i = 0; i < j->lanes; i++) {
         int64_t lane = (part + i) % j->lanes, claim;
         while ((claim = atomic_fetch_add_explicit(&j->next[lane * NEXT], 1, memory_order_relaxed)) < j->blocks * j->groups)

@@ -44,6 +44,9 @@ static void product(const nc_kernels *kernels, nc_pool *pool, const shape *s, bo
     free(workspace);
 }
 
+static bool yes(void) { return true; }
+static bool no(void) { return false; }
+
 static void matches_definition(void **state)
 {
     static const shape shapes[] = {
@@ -79,7 +82,14 @@ static void matches_definition(void **state)
         assert_int_equal(nc_gemm_pack(&kernels, pool, &b, &source, false, NULL), 0);
         float *first = malloc((size_t)(s->m * s->n) * 4);
         memcpy(first, c, (size_t)(s->m * s->n) * 4);
+        float *wide = malloc((size_t)(s->m * s->n) * 4);
+        memcpy(wide, c, (size_t)(s->m * s->n) * 4);
+        table.slab_narrow = no;
+        product(&kernels, pool, s, false, wide, a, lda, &b);
+        table.slab_narrow = yes;
         product(&kernels, pool, s, false, c, a, lda, &b);
+        assert_memory_equal(c, wide, (size_t)(s->m * s->n) * 4);
+        free(wide);
         product(&kernels, NULL, s, true, d, a, lda, &b);
         assert_memory_equal(c, d, (size_t)(s->m * s->n) * 4);
         for (int64_t m = 0; m < s->m; m++)

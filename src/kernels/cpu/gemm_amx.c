@@ -1,8 +1,10 @@
 /* gemm_amx.c - the product of bf16 values by AMX tiles (TDPBF16PS): 16x16 sums += 16 rows x 32 k times 32 k x 16 columns.
  *
  * A block of ours is 32 rows x 2 panels: four tiles of sums (tmm0-3), two of A (tmm4,5), two of W (tmm6,7); a step of 32 k loads four tiles for four
- * products. A's tile rows are [32 k], W's are the packed layout's pairs of k. Every tile is configured whole: packed A is filled with zeros to 16 or 32
- * rows and to 32 k, and W's last, shorter step is copied to a zero-filled block.
+ * products. While the core's other hyperthread holds tiles (see amx_tiles.h) the halves of 16 rows go one after the other, three loads for two products:
+ * fewer tiles are alive, and that gains more than the loads cost. A few products are timed to know it, once in a call.
+ * A's tile rows are [32 k], W's are the packed layout's pairs of k. Every tile is configured whole: packed A is filled with zeros to 16 or 32 rows and to
+ * 32 k, and W's last, shorter step is copied to a zero-filled block.
  *
  * What decides the speed is where the tiles come from. A slab of W (two panels) is cut into pieces of about 512 k, 32 KiB, which stay in L1 while all rows
  * of A pass by from L2 with the hint not to stay (TILELOADDT1: without it A drives W out of L1, and a third of the speed is gone). The sums of
@@ -99,6 +101,7 @@ static void gather(float *room, const nc_gemm_out *o, int rows, int64_t row)
 
 typedef struct block {
     const uint16_t *a, *b0, *b1;             /* at the piece's first k; b1 NULL: one panel */
+    int64_t a_step;                          /* values of packed A from step to step */
     const uint16_t *last0, *last1;           /* the zero-filled last step, or NULL */
     int64_t steps;                           /* whole steps; the last one comes on top */
     const char *ahead[2]; int64_t ahead_lines;   /* of each panel of W's next piece: where, and lines to fetch at each step */
@@ -126,11 +129,11 @@ NC_INLINE void step(const uint16_t *a, const uint16_t *b0, const uint16_t *b1, c
 {
     tile_stream(4, a, 64);
     tile_load(6, b0, 64);
-    tile_dot(0, 4, 6);
-    if (two) {
+    if (two)
         tile_load(7, b1, 64);
+    tile_dot(0, 4, 6);
+    if (two)
         tile_dot(1, 4, 7);
-    }
     tile_zero(4);
     if (both) {
         tile_stream(5, a + STEP, 64);
@@ -145,10 +148,10 @@ NC_INLINE void step(const uint16_t *a, const uint16_t *b0, const uint16_t *b1, c
         tile_zero(7);
 }
 
-NC_INLINE void steps(block *k, const bool both, const bool two)
+NC_INLINE void steps(block *k, const uint16_t *a, const bool both, const bool two)
 {
-    const uint16_t *a = k->a, *b0 = k->b0, *b1 = k->b1;
-    for (int64_t i = 0; i < k->steps; i++, a += both ? 2 * STEP : STEP, b0 += STEP, b1 += STEP) {
+    const uint16_t *b0 = k->b0, *b1 = k->b1;
+    for (int64_t i = 0; i < k->steps; i++, a += both ? 2 * STEP : k->a_step, b0 += STEP, b1 += STEP) {
         beside(k);
         step(a, b0, b1, both, two);
     }
@@ -158,16 +161,17 @@ NC_INLINE void steps(block *k, const bool both, const bool two)
     }
 }
 
-static void run_steps(block *k, bool both)
+static void run_steps(block *k, int half, bool both)
 {
+    const uint16_t *a = k->a + half * STEP;
     if (both && k->b1)
-        steps(k, true, true);
+        steps(k, a, true, true);
     else if (both)
-        steps(k, true, false);
+        steps(k, a, true, false);
     else if (k->b1)
-        steps(k, false, true);
+        steps(k, a, false, true);
     else
-        steps(k, false, false);
+        steps(k, a, false, false);
 }
 
 static void zero_sums(void)
@@ -232,7 +236,8 @@ static ahead ahead_of(const nc_gemm_slab *s, const pieces *p, int64_t i)
     int64_t panel = p->pairs * 64, blocks = (s->rows + 31) / 32;
     const char *from = here ? (const char *)(s->w + (i + 1) * p->each * STEP) : s->ahead;
     bool two = here ? s->panels > 1 : s->ahead_lines * 64 > panel;
-    return (ahead){ { from, from ? from + (two ? panel : 0) : NULL }, from ? (16 + blocks - 1) / blocks : 0 };
+    int64_t times = s->narrow ? 2 * blocks : blocks;     /* that a step of the piece is done */
+    return (ahead){ { from, from ? from + (two ? panel : 0) : NULL }, from ? (16 + times - 1) / times : 0 };
 }
 
 /* Rows [row, row + 32) of the slab by piece i of k. */
@@ -240,37 +245,38 @@ static void one_block(const nc_gemm_slab *s, const pieces *p, int64_t i, int64_t
 {
     const nc_gemm_out *o = &s->o;
     int rows = (int)(s->rows - row < 32 ? s->rows - row : 32);
-    bool both = rows > 16, two = s->panels > 1, final = i + 1 == p->count;
+    bool both = rows > 16, halves = both && s->narrow, final = i + 1 == p->count;
     int64_t from = i * p->each, to = from + p->each < p->whole ? from + p->each : p->whole;
     size_t size = o->c_dtype == NC_F32 ? 4 : 2;
-    float *sums = s->sums + (row / 32 + 2) * 1024;
-    block k = { .a = s->a + row * ((p->pairs + 15) / 16 * 32) + from * (both ? 2 * STEP : STEP), .b0 = s->w + from * STEP,
-                .b1 = two ? s->w + p->pairs * 32 + from * STEP : NULL, .last0 = final && p->tail ? p->last[0] : NULL, .last1 = p->last[1],
+    float *sums = s->sums + (row / 32 + 2) * 1024, *done = s->sums + (rest->sums == s->sums ? 1024 : 0);
+    block k = { .a = s->a + row * ((p->pairs + 15) / 16 * 32) + from * (both ? 2 * STEP : STEP), .a_step = both ? 2 * STEP : STEP,
+                .b0 = s->w + from * STEP, .b1 = s->panels > 1 ? s->w + p->pairs * 32 + from * STEP : NULL,
+                .last0 = final && p->tail ? p->last[0] : NULL, .last1 = p->last[1],
                 .steps = to - from, .ahead = { next->at[0], next->at[1] }, .ahead_lines = next->lines, .rest = rest };
-    int64_t all = k.steps + (k.last0 != NULL);
+    int64_t all = (k.steps + (k.last0 != NULL)) * (halves ? 2 : 1);
     k.each = all > 0 ? (int)((32 + all - 1) / all) : 32;
     if (final && !s->stream)
         k.c = (const char *)o->c + (size_t)(row * o->ldc) * size, k.c_rows = rows;
     k.c_stride = (int64_t)((size_t)o->ldc * size);
     k.c_lines = (int)((size_t)o->columns * size + 63) / 64;
 
-    if (i > 0)
-        load_sums(sums, both, two);
-    else if (o->accumulate) {
+    if (i == 0 && o->accumulate)
         gather(sums, o, rows, row);
-        load_sums(sums, both, two);
-    } else
-        zero_sums();
-    run_steps(&k, both);
+    const float *begun = i > 0 || o->accumulate ? sums : NULL;
+    float *reached = final ? done : sums;
+    for (int half = 0; half <= halves; half++) {
+        if (begun)
+            load_sums(begun + 512 * half, both && !halves, s->panels > 1);
+        else
+            zero_sums();
+        run_steps(&k, half, both && !halves);
+        store_sums(reached + 512 * half, both && !halves, s->panels > 1);
+    }
     next->at[0] = k.ahead[0];
     next->at[1] = k.ahead[1];
-    if (!final) {
-        store_sums(sums, both, two);
+    if (!final)
         return;
-    }
     finish_rows(rest, 32);
-    float *done = s->sums + (rest->sums == s->sums ? 1024 : 0);
-    store_sums(done, both, two);
     *rest = (nc_gemm_rest){ .sums = done, .o = *o, .rows = rows, .stream = s->stream };
     rest->o.c = (char *)o->c + (size_t)(row * o->ldc) * size;
 }
@@ -286,6 +292,39 @@ static void slab_bf16(const nc_gemm_slab *s, nc_gemm_rest *rest)
     }
 }
 
+/* ---- wide or narrow blocks ---- */
+
+/* Ticks of products with six tiles of sums and operands alive, or with all eight. */
+NC_INLINE uint64_t ticks(const bool all)
+{
+    static const _Alignas(64) uint16_t zeros[STEP];
+    uint64_t start = 0;
+    zero_sums();
+    tile_zero(5);
+    tile_zero(7);
+    tile_load(4, zeros, 64);
+    tile_load(6, zeros, 64);
+    if (all) {
+        tile_load(5, zeros, 64);
+        tile_load(7, zeros, 64);
+    }
+    for (int i = 0; i < 10; i++) {
+        if (i == 2) {
+            _mm_lfence();
+            start = __rdtsc();
+        }
+        tile_dot(0, 4, 6);
+        tile_dot(1, 4, 6);
+        tile_dot(2, 4, 6);
+        tile_dot(3, 4, 6);
+    }
+    _mm_lfence();
+    return __rdtsc() - start;
+}
+
+/* Whether the core's other hyperthread holds tiles now. */
+static bool narrow(void) { return 2 * ticks(true) > 3 * ticks(false); }
+
 void nc_gemm_amx_table(struct nc_gemm_kernels *t)
 {
     t->isa = NC_ISA_AMX;
@@ -296,6 +335,7 @@ void nc_gemm_amx_table(struct nc_gemm_kernels *t)
     t->pack_a_bf16 = pack_a_bf16;
     t->slab_begin = begin;
     t->slab_end = end;
+    t->slab_narrow = narrow;
     t->slab_bf16 = slab_bf16;
     t->tile_bf16 = NULL;
     nc_gemm_blocks_amx_table(t);
