@@ -2,12 +2,13 @@
  *
  * W's bytes become unsigned by a bias (Q8_0: 128, by flipping the sign bit; Q4_0: its nibbles are q + 8 as they are), which the offset takes back. A's
  * integers are two bytes, high and low: a block's sum is 64 times that of the high ones plus that of the low ones, by the same eight vectors of W.
- * A panel is read once, in order, for up to eight rows. Source: Intel SDM vol. 2, VPDPBUSD. The bits are those of ref/gemm_blocks.c.
+ * A panel is read once, in order, for up to eight rows; its lines are asked of memory (for L2) far ahead of their reading, and of L2 nearer: by one request
+ * alone, from memory to L1, the few buffers between the two caches are what bounds it. Source: Intel SDM vol. 2, VPDPBUSD. The bits are those of ref/gemm_blocks.c.
  */
 #include "kernels/cpu/gemm_blocks_avx512.h"
 #include "kernels/ref/gemm.h"
 
-enum { ROWS = 8, AHEAD = 4096 };             /* rows of a group; bytes fetched ahead of a panel's reading */
+enum { ROWS = 8, NEAR = 4096, FAR = 12288 }; /* rows of a group; bytes ahead of a panel's reading that are fetched into L1 and into L2 */
 
 /* 32 values of bf16 to a block of integers. */
 NC_INLINE void block_of(__m512i a, int8_t *q, float *step, int32_t *offset, int bias)
@@ -50,8 +51,10 @@ NC_INLINE void block_w(__m512i w[8], const uint8_t *q, const bool four)
         const uint8_t *from = q + (four ? g / 2 : g) * 64;
         __m512i v = _mm512_load_si512(from);
         w[g] = !four ? _mm512_xor_si512(v, flip) : _mm512_and_si512(g % 2 ? _mm512_srli_epi16(v, 4) : v, low);
-        if (!four || g % 2 == 0)
-            _mm_prefetch((const char *)from + AHEAD, _MM_HINT_T0);
+        if (!four || g % 2 == 0) {
+            _mm_prefetch((const char *)from + NEAR, _MM_HINT_T0);
+            _mm_prefetch((const char *)from + FAR, _MM_HINT_T1);
+        }
     }
 }
 
@@ -79,14 +82,13 @@ NC_INLINE void tile_rows(const nc_gemm_out *o, const nc_gemm_block_rows *a, cons
         block_w(w, q, four);
         NC_UNROLL
         for (int r = 0; r < R; r++) {
-            __m512i s = _mm512_setzero_si512();
+            __m512i high = _mm512_setzero_si512(), s = _mm512_set1_epi32(offset[r]);
             NC_UNROLL
-            for (int g = 0; g < 8; g++)
-                s = _mm512_dpbusd_epi32(s, w[g], four_of(p + 64 * r + 4 * g));
-            s = _mm512_add_epi32(_mm512_slli_epi32(s, 6), _mm512_set1_epi32(offset[r]));
-            NC_UNROLL
-            for (int g = 0; g < 8; g++)
+            for (int g = 0; g < 8; g++) {
+                high = _mm512_dpbusd_epi32(high, w[g], four_of(p + 64 * r + 4 * g));
                 s = _mm512_dpbusd_epi32(s, w[g], four_of(p + 64 * r + 32 + 4 * g));
+            }
+            s = _mm512_add_epi32(_mm512_slli_epi32(high, 6), s);
             c[r] = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(s), _mm512_set1_ps(step[r])), d, c[r]);
         }
     }
