@@ -86,6 +86,7 @@ typedef struct nc_gemm_call {
     void *c; nc_dtype c_dtype; int64_t ldc;                             /* F32 or BF16 */
     const void *bias; nc_dtype bias_dtype;                              /* n values of F32 or BF16, or NULL */
     bool accumulate;
+    bool near;                                                          /* C is small memory used again and again and read at once: a large one stays in the cache too */
 } nc_gemm_call;
 
 /* Workspace in bytes (64-byte aligned memory) for any call with at most m rows. `packs`: for nc_gemm_plain. */

@@ -149,7 +149,7 @@ void nc_gemm_slabs(const struct nc_gemm_kernels *t, nc_pool *pool, const nc_gemm
     j.tiles = (nc_gemm_panels(b->n) + 1) / 2;
     j.groups = most(1, least(j.by_rows ? j.tiles : (j.tiles + threads - 1) / threads, CLAIMS / j.blocks));
     int64_t size = call->c_dtype == NC_F32 ? 4 : 2;
-    j.stream = !call->accumulate && call->m * b->n * size > STREAM_BYTES && b->n * size % 64 == 0 && call->ldc * size % 64 == 0 && (uintptr_t)call->c % 64 == 0;
+    j.stream = !call->accumulate && !call->near && call->m * b->n * size > STREAM_BYTES && b->n * size % 64 == 0 && call->ldc * size % 64 == 0 && (uintptr_t)call->c % 64 == 0;
     for (int64_t i = 0; i < j.lanes; i++)
         atomic_init(&j.next[i * NEXT], 0);
     nc_pool_run(pool, j.by_rows ? threads : least(threads, j.tiles), work, &j);

@@ -13,6 +13,9 @@ void nc_head_init(struct nc_head_kernels *t, nc_isa isa)
     if (isa < NC_ISA_AVX512)
         return;
     nc_head_avx512(t);
+    if (isa < NC_ISA_AVX512BF16)
+        return;
+    nc_head_avx512bf16(t);
 #else
     (void)isa;
 #endif
@@ -33,7 +36,7 @@ float nc_head_logsumexp(const nc_kernels *kernels, const float *l, int64_t vocab
     for (int64_t c = 0; c < vocabulary; c += NC_HEAD_CHUNK) {
         int64_t n = vocabulary - c < NC_HEAD_CHUNK ? vocabulary - c : NC_HEAD_CHUNK;
         float max = kernels->head->logits((float *)l + c, n, 1, 0);       /* scale 1 without a cap writes nothing */
-        nc_head_merge(&s, max, kernels->head->exps(NULL, NC_F32, l + c, n, max, 0));
+        nc_head_merge(&s, max, kernels->head->exps(NULL, NC_F32, l + c, n, max, 0, false));
     }
     return nc_head_lse(s);
 }

@@ -15,8 +15,8 @@ enum { NC_HEAD_CHUNK = 2048 };
 struct nc_head_kernels {
     /* x becomes l in place (nothing is written where scale is 1 and cap 0); returns the largest. */
     float (*logits)(float *x, int64_t n, float scale, float cap);
-    /* Sum of exp(l - max); e (or NULL) gets exp(l - max) * f(l), in F32 or BF16. */
-    float (*exps)(void *e, nc_dtype t, const float *l, int64_t n, float max, float cap);
+    /* Sum of exp(l - max); e (or NULL) gets exp(l - max) * f(l), in F32 or BF16. past: e is read much later and may be written past the cache. */
+    float (*exps)(void *e, nc_dtype t, const float *l, int64_t n, float max, float cap, bool past);
     /* e *= factor, F32 or BF16. */
     void (*rescale)(void *e, nc_dtype t, int64_t n, float factor);
     /* out = factor * exp(l - lse) * f(l), in F32 or BF16. */
@@ -25,6 +25,7 @@ struct nc_head_kernels {
 extern const struct nc_head_kernels nc_ref_head;
 void nc_head_avx2(struct nc_head_kernels *t);
 void nc_head_avx512(struct nc_head_kernels *t);
+void nc_head_avx512bf16(struct nc_head_kernels *t);
 
 typedef struct nc_head_state { float max, sum; } nc_head_state;
 #define NC_HEAD_START ((nc_head_state){ -INFINITY, 0 })

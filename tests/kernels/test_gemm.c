@@ -288,6 +288,7 @@ static void same_bits_of(const int64_t M, const int64_t N, const int64_t K)
                 memcpy(got, old, size);
                 call.c = got;
                 dirty_stacks(pool);
+                call.near = threads == 2;
                 nc_gemm(kernels, pool, &call, &b, workspace);
                 assert_memory_equal(want, got, size);
                 nc_pool_free(pool);

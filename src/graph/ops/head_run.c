@@ -9,7 +9,7 @@
 #include "kernels/element.h"
 #include "kernels/reduce.h"
 
-enum { MOST_ROWS = 1024, KEPT_BYTES = 112 << 20, DB_COLUMNS = 128 };
+enum { MOST_ROWS = 1024, KEPT_BYTES = 112 << 20, FAR_BYTES = 32 << 20, DB_COLUMNS = 128 };   /* what is kept of FAR_BYTES leaves the cache before it is read */
 
 typedef struct job {
     const nc_node *n;
@@ -135,7 +135,7 @@ static nc_gemm_source plain_chunk(const job *j, bool transposed)
 
 static void chunk_logits(const job *j)
 {
-    nc_gemm_call c = { .m = j->rows, .a = nc_at(j->h, j->row0 * j->D), .a_dtype = j->h->dtype, .lda = j->D, .c = j->logits, .c_dtype = NC_F32, .ldc = j->cn,
+    nc_gemm_call c = { .m = j->rows, .a = nc_at(j->h, j->row0 * j->D), .a_dtype = j->h->dtype, .lda = j->D, .c = j->logits, .c_dtype = NC_F32, .ldc = j->cn, .near = true,
                        .bias = j->b ? nc_at(j->b, j->c0) : NULL, .bias_dtype = j->b ? j->b->dtype : NC_F32 };
     if (j->w->packed) {
         nc_gemm_b b = packed_chunk(j);
@@ -150,11 +150,12 @@ static void soften(void *context, int64_t begin, int64_t end, int worker)
 {
     const job *j = context;
     const struct nc_head_kernels *k = j->r->kernels->head;
+    const bool far = j->rows * j->V * (int64_t)size_of(j->t) > FAR_BYTES;
 
     (void)worker;
     for (int64_t i = begin; i < end; i++) {
         float *l = j->logits + i * j->cn;
-        float max = k->logits(l, j->cn, j->scale, j->cap), sum = k->exps(j->keep ? dl_row(j, i) : NULL, j->t, l, j->cn, max, j->cap);
+        float max = k->logits(l, j->cn, j->scale, j->cap), sum = k->exps(j->keep ? dl_row(j, i) : NULL, j->t, l, j->cn, max, j->cap, far);
         int64_t t = target_in_chunk(j, i);
         nc_head_merge(&j->state[i], max, sum);
         j->max[i * j->chunks + j->c0 / NC_HEAD_CHUNK] = max;

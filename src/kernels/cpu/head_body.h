@@ -1,4 +1,4 @@
-/* head_body.h - head.h by vectors; compiled once for AVX2 and once for AVX-512. Sums run in four vectors of lanes, folded at the end of a chunk. */
+/* head_body.h - head.h by vectors; compiled for AVX2, for AVX-512, and for AVX512_BF16, which rounds in one instruction. Sums run in four vectors of lanes, folded at the end of a chunk. */
 #include "kernels/cpu/simd_math.h"
 #include "kernels/head.h"
 
@@ -50,7 +50,7 @@ NC_INLINE vf slope(vf v, vf l, float cap, vf inverse)
     return v_mul(v, v_fnma(q, q, v_set(1.0f)));
 }
 
-NC_INLINE float exps_of(void *e, const bool h, const bool write, const float *l, int64_t n, float max, float cap)
+NC_INLINE float exps_of(void *e, const bool h, const bool write, const bool past, const float *l, int64_t n, float max, float cap)
 {
     const vf m = v_set(max == -INFINITY ? 0 : max), inverse = v_set(cap > 0 ? 1 / cap : 0);
     vf sum[4] = { v_zero(), v_zero(), v_zero(), v_zero() };
@@ -59,7 +59,9 @@ NC_INLINE float exps_of(void *e, const bool h, const bool write, const float *l,
         for (int u = 0; u < 4; u++) {
             vf x = v_load(l + i + u * NC_VL), v = v_exp(v_sub(x, m));
             sum[u] = v_add(sum[u], v);
-            if (write)
+            if (past)
+                v_stream_h((uint16_t *)e + i + u * NC_VL, slope(v, x, cap, inverse));
+            else if (write)
                 v_put(h, e, i + u * NC_VL, slope(v, x, cap, inverse));
         }
     float total = v_sum(v_add(v_add(sum[0], sum[1]), v_add(sum[2], sum[3])));
@@ -78,14 +80,18 @@ NC_INLINE float exps_of(void *e, const bool h, const bool write, const float *l,
                 v_put(h, e, i, v);
         }
     }
+    if (past)
+        _mm_sfence();
     return total;
 }
 
-static float exps(void *e, nc_dtype t, const float *l, int64_t n, float max, float cap)
+static float exps(void *e, nc_dtype t, const float *l, int64_t n, float max, float cap, bool past)
 {
     if (!e)
-        return exps_of(NULL, false, false, l, n, max, cap);
-    return t == NC_BF16 ? exps_of(e, true, true, l, n, max, cap) : exps_of(e, false, true, l, n, max, cap);
+        return exps_of(NULL, false, false, false, l, n, max, cap);
+    if (t != NC_BF16)
+        return exps_of(e, false, true, false, l, n, max, cap);
+    return past && (uintptr_t)e % 64 == 0 ? exps_of(e, true, true, true, l, n, max, cap) : exps_of(e, true, true, false, l, n, max, cap);
 }
 
 NC_INLINE void rescale_of(void *e, const bool h, int64_t n, float factor)

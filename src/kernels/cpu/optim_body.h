@@ -22,6 +22,9 @@ NC_INLINE void put_half(uint16_t *p, int64_t i, int64_t n, vf v)
         v_store_h_n(p + i, v, n - i);
 }
 
+enum { NEXT = 2048 };                            /* bytes to fetch ahead in each stream of a pass: the hardware alone leaves a seventh of memory's speed */
+NC_INLINE void fetch(const float *p, int64_t i) { __builtin_prefetch((const char *)(p + i) + NEXT); }
+
 NC_INLINE void adam_body(const nc_adam_step *s, float *p, const float *g, float *m, float *v, float *largest, uint16_t *half, int64_t n)
 {
     const vf scale = v_set((float)s->scale), l2 = v_set((float)s->l2), b1 = v_set((float)(1 - s->beta1)), b2 = v_set((float)s->beta2);
@@ -29,6 +32,7 @@ NC_INLINE void adam_body(const nc_adam_step *s, float *p, const float *g, float 
     const vf eps = v_set((float)s->eps);
 
     for (int64_t i = 0; i < n; i += NC_VL) {
+        fetch(p, i), fetch(g, i), fetch(m, i), fetch(v, i);
         vf x = get(p, i, n), d = v_fma(l2, x, v_mul(get(g, i, n), scale)), m0 = get(m, i, n);
         vf m1 = v_fma(b1, v_sub(d, m0), m0), v1 = v_fma(v_mul(c2, d), d, v_mul(b2, get(v, i, n)));
         put(m, i, n, m1);

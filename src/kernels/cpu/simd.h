@@ -71,6 +71,7 @@ NC_INLINE __m256i v_narrow(vf a)
 }
 NC_INLINE void v_store_h(uint16_t *p, vf a) { _mm256_storeu_si256((__m256i *)p, v_narrow(a)); }
 NC_INLINE void v_store_h_n(uint16_t *p, vf a, int64_t n) { _mm256_mask_storeu_epi16(p, v_head(n), v_narrow(a)); }
+NC_INLINE void v_stream_h(uint16_t *p, vf a) { _mm256_stream_si256((__m256i *)p, v_narrow(a)); }    /* past the cache; p on a vector of bf16 */
 /* Doubles: a vf is two of them. */
 typedef __m512d vd;
 NC_INLINE vd vd_low(vf a) { return _mm512_cvtps_pd(_mm512_castps512_ps256(a)); }
@@ -162,6 +163,7 @@ NC_INLINE __m128i v_narrow(vf a)
     return _mm_packus_epi32(_mm256_castsi256_si128(r), _mm256_extracti128_si256(r, 1));
 }
 NC_INLINE void v_store_h(uint16_t *p, vf a) { _mm_storeu_si128((__m128i *)p, v_narrow(a)); }
+NC_INLINE void v_stream_h(uint16_t *p, vf a) { _mm_stream_si128((__m128i *)p, v_narrow(a)); }
 NC_INLINE void v_store_h_n(uint16_t *p, vf a, int64_t n)
 {
     uint16_t t[8];

@@ -25,8 +25,9 @@ static void put(void *p, nc_dtype t, int64_t i, float v)
 
 static double slope(float l, float cap) { return cap > 0 ? 1 - (double)l / cap * ((double)l / cap) : 1; }
 
-static float exps(void *e, nc_dtype t, const float *l, int64_t n, float max, float cap)
+static float exps(void *e, nc_dtype t, const float *l, int64_t n, float max, float cap, bool past)
 {
+    (void)past;
     double sum = 0, from = max == -INFINITY ? 0 : max;
     for (int64_t i = 0; i < n; i++) {
         double v = exp(l[i] - from);
