@@ -16,6 +16,8 @@
  * Order of the sums (idea 4 of the design): keys are cut into blocks of NC_ATTENTION_BLOCK at multiples of the key's index in its sequence, blocks into
  * groups of NC_ATTENTION_GROUP blocks. A row visits the blocks it sees anything of, in order, with a running maximum, sum and rescaled accumulator in f32
  * (Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018; Dao et al., "FlashAttention", 2022); groups start afresh and are merged in order.
+ * A kernel may leave the maximum where it is until a block's greatest score exceeds it by more than NC_ATTENTION_RISE in units of log2 e (p up to 2^RISE; as
+ * FlashAttention-4 does): a rule of the row alone, and most blocks need no rescaling then.
  * Nothing of this depends on threads, on the other rows, on chunks, or on whether keys came from a cache. Keys a row does not see contribute exactly zero, provided the
  * values there are finite (a NaN in a later row of the same block does reach earlier ones). bf16 kernels multiply pairs by VDPBF16PS (denormals count as zero) and
  * round p to bf16 before the second product; sums stay in f32.
@@ -30,7 +32,7 @@
 #include "kernels/dtype.h"
 #include "kernels/kernels.h"
 
-enum { NC_ATTENTION_BLOCK = 64, NC_ATTENTION_GROUP = 16, NC_ATTENTION_MAX_HEAD = 1024 };
+enum { NC_ATTENTION_BLOCK = 64, NC_ATTENTION_GROUP = 16, NC_ATTENTION_MAX_HEAD = 1024, NC_ATTENTION_RISE = 8 };
 typedef enum nc_attention_sight { NC_ATTENTION_CAUSAL, NC_ATTENTION_FULL, NC_ATTENTION_PREFIX } nc_attention_sight;
 
 typedef struct nc_attention_span {

@@ -269,6 +269,29 @@ static void test_sight(void **state)
                       .span = { { .q_rows = 10, .k_row = 5, .k_rows = 10 }, { .q_row = 10, .q_rows = 10, .k_row = 15, .k_rows = 10 }, { .q_row = 20, .q_rows = 10, .k_row = 9, .k_rows = 12 } } });
 }
 
+/* Scores that climb along the keys, block by block and within one, fall again, and start far below zero: the running maximum moves, by much and by little. */
+static void test_climbing(void **state)
+{
+    static const float steps[] = { 0.2f, -0.2f, 2, -2, 9, -9 };
+
+    (void)state;
+    for (int n = 0; n < NC_COUNT(steps); n++)
+        for (int t = 0; t < 2; t++)
+            for (int isa = 0; isa <= (int)nc_isa_of_cpu(); isa++) {
+                data *d = make(t ? NC_BF16 : NC_F32, 200, 200, 2, 1, 32, 32);
+                char what[100];
+                for (int64_t i = 0; i < 200; i++)        /* the first number of q is 1, that of key j its height: blocks of 24 keys climb by as much as a step */
+                    for (int h = 0; h < 2; h++)
+                        nc_dtype_store(d->a.shape.dtype, d->q, (i * 2 + h) * 32, sqrt(32));
+                for (int64_t j = 0; j < 200; j++)
+                    nc_dtype_store(d->a.shape.dtype, d->k, j * 32, (t ? 1 : 0.1f) * (steps[n] * (float)(j / 24) - (n % 2 ? 0 : 40)));   /* f32: within what scores of this size allow */
+                snprintf(what, sizeof what, "climbing by %g, %s on %s", (double)steps[n], t ? "bf16" : "f32", nc_isa_name((nc_isa)isa));
+                forward(d, (nc_isa)isa, 1);
+                compare_forward(d, what);
+                discard(d);
+            }
+}
+
 /* ---- to the bit ---- */
 typedef struct paged { nc_attention_shape shape; int blocks; char *keys, *values; nc_attention_pages pages; } paged;
 static void *keys_at(void *context, int slot, int64_t block) { paged *p = context; return p->keys + (size_t)(slot * p->blocks + block) * nc_attention_key_page_bytes(&p->shape); }
@@ -419,7 +442,7 @@ static void test_check(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_sizes), cmocka_unit_test(test_sight), cmocka_unit_test(test_chunks), cmocka_unit_test(test_batch),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_sizes), cmocka_unit_test(test_sight), cmocka_unit_test(test_climbing), cmocka_unit_test(test_chunks), cmocka_unit_test(test_batch),
                                         cmocka_unit_test(test_check) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

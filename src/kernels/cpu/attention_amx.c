@@ -129,12 +129,17 @@ static void gradient_bf16(int keys, const float *s, const float *dp, const uint6
     gradient_rows(true, keys, s, dp, seen, f, lse2, d, p, ds, pairs);
 }
 
-static const nc_attention_tiles bf16 = { 2, product_bf16, softmax_bf16, gradient_bf16, rescale, lanes, pairs_bf16, store_bf16, dot_bf16, enter_tiles, leave_tiles };
+static const nc_attention_tiles bf16 = { 2, product_bf16, softmax_bf16, gradient_bf16, rescale, lanes, pairs_bf16, store_bf16, dot_bf16, enter_tiles, leave_tiles, nc_attention_walk_amx, nc_attention_walk_amx_bytes };
 static void forward_bf16(const nc_attention_args *a, nc_pool *pool, void *workspace) { nc_attention_tiled_forward(&bf16, a, pool, workspace); }
+static size_t forward_bytes(const nc_attention_shape *s, int threads)
+{
+    return nc_attention_tiled_forward_bytes(s, threads) + (size_t)threads * nc_line(nc_attention_walk_amx_bytes(s));
+}
 static void backward_bf16(const nc_attention_args *a, nc_pool *pool, void *workspace) { nc_attention_tiled_backward(&bf16, a, pool, workspace); }
 
 void nc_attention_amx(struct nc_attention_kernels *t)
 {
     t->forward[NC_SLOT_BF16] = forward_bf16;
+    t->forward_bytes[NC_SLOT_BF16] = forward_bytes;
     t->backward[NC_SLOT_BF16] = backward_bf16;
 }

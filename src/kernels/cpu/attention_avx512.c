@@ -38,11 +38,11 @@ static void gradient_bf16(int keys, const float *s, const float *dp, const uint6
     gradient_rows(true, keys, s, dp, seen, f, lse2, d, p, ds, pairs);
 }
 
-static const nc_attention_tiles f32 = { 1, product_f32, softmax_f32, gradient_f32, rescale, lanes, pairs_f32, store_f32, dot_f32, enter, leave };
+static const nc_attention_tiles f32 = { 1, product_f32, softmax_f32, gradient_f32, rescale, lanes, pairs_f32, store_f32, dot_f32, enter, leave, NULL, NULL };
 static void forward_f32(const nc_attention_args *a, nc_pool *pool, void *workspace) { nc_attention_tiled_forward(&f32, a, pool, workspace); }
 static void backward_f32(const nc_attention_args *a, nc_pool *pool, void *workspace) { nc_attention_tiled_backward(&f32, a, pool, workspace); }
 
-static const nc_attention_tiles bf16 = { 2, product_bf16, softmax_bf16, gradient_bf16, rescale, lanes, pairs_bf16, store_bf16, dot_bf16, enter, leave };
+static const nc_attention_tiles bf16 = { 2, product_bf16, softmax_bf16, gradient_bf16, rescale, lanes, pairs_bf16, store_bf16, dot_bf16, enter, leave, NULL, NULL };
 static void forward_bf16(const nc_attention_args *a, nc_pool *pool, void *workspace) { nc_attention_tiled_forward(&bf16, a, pool, workspace); }
 static void backward_bf16(const nc_attention_args *a, nc_pool *pool, void *workspace) { nc_attention_tiled_backward(&bf16, a, pool, workspace); }
 

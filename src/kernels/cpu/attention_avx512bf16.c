@@ -56,7 +56,7 @@ static void gradient_bf16(int keys, const float *s, const float *dp, const uint6
     gradient_rows(true, keys, s, dp, seen, f, lse2, d, p, ds, pairs);
 }
 
-static const nc_attention_tiles bf16 = { 2, product_bf16, softmax_bf16, gradient_bf16, rescale, lanes, pairs_bf16, store_bf16, dot_bf16, enter, leave };
+static const nc_attention_tiles bf16 = { 2, product_bf16, softmax_bf16, gradient_bf16, rescale, lanes, pairs_bf16, store_bf16, dot_bf16, enter, leave, NULL, NULL };
 static void forward_bf16(const nc_attention_args *a, nc_pool *pool, void *workspace) { nc_attention_tiled_forward(&bf16, a, pool, workspace); }
 static void backward_bf16(const nc_attention_args *a, nc_pool *pool, void *workspace) { nc_attention_tiled_backward(&bf16, a, pool, workspace); }
 

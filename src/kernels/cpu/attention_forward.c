@@ -14,7 +14,8 @@ typedef struct scratch {                         /* of one worker; [64] rows */
     uint64_t seen[NC_TILE];
     float m[NC_TILE], l[NC_TILE], alpha[NC_TILE], total_m[NC_TILE], total_l[NC_TILE];
     uint32_t *q, *p;
-    float *s, *acc, *total;
+    float *s, *acc, *total;                      /* rows of acc and total: width() floats */
+    nc_attention_walk walk;
 } scratch;
 
 typedef struct job {
@@ -36,9 +37,14 @@ static int64_t page_room(const nc_attention_shape *s)
     return s->paged ? 0 : (s->keys + NC_TILE - 1) / NC_TILE + (s->keys < EXTRA_PAGES ? s->keys : EXTRA_PAGES);
 }
 
+/* Rows of queries (words) and of sums (floats) are whole lines. */
+static int whole_line(int n) { return (n + 15) / 16 * 16; }
+static int query_words(const nc_attention_shape *s) { return whole_line(nc_words(s, s->head)); }
+static int width(const nc_attention_shape *s) { return whole_line(s->value_head); }
+
 static size_t scratch_bytes(const nc_attention_shape *s)
 {
-    return nc_line(sizeof(scratch)) + NC_TILE * 4 * (nc_line((size_t)nc_words(s, s->head)) + NC_TILE * 2 + nc_line((size_t)s->value_head) * 2);
+    return nc_line(sizeof(scratch)) + NC_TILE * 4 * (size_t)(query_words(s) + NC_TILE * 2 + width(s) * 2);
 }
 
 size_t nc_attention_tiled_forward_bytes(const nc_attention_shape *s, int threads)
@@ -50,12 +56,13 @@ size_t nc_attention_tiled_forward_bytes(const nc_attention_shape *s, int threads
 static scratch *scratch_new(char **at, const nc_attention_shape *s)
 {
     scratch *w = nc_carve(at, sizeof *w);
+    const size_t q = NC_TILE * 4 * (size_t)query_words(s);
 
-    w->q = nc_carve(at, NC_TILE * 4 * (size_t)nc_words(s, s->head));
+    w->q = memset(nc_carve(at, q), 0, q);
     w->p = nc_carve(at, NC_TILE * NC_TILE * 4);
     w->s = nc_carve(at, NC_TILE * NC_TILE * 4);
-    w->acc = nc_carve(at, NC_TILE * 4 * (size_t)s->value_head);
-    w->total = nc_carve(at, NC_TILE * 4 * (size_t)s->value_head);
+    w->acc = nc_carve(at, NC_TILE * 4 * (size_t)width(s));
+    w->total = nc_carve(at, NC_TILE * 4 * (size_t)width(s));
     return w;
 }
 
@@ -104,9 +111,11 @@ static void pack_part(void *context, int64_t part, int64_t parts, int worker)
     const char *k = at_row(j, j->a->k, j->a->k_stride, s->k_row + start, g);
     int64_t row_bytes = j->a->k_stride[0] * size;
     if (words * j->t->per != d->head) {                      /* odd bf16: filled rows first */
-        nc_copy_rows(j->scratch[worker]->q, words, k, row_bytes, rows, (size_t)d->head * 2);
+        const int ldq = query_words(d);
+        for (int r = 0; r < rows; r++)
+            nc_copy_rows(j->scratch[worker]->q + r * ldq, words, k + r * row_bytes, 0, 1, (size_t)d->head * 2);
         k = (const char *)j->scratch[worker]->q;
-        row_bytes = words * 4;
+        row_bytes = ldq * 4;
     }
     j->t->lanes(keys, k, row_bytes, rows, words);
     j->t->pairs(values, at_row(j, j->a->v, j->a->v_stride, s->k_row + start, g), j->a->v_stride[0] * size, rows, d->value_head);
@@ -160,22 +169,11 @@ static void find_unit(const job *j, int64_t unit, int *span, int *g, int64_t *ti
 static void load_queries(const job *j, scratch *w)
 {
     const nc_attention_shape *d = &j->a->shape;
-    const int words = nc_words(d, d->head), size = j->t->per == 2 ? 2 : 4;
+    const int words = nc_words(d, d->head), ldq = query_words(d), size = j->t->per == 2 ? 2 : 4;
 
     for (int r = 0; r < w->tile.rows; r++)
-        nc_copy_rows(w->q + (int64_t)r * words, words, (const char *)j->a->q + nc_tile_row(&w->tile, r, j->a->q_stride[0], j->a->q_stride[1]) * size, 0, 1,
+        nc_copy_rows(w->q + r * ldq, words, (const char *)j->a->q + nc_tile_row(&w->tile, r, j->a->q_stride[0], j->a->q_stride[1]) * size, 0, 1,
                      (size_t)d->head * (size_t)size);
-}
-
-/* ALiBi: raw products of rows [begin, end) and columns [low, high) begin at slope / scale * (j - i). */
-static void tilt(const job *j, scratch *w, int64_t start, int begin, int end, int low, int high)
-{
-    for (int r = begin; r < end; r++) {
-        const float slope = (float)((double)j->a->slopes[w->tile.head[r]] / j->a->scale);
-        const int64_t away = start - nc_tile_index(&w->tile, r);
-        for (int c = low; c < high; c++)
-            w->s[r * NC_TILE + c] = slope * (float)(away + c);
-    }
 }
 
 /* Bias rows that follow each other as the keys do: the first row stands for those before it, the last for those behind. */
@@ -192,28 +190,32 @@ static void add_run(float *s, const float *bias, int64_t rows, float once, int64
         s[c] += once * bias[rows - 1];
 }
 
-/* The bias of row r over the columns it sees, before scaling. */
-static void add_bias(const job *j, scratch *w, int64_t start, int r)
+void nc_attention_dress(const nc_attention_args *a, const nc_attention_tile *t, float *s, int64_t start, int begin, int end)
 {
-    const nc_attention_args *a = j->a;
-    const nc_attention_span *s = w->tile.span;
-    const float *bias = (const float *)a->bias + w->tile.head[r] * a->shape.bias_rows, once = (float)(1 / a->scale);
-    const int64_t code = nc_attention_query_code(a, s, w->tile.row[r]), low = w->tile.first[r] > start ? w->tile.first[r] - start : 0;
-    const int64_t high = w->tile.last[r] - start < NC_TILE - 1 ? w->tile.last[r] - start : NC_TILE - 1;
-
-    if (!a->k_code) {
-        add_run(w->s + r * NC_TILE, bias, a->shape.bias_rows, once, a->bias_offset + start - code, low, high);
-        return;
+    for (int r = begin; r < end; r++, s += NC_TILE) {
+        const int64_t low = t->first[r] > start ? t->first[r] - start : 0, high = t->last[r] - start < NC_TILE - 1 ? t->last[r] - start : NC_TILE - 1;
+        if (a->slopes) {
+            const float slope = (float)((double)a->slopes[t->head[r]] / a->scale);
+            const int64_t away = start - nc_tile_index(t, r);
+            for (int64_t c = low; c <= high; c++)
+                s[c] += slope * (float)(away + c);
+        }
+        if (!a->bias)
+            continue;
+        const float *bias = (const float *)a->bias + t->head[r] * a->shape.bias_rows, once = (float)(1 / a->scale);
+        const int64_t code = nc_attention_query_code(a, t->span, t->row[r]);
+        if (!a->k_code)
+            add_run(s, bias, a->shape.bias_rows, once, a->bias_offset + start - code, low, high);
+        for (int64_t c = low; a->k_code && c <= high; c++)
+            s[c] += once * bias[nc_attention_bias_at(a, t->span, start + c, code)];
     }
-    for (int64_t c = low; c <= high; c++)
-        w->s[r * NC_TILE + c] += once * bias[nc_attention_bias_at(a, s, start + c, code)];
 }
 
 /* Rows [begin, end) meet one block, with `first` before any other. Where the edge of sight crosses it, 16 rows at a time with no more columns than they see. */
 static void meet(const job *j, scratch *w, const uint32_t *keys, const uint32_t *values, int64_t start, int begin, int end, bool first)
 {
     const nc_attention_shape *d = &j->a->shape;
-    const int words = nc_words(d, d->head), V = d->value_head, per = j->t->per, cells = NC_TILE / per;
+    const int words = nc_words(d, d->head), V = d->value_head, ldq = query_words(d), W = width(d), per = j->t->per, cells = NC_TILE / per;
     bool edge = false;
     int low[NC_TILE / 16 + 1], high[NC_TILE / 16 + 1], step;
 
@@ -232,52 +234,69 @@ static void meet(const job *j, scratch *w, const uint32_t *keys, const uint32_t 
             continue;
         low[i] = __builtin_ctzll(any) / 32 * 32;
         high[i] = (63 - __builtin_clzll(any)) / 16 * 16 + 16;
-        if (j->a->slopes)
-            tilt(j, w, start, r, r + rows, low[i], high[i]);
-        j->t->product(w->s + r * NC_TILE + low[i], NC_TILE, w->q + (int64_t)r * words, words, keys + low[i], NC_TILE, rows, high[i] - low[i], words, j->a->slopes != NULL);
+        j->t->product(w->s + r * NC_TILE + low[i], NC_TILE, w->q + r * ldq, ldq, keys + low[i], NC_TILE, rows, high[i] - low[i], words, false);
     }
-    for (int r = begin; j->a->bias && r < end; r++)
-        add_bias(j, w, start, r);
+    if (j->a->slopes || j->a->bias)
+        nc_attention_dress(j->a, &w->tile, w->s + begin * NC_TILE, start, begin, end);
     j->t->softmax(end - begin, w->s + begin * NC_TILE, w->seen + begin, &j->score, w->m + begin, w->l + begin, w->alpha + begin, w->p + begin * cells);
     if (!first)
-        j->t->rescale(w->acc + (int64_t)begin * V, V, w->alpha + begin, end - begin);
+        j->t->rescale(w->acc + begin * W, W, w->alpha + begin, end - begin);
     for (int r = begin, i = 0; r < end; r += step, i++)
         if (high[i] > 0)
-            j->t->product(w->acc + (int64_t)r * V, V, w->p + r * cells + low[i] / per, cells, values + (int64_t)(low[i] / per) * V, V, end - r < step ? end - r : step, V,
+            j->t->product(w->acc + r * W, W, w->p + r * cells + low[i] / per, cells, values + (int64_t)(low[i] / per) * V, V, end - r < step ? end - r : step, V,
                       (high[i] - low[i]) / per, !first);
+}
+
+/* Where the tile's kv head of a block lies. */
+static void find_block(const job *j, const nc_attention_tile *t, int span, int64_t b, const uint32_t **keys, const uint32_t **values)
+{
+    const nc_attention_args *a = j->a;
+    const nc_attention_shape *d = &a->shape;
+    const int64_t page = j->page[span - j->begin] + b;
+    const char *k = a->pages ? a->pages->keys(a->pages->context, t->span->slot, b) : j->keys + (size_t)page * j->key_bytes;
+    const char *v = a->pages ? a->pages->values(a->pages->context, t->span->slot, b) : j->values + (size_t)page * j->value_bytes;
+
+    *keys = (const uint32_t *)k + (int64_t)t->g * nc_words(d, d->head) * NC_TILE;
+    *values = (const uint32_t *)v + (int64_t)t->g * (NC_TILE / j->t->per) * d->value_head;
 }
 
 /* The blocks of one group: m, l, acc from nothing. */
 static void attend_group(const job *j, scratch *w, int span, int64_t group)
 {
-    const nc_attention_args *a = j->a;
-    const nc_attention_shape *d = &a->shape;
-    const nc_attention_span *s = w->tile.span;
-    const int64_t keys = nc_attention_keys(s, a->pages != NULL), words = nc_words(d, d->head), g = w->tile.g;
+    const int64_t keys = nc_attention_keys(w->tile.span, j->a->pages != NULL), W = width(&j->a->shape);
+    bool first = true, begun = false;
 
     for (int r = 0; r < w->tile.rows; r++) {
         w->m[r] = -INFINITY;
         w->l[r] = 0;
     }
-    bool first = true, begun = false;
+    w->walk.blocks = 0;
     for (int64_t b = group * NC_ATTENTION_GROUP; b < (group + 1) * NC_ATTENTION_GROUP && b * NC_TILE < keys; b++) {
         int64_t high = b * NC_TILE + NC_TILE - 1;
         int begin, end;
+        const uint32_t *k, *v;
         nc_tile_active(&w->tile, b * NC_TILE, high < keys ? high : keys - 1, &begin, &end);
         if (begin >= end)
             continue;
+        find_block(j, &w->tile, span, b, &k, &v);
+        if (j->t->walk) {
+            w->walk.block[w->walk.blocks].keys = k;
+            w->walk.block[w->walk.blocks].values = v;
+            w->walk.block[w->walk.blocks++].start = b * NC_TILE;
+            continue;
+        }
         first &= begin == 0 && end == w->tile.rows;          /* all rows begin here, or from zeros */
         if (!first && !begun)
-            memset(w->acc, 0, (size_t)w->tile.rows * (size_t)d->value_head * 4);
-        int64_t page = j->page ? j->page[span - j->begin] + b : 0;
-        const char *k = a->pages ? a->pages->keys(a->pages->context, s->slot, b) : j->keys + (size_t)page * j->key_bytes;
-        const char *v = a->pages ? a->pages->values(a->pages->context, s->slot, b) : j->values + (size_t)page * j->value_bytes;
-        meet(j, w, (const uint32_t *)k + g * words * NC_TILE, (const uint32_t *)v + g * (NC_TILE / j->t->per) * d->value_head, b * NC_TILE, begin, end, first);
+            memset(w->acc, 0, (size_t)(w->tile.rows * W) * 4);
+        meet(j, w, k, v, b * NC_TILE, begin, end, first);
         first = false;
         begun = true;
     }
-    if (!begun)
-        memset(w->acc, 0, (size_t)w->tile.rows * (size_t)d->value_head * 4);
+    if (j->t->walk) {
+        w->walk.acc = w->acc;
+        j->t->walk(&w->walk);
+    } else if (!begun)
+        memset(w->acc, 0, (size_t)(w->tile.rows * W) * 4);
 }
 
 /* total (m, l, acc) with the next group's (gm, gl, gacc): an empty side leaves the other as it is. */
@@ -306,7 +325,7 @@ static void finish(const job *j, scratch *w)
     for (int r = 0; r < w->tile.rows; r++) {
         int64_t at = nc_tile_row(&w->tile, r, a->shape.heads, 1);
         float l = w->total_l[r];
-        j->t->store((char *)a->out + at * V * (j->t->per == 2 ? 2 : 4), w->total + (int64_t)r * V, l != 0 ? 1 / l : 0, V);
+        j->t->store((char *)a->out + at * V * (j->t->per == 2 ? 2 : 4), w->total + r * width(&a->shape), l != 0 ? 1 / l : 0, V);
         if (a->lse)
             ((float *)a->lse)[at] = (float)(((double)w->total_m[r] + log2((double)l)) * 0.69314718055994531);
     }
@@ -324,20 +343,20 @@ static void groups_of(const nc_attention_tile *t, int64_t *low, int64_t *high)
         }
 }
 
-static void empty_total(scratch *w, int V)
+static void empty_total(scratch *w, int W)
 {
     for (int r = 0; r < w->tile.rows; r++) {
         w->total_m[r] = -INFINITY;
         w->total_l[r] = 0;
     }
-    memset(w->total, 0, (size_t)w->tile.rows * (size_t)V * 4);
+    memset(w->total, 0, (size_t)w->tile.rows * (size_t)W * 4);
 }
 
 static void attend_part(void *context, int64_t part, int64_t parts, int worker)
 {
     const job *j = context;
     scratch *w = j->scratch[worker];
-    const int V = j->a->shape.value_head;
+    const int V = j->a->shape.value_head, W = width(&j->a->shape);
     int64_t tile, low, high;
     int span, g;
     uint32_t state;
@@ -349,7 +368,7 @@ static void attend_part(void *context, int64_t part, int64_t parts, int worker)
     load_queries(j, w);
     groups_of(&w->tile, &low, &high);
     if (low != high)
-        empty_total(w, V);
+        empty_total(w, W);
     for (int64_t group = low; group <= high; group++) {
         attend_group(j, w, span, group);
         if (low == high) {                                   /* one group is the total */
@@ -361,20 +380,19 @@ static void attend_part(void *context, int64_t part, int64_t parts, int worker)
             break;
         }
         for (int r = 0; r < w->tile.rows; r++)
-            merge(&w->total_m[r], &w->total_l[r], w->total + (int64_t)r * V, w->m[r], w->l[r], w->acc + (int64_t)r * V, V);
+            merge(&w->total_m[r], &w->total_l[r], w->total + r * W, w->m[r], w->l[r], w->acc + r * W, V);
     }
     finish(j, w);
     j->t->leave(&state);
 }
 
-/* Groups dealt apart: partial [unit][group] = m[64], l[64], acc [64][V]. */
-static int64_t partial_floats(const nc_attention_shape *d) { return NC_TILE * (2 + (int64_t)d->value_head); }
+/* Groups dealt apart: partial [unit][group] = m[64], l[64], acc [64][width]. */
+static int64_t partial_floats(const nc_attention_shape *d) { return NC_TILE * (2 + (int64_t)width(d)); }
 
 static void group_part(void *context, int64_t part, int64_t parts, int worker)
 {
     const job *j = context;
     scratch *w = j->scratch[worker];
-    const int V = j->a->shape.value_head;
     float *to = j->partial + part * partial_floats(&j->a->shape);
     int64_t tile;
     int span, g;
@@ -388,7 +406,7 @@ static void group_part(void *context, int64_t part, int64_t parts, int worker)
     attend_group(j, w, span, part % j->groups);
     memcpy(to, w->m, sizeof w->m);
     memcpy(to + NC_TILE, w->l, sizeof w->l);
-    memcpy(to + 2 * NC_TILE, w->acc, (size_t)w->tile.rows * (size_t)V * 4);
+    memcpy(to + 2 * NC_TILE, w->acc, (size_t)w->tile.rows * (size_t)width(&j->a->shape) * 4);
     j->t->leave(&state);
 }
 
@@ -396,7 +414,7 @@ static void merge_part(void *context, int64_t part, int64_t parts, int worker)
 {
     const job *j = context;
     scratch *w = j->scratch[worker];
-    const int V = j->a->shape.value_head;
+    const int V = j->a->shape.value_head, W = width(&j->a->shape);
     int64_t tile;
     int span, g;
     uint32_t state;
@@ -405,11 +423,11 @@ static void merge_part(void *context, int64_t part, int64_t parts, int worker)
     find_unit(j, part, &span, &g, &tile);
     j->t->enter(&state);
     nc_tile_fill(&w->tile, j->a, &j->a->span[span], g, tile);
-    empty_total(w, V);
+    empty_total(w, W);
     for (int64_t group = 0; group < j->groups; group++) {
         const float *from = j->partial + (part * j->groups + group) * partial_floats(&j->a->shape);
         for (int r = 0; r < w->tile.rows; r++)
-            merge(&w->total_m[r], &w->total_l[r], w->total + (int64_t)r * V, from[r], from[NC_TILE + r], from + 2 * NC_TILE + (int64_t)r * V, V);
+            merge(&w->total_m[r], &w->total_l[r], w->total + r * W, from[r], from[NC_TILE + r], from + 2 * NC_TILE + r * W, V);
     }
     finish(j, w);
     j->t->leave(&state);
@@ -468,8 +486,11 @@ void nc_attention_tiled_forward(const nc_attention_tiles *t, const nc_attention_
     int64_t pages;
 
     j.scratch = nc_carve(&at, sizeof *j.scratch * (size_t)threads);
-    for (int i = 0; i < threads; i++)
-        j.scratch[i] = scratch_new(&at, d);
+    for (int i = 0; i < threads; i++) {
+        scratch *w = j.scratch[i] = scratch_new(&at, d);
+        w->walk = (nc_attention_walk){ .a = a, .score = &j.score, .tile = &w->tile, .q = w->q, .ldq = query_words(d), .width = width(d), .m = w->m, .l = w->l,
+                                       .room = t->walk ? nc_carve(&at, t->walk_bytes(d)) : NULL };
+    }
     j.unit = nc_carve(&at, sizeof(int64_t) * (size_t)(max_units(d) + 2));
     j.page = nc_carve(&at, sizeof(int64_t) * (size_t)(max_units(d) + 2));
     j.partial = nc_carve(&at, PARTIAL_BYTES);

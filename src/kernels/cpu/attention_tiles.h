@@ -15,6 +15,8 @@ typedef struct nc_attention_score {              /* from a raw product s to the 
     float scale, scale2, scale_cap, cap2;
 } nc_attention_score;
 
+typedef struct nc_attention_walk nc_attention_walk;
+
 typedef struct nc_attention_tiles {
     int per;                                     /* numbers in a word: 1 f32, 2 bf16 */
     /* c[r][n] = (add ? c[r][n] : 0) + sum_k a[r][k] b[k][n]; lda, ldb in words, ldc in floats. */
@@ -35,6 +37,9 @@ typedef struct nc_attention_tiles {
     float (*dot)(const void *x, const void *y, int n);
     void (*enter)(uint32_t *state);              /* a worker begins: denormals count as zero, tiles are configured */
     void (*leave)(const uint32_t *state);
+    /* An ISA whose products run beside its other work takes a whole group of blocks at once (in bf16); NULL: the driver goes block by block with the above. */
+    void (*walk)(const nc_attention_walk *w);
+    size_t (*walk_bytes)(const nc_attention_shape *s);
 } nc_attention_tiles;
 
 /* The drivers (attention_forward.c, attention_backward.c). */
@@ -42,6 +47,10 @@ void nc_attention_tiled_forward(const nc_attention_tiles *t, const nc_attention_
 size_t nc_attention_tiled_forward_bytes(const nc_attention_shape *s, int threads);
 void nc_attention_tiled_backward(const nc_attention_tiles *t, const nc_attention_args *a, nc_pool *pool, void *workspace);
 size_t nc_attention_tiled_backward_bytes(const nc_attention_shape *s, int threads);
+
+/* attention_walk_amx.c */
+void nc_attention_walk_amx(const nc_attention_walk *w);
+size_t nc_attention_walk_amx_bytes(const nc_attention_shape *s);
 
 /* ---- shared by the drivers ---- */
 static inline nc_attention_score nc_attention_score_of(const nc_attention_args *a)
@@ -99,6 +108,20 @@ static inline void nc_tile_fill(nc_attention_tile *t, const nc_attention_args *a
         head = head == n ? 0 : head;
     }
 }
+/* A tile of queries before the blocks of one group. Out: m, l, acc of the group alone, as softmax and products would leave them. */
+struct nc_attention_walk {
+    const nc_attention_args *a;
+    const nc_attention_score *score;
+    const nc_attention_tile *tile;
+    const uint32_t *q;                           /* [64][ldq] words, zeros behind those of the head */
+    int64_t ldq, width;                          /* multiples of 16; floats of a row of acc */
+    float *m, *l, *acc;                          /* [64], [64], [64][width] */
+    void *room;                                  /* walk_bytes */
+    int blocks;
+    struct { const uint32_t *keys, *values; int64_t start; } block[NC_ATTENTION_GROUP];      /* of the tile's kv head; index of the first key */
+};
+/* Adds to the raw products s [rows begin..end of the tile][64] what ALiBi and a bias add, before scaling, in the columns each row sees. */
+void nc_attention_dress(const nc_attention_args *a, const nc_attention_tile *t, float *s, int64_t start, int begin, int end);
 /* The rows that see anything of keys low..high: they lie together, as both ends of sight grow with the row. */
 static inline void nc_tile_active(const nc_attention_tile *t, int64_t low, int64_t high, int *begin, int *end)
 {
