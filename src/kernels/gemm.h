@@ -132,13 +132,14 @@ typedef struct nc_gemm_slab {
     int panels;
     bool stream;                             /* C, in whole lines, is written past the cache */
     bool narrow;                             /* halves of 16 rows one after the other: the same sums, with fewer tiles alive */
-    float *sums;                             /* NC_GEMM_SLAB_SUMS(rows) floats of the worker's own, kept from slab to slab */
+    float *sums[2];                          /* NC_GEMM_SLAB_SUMS(rows) floats each of the worker's own: this slab's, and the last one's on their way to C */
     const char *ahead; int64_t ahead_lines;  /* the panels used next, packed one behind the other, and their lines of 64 bytes; ahead may be NULL */
 } nc_gemm_slab;
-#define NC_GEMM_SLAB_SUMS(rows) (((rows) + 31) / 32 * 1024 + 2048)
+#define NC_GEMM_SLAB_SUMS(rows) (((rows) + 31) / 32 * 1024)
 
-/* A worker's last block of finished sums, on its way to C. All zero: none. */
-typedef struct nc_gemm_rest { nc_gemm_out o; const float *sums; int row, rows; bool stream; } nc_gemm_rest;
+/* A worker's last slab of finished sums, on its way to C: which of its sums[2], the block of 32 rows that is under way, its next row, and how many rows follow
+ * the block. All zero: none. */
+typedef struct nc_gemm_rest { nc_gemm_out o; int area; const float *sums; int row, rows; int64_t left; bool stream; } nc_gemm_rest;
 
 /* A group of rows of A as blocks of integers n = 64 high + low, 0 <= low < 64: q [k/32][rows][high 32, low 32], step and offset [k/32][rows]. An offset is
  * -bias times the sum of the block's n, for tiles that take W's values plus bias (128 of Q8_0, 8 of Q4_0). 512 bytes from any block's q on may be read. */

@@ -40,7 +40,7 @@ static int64_t block_limit(int64_t ka)
     return fit >= LEAST_ROWS ? fit : most(32, least(LEAST_ROWS, A_MOST_BYTES / row / 32 * 32));
 }
 
-static size_t sums_bytes(int64_t block) { return (size_t)NC_GEMM_SLAB_SUMS(block) * 4; }
+static size_t sums_bytes(int64_t block) { return (size_t)NC_GEMM_SLAB_SUMS(block) * 8; }
 static size_t worker_bytes(int64_t block, int64_t k) { return (size_t)(block * up(k, 32)) * 2 + sums_bytes(block); }
 
 static void job_shape(job *j, int64_t m, int64_t k, int threads)
@@ -127,7 +127,8 @@ static void work(void *context, int64_t part, int64_t parts, int worker)
     (void)parts;
     hand w = { .packed = -1, .a = (uint16_t *)room,
                .slab = { .o = { .ldc = c->ldc, .c_dtype = c->c_dtype, .bias_dtype = c->bias_dtype, .accumulate = c->accumulate },
-                         .k = j->b->k, .stream = j->stream, .a = (uint16_t *)room, .sums = (float *)(room + j->a_bytes) } };
+                         .k = j->b->k, .stream = j->stream, .a = (uint16_t *)room,
+                         .sums = { (float *)(room + j->a_bytes), (float *)(room + j->a_bytes) + NC_GEMM_SLAB_SUMS(j->block) } } };
     if (j->stored)
         j->t->stored_begin((int)c->m);
     else

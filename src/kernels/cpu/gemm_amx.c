@@ -8,8 +8,9 @@
  *
  * What decides the speed is where the tiles come from. A slab of W (two panels) is cut into pieces of about 512 k, 32 KiB, which stay in L1 while all rows
  * of A pass by from L2 with the hint not to stay (TILELOADDT1: without it A drives W out of L1, and a third of the speed is gone). The sums of
- * unfinished k wait in a scratch of L2 between pieces. Finished sums are stored beside and turned into C's rows a few at each step of the block that
- * follows, when the vector units have nothing else to do; W's next panels and C's lines are fetched ahead in the same gaps.
+ * unfinished k wait in a scratch of L2 between pieces. Finished sums stay there while the next slab is at work and are turned into C's rows a few at each of
+ * its steps, when the vector units have nothing else to do: evenly, since many stores at once hold up the loads of tiles. W's next panels are fetched ahead
+ * in the same gaps.
  *
  * A sum runs over k in ascending steps of 32; inside a step the order is the instruction's (pairs ascending), for any number of rows. Cutting k decides
  * nothing: a sum that waits in memory is the same f32. Source: Intel SDM vol. 2, LDTILECFG, TILELOADDT1 and TDPBF16PS.
@@ -18,6 +19,7 @@
 #include "kernels/cpu/gemm_amx.h"
 
 enum { STEP = 512, PIECE_STEPS = 20 };       /* values of a tile of A or W; most steps of a piece of W */
+enum { FETCHED = 8 };                        /* rows of C that are on their way into the cache before they are written */
 
 /* Packed A is [k/32][16 or 32 rows][32], rows and k that are not there zero. */
 static void pack_half(uint16_t *out, const uint16_t *a, int64_t lda, bool transposed, int64_t row, int rows, int all, int64_t k)
@@ -67,22 +69,48 @@ static void begin(void)
 /* ---- sums to C ---- */
 
 /* Sums lie as four tiles of [16][16]: rows 0-15 of the first and second panel, rows 16-31. */
-static const float *sums_of(const float *sums, int row, int panel) { return sums + (row / 16 * 2 + panel) * 256 + row % 16 * 16; }
+static const float *sums_of(const float *sums, unsigned row, unsigned panel) { return sums + (row / 16 * 2 + panel) * 256 + row % 16 * 16; }
 
 static void finish_row(const nc_gemm_rest *d, int row)
 {
-    nc_amx_store_row(&d->o, row, _mm512_load_ps(sums_of(d->sums, row, 0)), _mm512_load_ps(sums_of(d->sums, row, 1)), d->stream);
+    const float *sums = sums_of(d->sums, (unsigned)row, 0);
+    nc_amx_store_row(&d->o, row, _mm512_load_ps(sums), _mm512_load_ps(sums + 256), d->stream);
 }
 
-static __attribute__((noinline)) void finish_rows(nc_gemm_rest *d, int many)
+static void fetch_row(const nc_gemm_out *o, int row)
 {
-    for (; many > 0 && d->row < d->rows; many--)
+    size_t size = o->c_dtype == NC_F32 ? 4 : 2;
+    const char *c = (const char *)o->c + (size_t)(row * o->ldc) * size;
+    __asm__ volatile("prefetchw %0" :: "m"(c[0]));
+    if ((size_t)o->columns * size > 64)
+        __asm__ volatile("prefetchw %0" :: "m"(c[64]));
+}
+
+static void next_block(nc_gemm_rest *d)
+{
+    d->o.c = (char *)d->o.c + (size_t)(32 * d->o.ldc) * (d->o.c_dtype == NC_F32 ? 4 : 2);
+    d->sums += 1024;
+    d->row = 0;
+    d->rows = (int)(d->left < 32 ? d->left : 32);
+    d->left -= d->rows;
+}
+
+static inline int64_t unfinished(const nc_gemm_rest *d) { return d->rows - d->row + d->left; }
+
+static __attribute__((noinline)) void finish_rows(nc_gemm_rest *d, int64_t many)
+{
+    for (; many > 0 && unfinished(d); many--) {
+        if (d->row == d->rows)
+            next_block(d);
+        if (!d->stream)
+            fetch_row(&d->o, d->row + FETCHED);
         finish_row(d, d->row++);
+    }
 }
 
 static void end(nc_gemm_rest *d)
 {
-    finish_rows(d, 32);
+    finish_rows(d, INT64_MAX);
     _mm_sfence();
     tile_release();
 }
@@ -93,7 +121,7 @@ static void gather(float *room, const nc_gemm_out *o, int rows, int64_t row)
     size_t size = o->c_dtype == NC_F32 ? 4 : 2;
     for (int r = 0; r < rows; r++)
         for (int p = 0; p < 2; p++)
-            _mm512_store_ps((float *)sums_of(room, r, p),
+            _mm512_store_ps((float *)sums_of(room, (unsigned)r, (unsigned)p),
                             nc_load16(o->c_dtype, (const char *)o->c + (size_t)((row + r) * o->ldc + p * 16) * size, nc_mask16(o->columns - p * 16)));
 }
 
@@ -105,9 +133,7 @@ typedef struct block {
     const uint16_t *last0, *last1;           /* the zero-filled last step, or NULL */
     int64_t steps;                           /* whole steps; the last one comes on top */
     const char *ahead[2]; int64_t ahead_lines;   /* of each panel of W's next piece: where, and lines to fetch at each step */
-    const char *c; int64_t c_stride;         /* rows of C to fetch, or NULL */
-    int c_rows, c_lines, each;               /* lines of such a row; rows to fetch and to finish at each step */
-    nc_gemm_rest *rest;
+    nc_gemm_rest *rest; int64_t each;        /* the last slab's sums; rows to finish at each step */
 } block;
 
 /* What the vector units and the fetcher do beside a step's products. */
@@ -117,10 +143,7 @@ NC_INLINE void beside(block *k)
         _mm_prefetch(k->ahead[0], _MM_HINT_T1);
         _mm_prefetch(k->ahead[1], _MM_HINT_T1);
     }
-    for (int i = 0; i < k->each && k->c_rows > 0; i++, k->c_rows--, k->c += k->c_stride)
-        for (int j = 0; j < k->c_lines; j++)
-            __asm__ volatile("prefetchw %0" :: "m"(k->c[64 * j]));
-    if (k->rest->row < k->rest->rows)
+    if (unfinished(k->rest))
         finish_rows(k->rest, k->each);
 }
 
@@ -208,7 +231,7 @@ static void store_sums(float *sums, bool both, bool two)
 
 /* ---- a slab ---- */
 
-typedef struct pieces { int64_t pairs, whole, count, each; bool tail; uint16_t last[2][STEP]; } pieces;
+typedef struct pieces { int64_t pairs, whole, count, each, finish; bool tail; uint16_t last[2][STEP]; } pieces;
 
 /* How k is cut; one block of rows uses a piece of W once, so for it nothing is cut. */
 static void cut(pieces *p, const nc_gemm_slab *s)
@@ -247,49 +270,42 @@ static void one_block(const nc_gemm_slab *s, const pieces *p, int64_t i, int64_t
     int rows = (int)(s->rows - row < 32 ? s->rows - row : 32);
     bool both = rows > 16, halves = both && s->narrow, final = i + 1 == p->count;
     int64_t from = i * p->each, to = from + p->each < p->whole ? from + p->each : p->whole;
-    size_t size = o->c_dtype == NC_F32 ? 4 : 2;
-    float *sums = s->sums + (row / 32 + 2) * 1024, *done = s->sums + (rest->sums == s->sums ? 1024 : 0);
+    float *sums = s->sums[!rest->area] + row / 32 * 1024;
     block k = { .a = s->a + row * ((p->pairs + 15) / 16 * 32) + from * (both ? 2 * STEP : STEP), .a_step = both ? 2 * STEP : STEP,
                 .b0 = s->w + from * STEP, .b1 = s->panels > 1 ? s->w + p->pairs * 32 + from * STEP : NULL,
                 .last0 = final && p->tail ? p->last[0] : NULL, .last1 = p->last[1],
-                .steps = to - from, .ahead = { next->at[0], next->at[1] }, .ahead_lines = next->lines, .rest = rest };
-    int64_t all = (k.steps + (k.last0 != NULL)) * (halves ? 2 : 1);
-    k.each = all > 0 ? (int)((32 + all - 1) / all) : 32;
-    if (final && !s->stream)
-        k.c = (const char *)o->c + (size_t)(row * o->ldc) * size, k.c_rows = rows;
-    k.c_stride = (int64_t)((size_t)o->ldc * size);
-    k.c_lines = (int)((size_t)o->columns * size + 63) / 64;
+                .steps = to - from, .ahead = { next->at[0], next->at[1] }, .ahead_lines = next->lines, .rest = rest, .each = p->finish };
 
     if (i == 0 && o->accumulate)
         gather(sums, o, rows, row);
-    const float *begun = i > 0 || o->accumulate ? sums : NULL;
-    float *reached = final ? done : sums;
     for (int half = 0; half <= halves; half++) {
-        if (begun)
-            load_sums(begun + 512 * half, both && !halves, s->panels > 1);
+        if (i > 0 || o->accumulate)
+            load_sums(sums + 512 * half, both && !halves, s->panels > 1);
         else
             zero_sums();
         run_steps(&k, half, both && !halves);
-        store_sums(reached + 512 * half, both && !halves, s->panels > 1);
+        store_sums(sums + 512 * half, both && !halves, s->panels > 1);
     }
     next->at[0] = k.ahead[0];
     next->at[1] = k.ahead[1];
-    if (!final)
-        return;
-    finish_rows(rest, 32);
-    *rest = (nc_gemm_rest){ .sums = done, .o = *o, .rows = rows, .stream = s->stream };
-    rest->o.c = (char *)o->c + (size_t)(row * o->ldc) * size;
 }
 
 static void slab_bf16(const nc_gemm_slab *s, nc_gemm_rest *rest)
 {
     pieces p;
     cut(&p, s);
+    int64_t times = (s->rows + 31) / 32 * (p.whole + p.tail) * (s->narrow ? 2 : 1);    /* that a step is done */
+    p.finish = times ? (unfinished(rest) + times - 1) / times : 0;
     for (int64_t i = 0; i < p.count; i++) {
         ahead next = ahead_of(s, &p, i);
         for (int64_t row = 0; row < s->rows; row += 32)
             one_block(s, &p, i, row, rest, &next);
     }
+    finish_rows(rest, INT64_MAX);
+    int rows = (int)(s->rows < 32 ? s->rows : 32), area = !rest->area;
+    *rest = (nc_gemm_rest){ .o = s->o, .area = area, .sums = s->sums[area], .rows = rows, .left = s->rows - rows, .stream = s->stream };
+    for (int row = 0; row < FETCHED && !s->stream; row++)
+        fetch_row(&s->o, row);
 }
 
 /* ---- wide or narrow blocks ---- */

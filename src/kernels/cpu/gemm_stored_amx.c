@@ -60,10 +60,10 @@ static void stored_slab(const nc_gemm_slab *s)
         stored_steps(s, true);
     else
         stored_steps(s, false);
-    tile_store(0, s->sums, 64);
-    tile_store(1, s->sums + 256, 64);
-    turned(low, s->sums);
-    turned(high, s->sums + 256);
+    tile_store(0, s->sums[0], 64);
+    tile_store(1, s->sums[0] + 256, 64);
+    turned(low, s->sums[0]);
+    turned(high, s->sums[0] + 256);
     for (int r = 0; r < s->rows; r++)
         nc_amx_store_row(&s->o, r, _mm512_castsi512_ps(low[r]), _mm512_castsi512_ps(high[r]), false);
 }
