@@ -50,7 +50,7 @@ static int prepare(run *r, nc_error *e)
         if (!s->trainable)
             continue;
         bool half = s->value.dtype == NC_BF16;
-        params[n++] = (nc_optim_param){ s->name, nc_site_count(s), s->master, s->grad, half ? s->value.data : NULL, 1, -1, s->packed };
+        params[n++] = (nc_optim_param){ s->name, nc_site_count(s), s->master, s->grad, half ? s->value.data : NULL, 1, -1, s->packed, &s->squares };
         r->trained += (double)nc_site_count(s);
     }
     nc_optim_options o = nc_optim_defaults();

@@ -157,7 +157,7 @@ static int check_steps(trial *t, nc_error *e)
     o.beta2 = nc_json_double(nc_json_at(nc_json_get(train, "betas"), 1), 0.95);
     o.weight_decay = nc_json_double(nc_json_get(train, "weight_decay"), 0.1);
     for (int i = 0; i < t->count; i++)
-        params[i] = (nc_optim_param){ t->trained[i]->name, nc_site_count(t->trained[i]), t->trained[i]->master, t->trained[i]->grad, NULL, 1, -1, NULL };
+        params[i] = (nc_optim_param){ t->trained[i]->name, nc_site_count(t->trained[i]), t->trained[i]->master, t->trained[i]->grad, NULL, 1, -1, NULL, NULL };
     NC_TRY(nc_optim_new("adamw_torch", &o, params, t->count, &optim, e));
     for (int step = 0; step <= 10 && status == 0; step++) {
         status = run_loss(t, &loss, e);

@@ -49,6 +49,8 @@ struct nc_plan {
     int aliases;
     nc_value **leaf;                 /* inputs and states that a step reads */
     int leaves;
+    double **squares;                /* those of the states that steps write: 0 until they are counted */
+    int squared;
     size_t bytes;
     void *memory, *owned;
     bool profile;

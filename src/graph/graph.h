@@ -43,6 +43,7 @@ struct nc_value {
     bool wants_grad;                 /* a leaf whose gradient is asked for; set before the leaf is used */
     bool has_grad;                   /* depends on such a leaf; set at emission */
     nc_value *grad_into;             /* leaf only: f32 STATE the gradient is added to (NULL: nc_graph_gradient gives it) */
+    double *squares;                 /* STATE only: where a run leaves the sum of the squares of what it leaves in data; 0 where nobody counted. NULL: not wanted */
     bool is_gradient;                /* some leaf's grad_into: a run with fresh_gradients writes it first, then adds */
     const char *name;                /* "model.layers.0.mlp.in"; given by scopes, nc_name, or the site */
     int id;
@@ -58,6 +59,7 @@ typedef enum nc_op_flags {
     NC_OP_ACCUMULATE = 16,           /* has an optional LAST input that it adds to: out[accumulated] = acc + f; the two share their memory */
     NC_OP_BATCHY = 32,               /* result depends on what else is in the batch by definition (weight gradients, batch norm) */
     NC_OP_GIVES = 64,                /* outputs from 1 on are gradients of this op's own inputs, made for its grad to hand out */
+    NC_OP_SQUARES = 128,             /* counts the squares of output `accumulated` where node->squares is set */
 } nc_op_flags;
 
 typedef struct nc_run {              /* what a node sees while it runs */
@@ -94,6 +96,7 @@ struct nc_node {
     int order;
     bool copy_acc;                   /* set by the plan: acc could not share out's memory; the runner copies it there first */
     bool backward;                   /* emitted by the gradient */
+    double *squares;                 /* set by the plan where this node is the last that writes a state whose squares are wanted */
     const char *scope;
     size_t workspace;                /* bytes, from the plan */
 };

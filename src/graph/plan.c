@@ -66,6 +66,28 @@ static void mark_live(planner *k)
     }
 }
 
+/* The last node that writes a state counts its squares, if it can and writes all of it. Until then they are unknown. */
+static void mark_squares(planner *k)
+{
+    nc_graph *g = k->g;
+    bool *seen = nc_xcalloc((size_t)g->values + 1, 1);
+
+    k->p->squares = NC_NEW_ARRAY(k->p->arena, double *, g->values + 1);
+    for (int i = g->nodes - 1; i >= 0; i--) {
+        nc_node *n = g->node[i];
+        nc_value *acc = k->live[i] ? accumulator(n) : NULL;
+        const nc_value *state = acc ? owner(acc) : NULL;
+        n->squares = NULL;
+        if (!state || state->kind != NC_VALUE_STATE || !state->squares || seen[state->id])
+            continue;
+        seen[state->id] = true;
+        k->p->squares[k->p->squared++] = state->squares;
+        if ((n->op->flags & NC_OP_SQUARES) && nc_shape_equal(&n->out[n->op->accumulated]->shape, &state->shape))
+            n->squares = state->squares;
+    }
+    free(seen);
+}
+
 /* last[] of a base covers its views; views come after bases, so again one sweep from the end. */
 static void mark_last(planner *k)
 {
@@ -248,6 +270,7 @@ int nc_plan_new(nc_graph *g, int threads, nc_plan **out, nc_error *e)
     mark_live(&k);
     int rc = check_runnable(&k, e);
     if (rc == 0) {
+        mark_squares(&k);
         mark_last(&k);
         assign_buffers(&k);
         lay_out(&k);

@@ -79,6 +79,8 @@ int nc_plan_run(nc_plan *p, const nc_run_options *o, nc_error *e)
     NC_TRY(check_leaves(p, counts, e));
     nc_run r = { .pool = o->pool, .kernels = o->kernels ? o->kernels : nc_kernels_best(), .counts = counts, .seed = o->seed, .step = o->step,
                  .training = o->training, .fresh = o->fresh_gradients, .error = e };
+    for (int i = 0; i < p->squared; i++)
+        *p->squares[i] = 0;
     if (p->profile)
         return run_profiled(p, &r);
     for (int i = 0; i < p->steps; i++) {

@@ -73,6 +73,11 @@ static void job_shape(job *j, const struct nc_gemm_kernels *t, nc_gemm_kind kind
     j->groups = least(j->tiles, wanted);
 }
 
+bool nc_gemm_counts_squares(const nc_kernels *kernels, nc_gemm_kind kind, nc_dtype a_dtype)
+{
+    return a_dtype == NC_BF16 && kind == NC_GEMM_BF16 && kernels->gemm->slab_bf16;
+}
+
 size_t nc_gemm_workspace(const nc_kernels *kernels, nc_gemm_kind kind, int64_t m, int64_t n, int64_t k, nc_dtype a_dtype, int threads, bool packs)
 {
     if (by_blocks(kind, a_dtype))

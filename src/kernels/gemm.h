@@ -87,7 +87,11 @@ typedef struct nc_gemm_call {
     const void *bias; nc_dtype bias_dtype;                              /* n values of F32 or BF16, or NULL */
     bool accumulate;
     bool near;                                                          /* C is small memory used again and again and read at once: a large one stays in the cache too */
+    float *squares;                                                     /* sums of the squares of C's tiles of 32 x 32, [ceil(m/32)][ceil(n/32)], or NULL; see below */
 } nc_gemm_call;
+/* Whether this level counts squares of C, which is then F32 and without a bias. The sums depend on C alone. */
+bool nc_gemm_counts_squares(const nc_kernels *kernels, nc_gemm_kind kind, nc_dtype a_dtype);
+static inline int64_t nc_gemm_square_tiles(int64_t m, int64_t n) { return (m + 31) / 32 * ((n + 31) / 32); }
 
 /* Workspace in bytes (64-byte aligned memory) for any call with at most m rows. `packs`: for nc_gemm_plain. */
 size_t nc_gemm_workspace(const nc_kernels *kernels, nc_gemm_kind kind, int64_t m, int64_t n, int64_t k, nc_dtype a_dtype, int threads, bool packs);
@@ -120,6 +124,7 @@ typedef struct nc_gemm_out {                 /* where a tile's sums go */
     const void *bias; nc_dtype bias_dtype;   /* at the tile's first column, or NULL */
     bool accumulate;
     int columns;                             /* valid columns of the tile */
+    float *squares; int64_t squares_step;    /* of slabs: the sum of the first 32 rows' squares, and floats to that of the next; or NULL */
     const char *ahead; int64_t ahead_step;   /* what to fetch into L2 meanwhile: ahead_step bytes on at each step (k, or pair of k); any address is harmless */
     const char *next; int64_t next_step;     /* the tile of C that comes after this one and the bytes between its rows, to be fetched meanwhile; or NULL */
 } nc_gemm_out;
@@ -138,8 +143,8 @@ typedef struct nc_gemm_slab {
 #define NC_GEMM_SLAB_SUMS(rows) (((rows) + 31) / 32 * 1024)
 
 /* A worker's last slab of finished sums, on its way to C: which of its sums[2], the block of 32 rows that is under way, its next row, and how many rows follow
- * the block. All zero: none. */
-typedef struct nc_gemm_rest { nc_gemm_out o; int area; const float *sums; int row, rows; int64_t left; bool stream; } nc_gemm_rest;
+ * the block. All zero: none. squares: by lane, of the block's rows so far. */
+typedef struct nc_gemm_rest { nc_gemm_out o; int area; const float *sums; int row, rows; int64_t left; bool stream; float squares[16]; } nc_gemm_rest;
 
 /* A group of rows of A as blocks of integers n = 64 high + low, 0 <= low < 64: q [k/32][rows][high 32, low 32], step and offset [k/32][rows]. An offset is
  * -bias times the sum of the block's n, for tiles that take W's values plus bias (128 of Q8_0, 8 of Q4_0). 512 bytes from any block's q on may be read. */

@@ -97,6 +97,8 @@ static void column_tile(const job *j, hand *w, int64_t tile, int64_t row0)
     s->o.c = (char *)c->c + (size_t)(row0 * c->ldc + at) * size;
     s->o.bias = c->bias ? (const char *)c->bias + (size_t)at * (c->bias_dtype == NC_F32 ? 4 : 2) : NULL;
     s->o.columns = (int)least(s->panels * NC_GEMM_PANEL, b->n - at);
+    s->o.squares_step = j->tiles;
+    s->o.squares = c->squares ? c->squares + row0 / 32 * j->tiles + tile : NULL;
     if (j->stored)
         j->t->stored_slab(s);
     else

@@ -244,8 +244,10 @@ static nc_value *make_leaf(nc_build *b, nc_site *s)
     v->packed = s->packed;
     if (b->training && s->trainable && !(s->flags & NC_SITE_BUFFER)) {
         v->wants_grad = v->has_grad = true;
-        if (s->grad && nc_graph_compute(b->g) != NC_F64)
+        if (s->grad && nc_graph_compute(b->g) != NC_F64) {
             v->grad_into = nc_state(b->g, s->name, NC_F32, s->shape, s->grad);
+            v->grad_into->squares = &s->squares;
+        }
     }
     return v;
 }

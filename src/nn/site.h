@@ -41,6 +41,7 @@ struct nc_site {
     /* Training. */
     bool trainable;
     float *grad;                 /* [shape] f32, gradients are added here; NULL unless trainable */
+    double squares;              /* the sum of grad's squares where the last run that wrote it counted them; else 0 */
     float *master;               /* f32 value the optimizer owns; equals value.data in an f32 run */
     nc_adapter *adapters;        /* what is added to this site's uses; list, may be NULL */
     const char *file_name;       /* the tensor's name in the folder it came from; NULL when the folder had none */

@@ -163,7 +163,10 @@ static void norm_part(void *context, int64_t part, int64_t parts, int worker)
     int64_t each = part_size(p), at = (part - j->o->first[i]) * each, n = p->count - at < each ? p->count - at : each;
 
     (void)parts, (void)worker;
-    j->o->partial[part] = j->k->squares(p->grad + at, n);
+    if (p->squares && *p->squares > 0)
+        j->o->partial[part] = at ? 0 : *p->squares;
+    else
+        j->o->partial[part] = j->k->squares(p->grad + at, n);
 }
 
 double nc_optim_norm(nc_optim *o, nc_pool *pool, const nc_kernels *kernels)

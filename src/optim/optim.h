@@ -30,6 +30,7 @@ typedef struct nc_optim_param {
     double lr_scale;                   /* factor of the learning rate; 1 usually */
     double weight_decay;               /* of this parameter; negative: the options' */
     const struct nc_gemm_b *packed;    /* the bf16 copy of a product's weight: packed and turned (kernels/gemm.h); half is NULL then */
+    const double *squares;             /* where whoever made the gradient leaves the sum of its squares, 0 where unknown; or NULL */
 } nc_optim_param;
 
 typedef struct nc_optim nc_optim;
@@ -44,7 +45,7 @@ int nc_optim_states_of(const char *name, const nc_optim_options *o, nc_error *e)
 /* Memory of the state, and of what steps with so many threads need beside it. */
 size_t nc_optim_bytes(const nc_optim *o, int threads);
 
-/* The norm of all gradients together: squares in double over fixed blocks, blocks in order. NaN or infinite when a gradient is. */
+/* The norm of all gradients together: squares in double over fixed blocks, blocks in order, where they are not known. NaN or infinite when a gradient is. */
 double nc_optim_norm(nc_optim *o, nc_pool *pool, const nc_kernels *kernels);
 /* torch's clip_grad_norm_: min(1, max_norm / (norm + 1e-6)); 1 when max_norm is 0 or less. */
 double nc_clip_scale(double norm, double max_norm);

@@ -177,7 +177,7 @@ static int make_optimizer(nc_train_run *r, nc_error *e)
     for (int i = 0; i < r->trained_count; i++) {
         nc_site *s = r->trained[i];
         p[i] = (nc_optim_param){ .name = s->name, .count = nc_site_count(s), .value = s->master, .grad = s->grad,
-                                 .half = s->value.dtype == NC_BF16 ? s->value.data : NULL, .lr_scale = 1, .weight_decay = decays(s) ? -1 : 0, .packed = s->packed };
+                                 .half = s->value.dtype == NC_BF16 ? s->value.data : NULL, .lr_scale = 1, .weight_decay = decays(s) ? -1 : 0, .packed = s->packed, .squares = &s->squares };
     }
     int status = nc_optim_new(r->s->optim, &o, p, r->trained_count, &r->optim, e);
     free(p);

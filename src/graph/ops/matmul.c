@@ -77,10 +77,26 @@ static sizes live_sizes(const nc_node *n, const int64_t *counts)
 
 static nc_gemm_kind kind_of(const nc_node *n) { return n->in[0]->dtype == NC_BF16 ? NC_GEMM_BF16 : NC_GEMM_F32; }
 
+/* Room for the squares of C's tiles, before the product's own. */
+static size_t square_bytes(const nc_node *n)
+{
+    sizes s = sizes_of(n);
+    return n->squares ? ((size_t)nc_gemm_square_tiles(s.m, s.n) * sizeof(float) + 63) & ~(size_t)63 : 0;
+}
+
+static double sum_of(const float *x, int64_t n)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++)
+        sum += x[i];
+    return sum;
+}
+
 static int run(const nc_node *n, const nc_run *r)
 {
     const attr *t = NC_ATTR(n, attr);
     const nc_value *a = n->in[0], *b = n->in[1], *c = n->out[0];
+    const bool counts = n->squares && a->shape.rank == 2 && c->dtype == NC_F32 && nc_gemm_counts_squares(r->kernels, kind_of(n), a->dtype);
     sizes s = live_sizes(n, r->counts);
     int rank = a->shape.rank;
     int64_t lda = a->stride[rank - 2], ldb = b->stride[rank - 2], many = batches(a, r->counts);
@@ -93,10 +109,12 @@ static int run(const nc_node *n, const nc_run *r)
             continue;
         }
         nc_gemm_call call = { .m = s.m, .a = pa, .a_dtype = a->dtype, .lda = lda, .a_transposed = t->ta, .c = pc, .c_dtype = c->dtype, .ldc = s.n,
-                              .accumulate = nc_adds(n, r) };
+                              .accumulate = nc_adds(n, r), .squares = counts ? r->workspace : NULL };
         nc_gemm_source w = { .dtype = b->dtype, .data = pb, .stride = ldb, .transposed = !t->tb };
-        nc_gemm_plain(r->kernels, r->pool, &call, &w, kind_of(n), s.n, s.k, r->workspace);
+        nc_gemm_plain(r->kernels, r->pool, &call, &w, kind_of(n), s.n, s.k, (char *)r->workspace + square_bytes(n));
     }
+    if (counts)
+        *n->squares = sum_of(r->workspace, nc_gemm_square_tiles(s.m, s.n));
     return 0;
 }
 
@@ -105,7 +123,7 @@ static size_t workspace(const nc_node *n, int threads)
     sizes s = sizes_of(n);
     if (n->in[0]->dtype == NC_F64)
         return 0;
-    return nc_gemm_workspace_any(kind_of(n), s.m, s.n, s.k, n->in[0]->dtype, threads, true);
+    return square_bytes(n) + nc_gemm_workspace_any(kind_of(n), s.m, s.n, s.k, n->in[0]->dtype, threads, true);
 }
 
 static void cost(const nc_node *n, const int64_t *counts, double *flops, double *bytes)
@@ -131,7 +149,7 @@ static void grad(nc_graph *g, nc_node *n, nc_value *const *dy, nc_value **dx)
         dx[1] = t->tb ? nc_matmul(g, dy[0], true, a, t->ta, gradient_dtype(g, b)) : nc_matmul(g, a, !t->ta, dy[0], false, gradient_dtype(g, b));
 }
 
-const nc_op nc_op_matmul = { .name = "matmul", .flags = NC_OP_STRIDED | NC_OP_ACCUMULATE, .infer = infer, .grad = grad, .run = run,
+const nc_op nc_op_matmul = { .name = "matmul", .flags = NC_OP_STRIDED | NC_OP_ACCUMULATE | NC_OP_SQUARES, .infer = infer, .grad = grad, .run = run,
                              .workspace = workspace, .cost = cost };
 
 nc_value *nc_matmul(nc_graph *g, nc_value *a, bool ta, nc_value *b, bool tb, nc_dtype out_dtype)

@@ -71,10 +71,24 @@ static void begin(void)
 /* Sums lie as four tiles of [16][16]: rows 0-15 of the first and second panel, rows 16-31. */
 static const float *sums_of(const float *sums, unsigned row, unsigned panel) { return sums + (row / 16 * 2 + panel) * 256 + row % 16 * 16; }
 
-static void finish_row(const nc_gemm_rest *d, int row)
+/* A row's squares beside those of the block's rows before it; the last row's, and the block has its sum. */
+static void add_squares(nc_gemm_rest *d, int row, __m512 low, __m512 high)
+{
+    __m512 sum = _mm512_fmadd_ps(low, low, row ? _mm512_loadu_ps(d->squares) : _mm512_setzero_ps());
+    if (d->o.columns > 16)
+        sum = _mm512_fmadd_ps(high, high, sum);
+    _mm512_storeu_ps(d->squares, sum);
+    if (row + 1 == d->rows)
+        *d->o.squares = _mm512_reduce_add_ps(sum);
+}
+
+static void finish_row(nc_gemm_rest *d, int row)
 {
     const float *sums = sums_of(d->sums, (unsigned)row, 0);
-    nc_amx_store_row(&d->o, row, _mm512_load_ps(sums), _mm512_load_ps(sums + 256), d->stream);
+    const __m512 low = _mm512_load_ps(sums), high = _mm512_load_ps(sums + 256);
+    nc_amx_store_row(&d->o, row, low, high, d->stream);
+    if (d->o.squares)
+        add_squares(d, row, low, high);
 }
 
 static void fetch_row(const nc_gemm_out *o, int row)
@@ -89,6 +103,7 @@ static void fetch_row(const nc_gemm_out *o, int row)
 static void next_block(nc_gemm_rest *d)
 {
     d->o.c = (char *)d->o.c + (size_t)(32 * d->o.ldc) * (d->o.c_dtype == NC_F32 ? 4 : 2);
+    d->o.squares = d->o.squares ? d->o.squares + d->o.squares_step : NULL;
     d->sums += 1024;
     d->row = 0;
     d->rows = (int)(d->left < 32 ? d->left : 32);
