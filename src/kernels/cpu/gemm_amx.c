@@ -18,7 +18,7 @@
 #include "kernels/cpu/amx_tiles.h"
 #include "kernels/cpu/gemm_amx.h"
 
-enum { STEP = 512, PIECE_STEPS = 20 };       /* values of a tile of A or W; most steps of a piece of W */
+enum { STEP = 512, PIECE_STEPS = 18 };       /* values of a tile of A or W; most steps of a piece of W */
 enum { FETCHED = 8 };                        /* rows of C that are on their way into the cache before they are written */
 
 /* Packed A is [k/32][16 or 32 rows][32], rows and k that are not there zero. */
