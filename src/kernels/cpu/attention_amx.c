@@ -94,13 +94,17 @@ static void block(float *c, int64_t ldc, const uint32_t *a, int64_t lda, const u
             tile_load(7, y.at, y.stride);
             tile_dot(1, 4, 7);
         }
+        tile_zero(4);
         if (lower) {
             x = whole(a + 16 * lda + k, lda, rows - 16, depth - k, room_a);
             tile_load(5, x.at, x.stride);
             tile_dot(2, 5, 6);
             if (right)
                 tile_dot(3, 5, 7);
+            tile_zero(5);
         }
+        tile_zero(6);
+        tile_zero(7);
     }
     STORE_SUM(0, c, rows, cols);
     if (right)
