@@ -224,7 +224,7 @@ void nc_gemm(const nc_kernels *kernels, nc_pool *pool, const nc_gemm_call *call,
         nc_gemm_blocks(kernels->gemm, pool, call, b, workspace);
         return;
     }
-    if (!nc_gemm_takes_stored(kernels->gemm, call))
+    if (b->rows && !(nc_gemm_takes_few(kernels->gemm, call, b->k) && nc_gemm_stays(b)))
         nc_gemm_settle(kernels, pool, b);
     if (call->a_dtype == NC_BF16 && b->kind != NC_GEMM_F32 && kernels->gemm->slab_bf16) {
         nc_gemm_slabs(kernels->gemm, pool, call, b, workspace);

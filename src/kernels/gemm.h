@@ -43,8 +43,9 @@ typedef struct nc_gemm_b {                   /* a packed weight */
 } nc_gemm_b;
 
 /* A weight that stays in its file's mapping. Products of a few rows take it as it lies, with the bits of the packed one, so that a model answers before its
- * weights were copied once; the first other product packs it into `data` and gives the mapping's pages back. */
-typedef struct nc_gemm_stored { nc_gemm_b whole; pthread_mutex_t lock; _Atomic bool packed; } nc_gemm_stored;
+ * weights were copied once; the first other product, or the NC_GEMM_USES-th, packs it into `data` and gives the mapping's pages back. */
+typedef struct nc_gemm_stored { nc_gemm_b whole; pthread_mutex_t lock; _Atomic bool packed; _Atomic int uses; } nc_gemm_stored;
+enum { NC_GEMM_USES = 64 };                 /* by then what a product reads slower (a tenth) has cost as much as packing */
 
 /* A weight as a file or the trainer holds it: element (row j, column k) of W at data[j*stride + k], or data[k*stride + j] when transposed.
  * dtype F32, F64, BF16, F16, or Q8_0/Q4_0 (ggml's blocks along k; not transposed; stride in elements). */
@@ -178,11 +179,12 @@ struct nc_gemm_kernels {
     bool (*slab_narrow)(void);               /* after slab_begin: whether narrow slabs would be faster on this core now */
     void (*slab_bf16)(const nc_gemm_slab *s, nc_gemm_rest *rest);
     void (*slab_end)(nc_gemm_rest *rest);
-    /* The same of at most stored_rows (0: none) rows by W as stored, in place of pack_a_bf16, slab_begin and slab_bf16: A is then [k/2][rows][2]. */
-    int stored_rows;
-    void (*stored_a)(uint16_t *out, const uint16_t *a, int64_t lda, int rows, int64_t k);
-    void (*stored_begin)(int rows);
-    void (*stored_slab)(const nc_gemm_slab *s);
+    /* The same of at most few_rows (0: none) rows by W packed or as stored, in place of pack_a_bf16, slab_begin and slab_bf16; k is a multiple of 32.
+     * A is then [k/32][rows][32], or for W as stored [k/2][rows][2]. */
+    int few_rows;
+    void (*few_a)(uint16_t *out, const uint16_t *a, int64_t lda, int rows, int64_t k, bool stored);
+    void (*few_begin)(int rows, bool stored);
+    void (*few_slab)(const nc_gemm_slab *s, bool stored);
     /* Products by blocks (gemm_blocks.c): bf16 rows to a group of at most blocks_rows rows of integers, and the group by one panel. */
     int blocks_rows;
     void (*blocks_a)(const nc_gemm_block_rows *out, const uint16_t *a, int64_t lda, bool transposed, int64_t row, int rows, int64_t k);
@@ -198,10 +200,11 @@ struct nc_gemm_kernels {
     void (*pack_f32)(float *out, const nc_gemm_source *s, int64_t row, int valid, int64_t k, bool stream);
     void (*pack_bf16)(uint16_t *out, const nc_gemm_source *s, int64_t row, int valid, int64_t k, bool stream);
 };
-/* Products by slabs (gemm_slabs.c): bf16 arithmetic where slab_bf16 is not NULL; of a weight that is still stored where nc_gemm_takes_stored. */
+/* Products by slabs (gemm_slabs.c): bf16 arithmetic where slab_bf16 is not NULL; of a weight that is still stored where nc_gemm_takes_few. */
 size_t nc_gemm_slabs_workspace(int64_t m, int64_t k, int threads);
 void nc_gemm_slabs(const struct nc_gemm_kernels *t, nc_pool *pool, const nc_gemm_call *call, const nc_gemm_b *b, void *workspace);
-bool nc_gemm_takes_stored(const struct nc_gemm_kernels *t, const nc_gemm_call *call);
+bool nc_gemm_takes_few(const struct nc_gemm_kernels *t, const nc_gemm_call *call, int64_t k);
+bool nc_gemm_stays(const nc_gemm_b *b);      /* one more use; false: it is time to pack it */
 /* Products by blocks (gemm_blocks.c): A bf16, W quantized. */
 size_t nc_gemm_blocks_workspace(const struct nc_gemm_kernels *t, int64_t m, int64_t k, int threads);
 void nc_gemm_blocks(const struct nc_gemm_kernels *t, nc_pool *pool, const nc_gemm_call *call, const nc_gemm_b *b, void *workspace);

@@ -22,7 +22,7 @@ typedef struct job {
     const nc_gemm_b *b;
     int64_t ka, lanes, runs, block, blocks;              /* k filled up; runs of 32 rows in all; most rows of a block; blocks of a lane */
     int64_t tiles, groups;                               /* column tiles of two panels; runs that a lane's are cut into */
-    bool by_rows, stream, stored;
+    bool by_rows, stream, few, stored;
     size_t a_bytes, worker_bytes;
     char *workers;
     _Atomic int64_t *next;                               /* of each lane, NEXT apart: the first claim nobody has taken */
@@ -69,8 +69,8 @@ static void pack(const job *j, hand *w, int64_t row0, int64_t rows)
 {
     const nc_gemm_call *c = j->call;
     int64_t k = j->b->k, piece = c->a_transposed ? 32 : k;
-    if (j->stored) {
-        j->t->stored_a(w->a, c->a, c->lda, (int)rows, k);
+    if (j->few) {
+        j->t->few_a(w->a, c->a, c->lda, (int)rows, k, j->stored);
         return;
     }
     for (int64_t k0 = 0; k0 < k; k0 += piece)
@@ -99,8 +99,8 @@ static void column_tile(const job *j, hand *w, int64_t tile, int64_t row0)
     s->o.columns = (int)least(s->panels * NC_GEMM_PANEL, b->n - at);
     s->o.squares_step = j->tiles;
     s->o.squares = c->squares ? c->squares + row0 / 32 * j->tiles + tile : NULL;
-    if (j->stored)
-        j->t->stored_slab(s);
+    if (j->few)
+        j->t->few_slab(s, j->stored);
     else
         j->t->slab_bf16(s, &w->rest);
 }
@@ -131,8 +131,8 @@ static void work(void *context, int64_t part, int64_t parts, int worker)
                .slab = { .o = { .ldc = c->ldc, .c_dtype = c->c_dtype, .bias_dtype = c->bias_dtype, .accumulate = c->accumulate },
                          .k = j->b->k, .stream = j->stream, .a = (uint16_t *)room,
                          .sums = { (float *)(room + j->a_bytes), (float *)(room + j->a_bytes) + NC_GEMM_SLAB_SUMS(j->block) } } };
-    if (j->stored)
-        j->t->stored_begin((int)c->m);
+    if (j->few)
+        j->t->few_begin((int)c->m, j->stored);
     else
         j->t->slab_begin();
     w.slab.narrow = j->block > 32 && j->t->slab_narrow();
@@ -147,7 +147,7 @@ static void work(void *context, int64_t part, int64_t parts, int worker)
 void nc_gemm_slabs(const struct nc_gemm_kernels *t, nc_pool *pool, const nc_gemm_call *call, const nc_gemm_b *b, void *workspace)
 {
     int threads = nc_pool_threads(pool);
-    job j = { .t = t, .call = call, .b = b, .stored = nc_gemm_is_stored(b), .next = workspace, .workers = (char *)workspace + (size_t)threads * NEXT * sizeof(int64_t) };
+    job j = { .t = t, .call = call, .b = b, .few = nc_gemm_takes_few(t, call, b->k), .stored = nc_gemm_is_stored(b), .next = workspace, .workers = (char *)workspace + (size_t)threads * NEXT * sizeof(int64_t) };
     job_shape(&j, call->m, b->k, threads);
     j.tiles = (nc_gemm_panels(b->n) + 1) / 2;
     j.groups = most(1, least(j.by_rows ? j.tiles : (j.tiles + threads - 1) / threads, CLAIMS / j.blocks));

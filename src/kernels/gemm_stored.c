@@ -10,7 +10,7 @@ enum { PIECE_BYTES = 8 << 20 };              /* packed between two drops of the 
 
 bool nc_gemm_can_store(const nc_kernels *kernels, int64_t n, int64_t k)
 {
-    return kernels->gemm->stored_rows > 0 && n > 0 && k > 0 && n % NC_GEMM_PANEL == 0 && k % 32 == 0;
+    return kernels->gemm->few_rows > 0 && n > 0 && k > 0 && n % NC_GEMM_PANEL == 0 && k % 32 == 0;
 }
 
 int nc_gemm_b_store(nc_gemm_b *b, nc_gemm_stored *shared, int64_t n, int64_t k, const uint16_t *rows, void *data, nc_error *e)
@@ -21,15 +21,18 @@ int nc_gemm_b_store(nc_gemm_b *b, nc_gemm_stored *shared, int64_t n, int64_t k, 
     shared->whole = *b;
     pthread_mutex_init(&shared->lock, NULL);
     atomic_init(&shared->packed, false);
+    atomic_init(&shared->uses, 0);
     return 0;
 }
 
 bool nc_gemm_is_stored(const nc_gemm_b *b) { return b->rows && !atomic_load_explicit(&b->stored->packed, memory_order_acquire); }
 
-bool nc_gemm_takes_stored(const struct nc_gemm_kernels *t, const nc_gemm_call *call)
+bool nc_gemm_takes_few(const struct nc_gemm_kernels *t, const nc_gemm_call *call, int64_t k)
 {
-    return call->m <= t->stored_rows && call->a_dtype == NC_BF16 && !call->a_transposed && !call->accumulate;
+    return call->m <= t->few_rows && call->a_dtype == NC_BF16 && !call->a_transposed && !call->accumulate && !call->squares && k > 0 && k % 32 == 0;
 }
+
+bool nc_gemm_stays(const nc_gemm_b *b) { return atomic_fetch_add_explicit(&b->stored->uses, 1, memory_order_relaxed) < NC_GEMM_USES; }
 
 static void pack_whole(const nc_kernels *kernels, nc_pool *pool, const nc_gemm_b *b)
 {

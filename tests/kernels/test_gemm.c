@@ -372,9 +372,17 @@ static void stored_as_packed(const nc_kernels *kernels, nc_pool *pool, const uin
                 nc_gemm(kernels, pool, &c, &of[i], workspace);
             }
             assert_memory_equal(want, got, (size_t)(m * many) * (way & 2 ? 2 : 4));
-            assert_int_equal(nc_gemm_is_stored(&b), m <= kernels->gemm->stored_rows);
+            assert_int_equal(nc_gemm_is_stored(&b), m <= kernels->gemm->few_rows);
         }
     assert_memory_equal(room, packed.data, bytes);
+    nc_pages_drop(room, bytes);
+    assert_int_equal(nc_gemm_b_store(&b, &shared, n, k, w, room, NULL), 0);
+    for (int use = 0; use <= NC_GEMM_USES; use++) {          /* often enough used, it is packed as well */
+        nc_gemm_call c = { .m = 1, .a = a, .a_dtype = NC_BF16, .lda = k, .c = use ? got : want, .c_dtype = NC_F32, .ldc = n };
+        nc_gemm(kernels, pool, &c, &b, workspace);
+        assert_memory_equal(want, use ? got : want, (size_t)n * 4);
+        assert_int_equal(nc_gemm_is_stored(&b), use < NC_GEMM_USES);
+    }
     nc_gemm_b_free(&packed);
     nc_pages_free(room, bytes);
     free(a), free(bias), free(want), free(got), free(workspace);

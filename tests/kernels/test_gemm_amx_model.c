@@ -23,8 +23,8 @@
 #include "kernels/cpu/gemm_x86.h"
 #define nc_gemm_amx_table model_table
 #define nc_gemm_blocks_amx_table(t) (void)(t)         /* test_gemm_blocks_amx_model.c has them */
-#define nc_gemm_stored_amx_table model_stored_table
-#include "kernels/cpu/gemm_stored_amx.c"
+#define nc_gemm_few_amx_table model_few_table
+#include "kernels/cpu/gemm_few_amx.c"
 #include "kernels/cpu/gemm_amx.c"
 
 typedef struct shape { int64_t m, n, k; bool at, accumulate; } shape;
@@ -140,7 +140,7 @@ static void stored_as_packed(void **state)
         product(&kernels, NULL, &s, false, want, a, K, &packed);
         product(&kernels, NULL, &s, false, got, a, K, &b);
         assert_memory_equal(want, got, (size_t)(m * N) * 4);
-        assert_int_equal(nc_gemm_is_stored(&b), m <= table.stored_rows);
+        assert_int_equal(nc_gemm_is_stored(&b), m <= table.few_rows);
     }
     nc_pages_free(room, packed.bytes);
     nc_gemm_b_free(&packed);

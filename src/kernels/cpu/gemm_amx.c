@@ -370,5 +370,5 @@ void nc_gemm_amx_table(struct nc_gemm_kernels *t)
     t->slab_bf16 = slab_bf16;
     t->tile_bf16 = NULL;
     nc_gemm_blocks_amx_table(t);
-    nc_gemm_stored_amx_table(t);
+    nc_gemm_few_amx_table(t);
 }

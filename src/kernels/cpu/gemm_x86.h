@@ -11,7 +11,7 @@ void nc_gemm_amx_table(struct nc_gemm_kernels *t);
 void nc_gemm_blocks_avx2_table(struct nc_gemm_kernels *t);
 void nc_gemm_blocks_avx512_table(struct nc_gemm_kernels *t);
 void nc_gemm_blocks_amx_table(struct nc_gemm_kernels *t);
-void nc_gemm_stored_amx_table(struct nc_gemm_kernels *t);    /* its part that takes weights as they are stored (gemm_stored_amx.c) */
+void nc_gemm_few_amx_table(struct nc_gemm_kernels *t);    /* its part for a few rows, by weights packed or as stored (gemm_few_amx.c) */
 
 static inline void nc_gemm_x86_table(struct nc_gemm_kernels *t, nc_isa isa)
 {
