@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -34,7 +35,7 @@ static int nunchi(const char *const *words)
         dup2(ends[1], STDOUT_FILENO);
         dup2(ends[1], STDERR_FILENO);
         close(ends[0]);
-        alarm(60);
+        setrlimit(RLIMIT_CPU, &(struct rlimit){ 60, 60 });
         int status = nc_cli_main(n, argv);
         fflush(NULL);
         _exit(status);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -32,7 +33,7 @@ static int inspect(bool json)
         dup2(ends[1], STDOUT_FILENO);
         dup2(json ? open("/dev/null", O_WRONLY) : ends[1], STDERR_FILENO);
         close(ends[0]);
-        alarm(60);
+        setrlimit(RLIMIT_CPU, &(struct rlimit){ 60, 60 });
         int status = nc_cli_main(json ? 4 : 3, argv);
         fflush(NULL);
         _exit(status);
