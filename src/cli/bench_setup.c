@@ -39,7 +39,7 @@ static void forget_peak(void)
 
 enum { CHUNK_PANELS = 16 };
 
-struct fresh { nc_site *s; nc_dtype dtype; int64_t columns; const nc_kernels *kernels; int failed; };
+struct fresh { nc_site *s; nc_dtype dtype; const nc_kernels *kernels; int failed; };
 
 static float small(uint32_t u) { return ((float)u / 4294967296.0f - 0.5f) * 0.07f; }      /* standard deviation 0.02 */
 
@@ -115,24 +115,53 @@ static void master_part(void *context, int64_t part, int64_t parts, int worker)
     draw(NC_F32, nc_rng_stream((uint64_t)s->index, (uint64_t)part, 1, 0), n < 1 << 16 ? n : 1 << 16, (char *)(s->master + begin));
 }
 
+static bool is_packed(const nc_bench *b, const nc_site *s) { return nc_site_is_packed(s, &b->weights) && !nc_site_trains_packed(s, &b->weights); }
+
+static nc_dtype stored_as(const nc_bench *b, const nc_site *s)
+{
+    return nc_dtype_get(b->o.dtype)->is_quantized && !nc_site_quantizes(s) ? NC_BF16 : b->o.dtype;
+}
+
+/* Packed weights are cut from one block, as loading does: a block of its own for each would lie in small pages where it is no multiple of a huge one. */
+static int give_storage(nc_bench *b, nc_error *e)
+{
+    size_t total = 0, bytes;
+    char *at = NULL;
+    for (int round = 0; round < 2; round++) {
+        if (round && total && !(at = nc_model_alloc(b->model, total)))
+            return nc_fail(e, NC_ENOMEM, "bench: %.1f GB for weights are not to be had", (double)total / 1e9);
+        for (int i = 0; i < b->model->site_count; i++) {
+            nc_site *s = b->model->sites[i];
+            if (!is_packed(b, s))
+                continue;
+            int64_t rows = s->shape.rank ? s->shape.dim[0] : 1, columns = nc_site_count(s) / rows;
+            nc_gemm_kind kind = nc_gemm_kind_for(stored_as(b, s), b->weights.compute == NC_BF16);
+            NC_TRY(nc_gemm_b_bytes(kind, rows, columns, &bytes, e));
+            bytes = (bytes + 63) & ~(size_t)63;
+            if (round) {
+                s->packed = NC_NEW(b->arena, nc_gemm_b);
+                NC_TRY(nc_gemm_b_borrow(s->packed, kind, rows, columns, at, e));
+                at += bytes;
+            } else
+                total += bytes;
+        }
+    }
+    return 0;
+}
+
 static int fill_site(nc_bench *b, nc_site *s, nc_error *e)
 {
-    int64_t rows = s->shape.rank ? s->shape.dim[0] : 1, columns = nc_site_count(s) / rows;
-    struct fresh f = { .s = s, .columns = columns, .kernels = b->kernels };
+    struct fresh f = { .s = s, .dtype = stored_as(b, s), .kernels = b->kernels };
     if (nc_site_trains_packed(s, &b->weights)) {
         nc_pool_run(b->pool, (nc_site_count(s) + 65535) >> 16, master_part, &f);
         nc_site_refresh(s, b->pool, b->kernels);
         return 0;
     }
-    if (!nc_site_is_packed(s, &b->weights)) {
+    if (!is_packed(b, s)) {
         nc_pool_run(b->pool, (nc_site_count(s) + 65535) >> 16, plain_part, &f);
         return 0;
     }
-    f.dtype = nc_dtype_get(b->o.dtype)->is_quantized && !nc_site_quantizes(s) ? NC_BF16 : b->o.dtype;
-    s->packed = NC_NEW(b->arena, nc_gemm_b);
-    NC_TRY(nc_gemm_b_new(s->packed, nc_gemm_kind_for(f.dtype, b->weights.compute == NC_BF16), rows, columns, e));
-    nc_model_adopt(b->model, s->packed);
-    nc_pool_run(b->pool, (nc_gemm_panels(rows) + CHUNK_PANELS - 1) / CHUNK_PANELS, pack_part, &f);
+    nc_pool_run(b->pool, (nc_gemm_panels(s->packed->n) + CHUNK_PANELS - 1) / CHUNK_PANELS, pack_part, &f);
     return f.failed ? nc_fail(e, NC_EUNSUPPORTED, "bench: %s cannot be packed as %s", s->name, nc_dtype_name(f.dtype)) : 0;
 }
 
@@ -173,6 +202,7 @@ int nc_bench_open(nc_bench *b, const nc_bench_options *o, bool train, nc_error *
     nc_weights_plan plan = nc_weights_bytes(b->model, &b->weights, train ? NC_DTYPES : o->dtype);
     b->weight_bytes = plan.values + plan.masters + plan.gradients;
     NC_TRY(nc_weights_allocate(b->model, &b->weights, e));
+    NC_TRY(give_storage(b, e));
     for (int i = 0; i < b->model->site_count; i++)
         NC_TRY(fill_site(b, b->model->sites[i], e));
     count_work(b);

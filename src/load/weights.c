@@ -9,7 +9,7 @@
 #include "load/checkpoint.h"
 
 struct block { void *p; size_t bytes; };
-struct holdings { struct block *block; int count, capacity; nc_gemm_b **packed; int packed_count, packed_capacity; nc_checkpoint *files; };
+struct holdings { struct block *block; int count, capacity; nc_checkpoint *files; };
 
 static void release(nc_model *m, void *context)
 {
@@ -17,10 +17,7 @@ static void release(nc_model *m, void *context)
     (void)m;
     for (int i = 0; i < h->count; i++)
         nc_pages_free(h->block[i].p, h->block[i].bytes);
-    for (int i = 0; i < h->packed_count; i++)
-        nc_gemm_b_free(h->packed[i]);
     nc_checkpoint_close(h->files);
-    free(h->packed);
     free(h->block);
     free(h);
 }
@@ -46,16 +43,6 @@ void *nc_model_alloc(nc_model *m, size_t bytes)
     }
     h->block[h->count++] = (struct block){ p, bytes };
     return p;
-}
-
-void nc_model_adopt(nc_model *m, nc_gemm_b *packed)
-{
-    struct holdings *h = holdings(m);
-    if (h->packed_count == h->packed_capacity) {
-        h->packed_capacity = h->packed_capacity ? 2 * h->packed_capacity : 64;
-        h->packed = nc_xrealloc(h->packed, sizeof *h->packed * (size_t)h->packed_capacity);
-    }
-    h->packed[h->packed_count++] = packed;
 }
 
 void nc_model_keep(nc_model *m, nc_checkpoint *c) { holdings(m)->files = c; }

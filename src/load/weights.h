@@ -41,7 +41,6 @@ int nc_site_fill(nc_model *m, nc_site *s, nc_dtype t, const void *values, bool t
 int nc_site_read(const nc_site *s, nc_dtype t, void *out, nc_error *e);
 /* Memory that nc_model_free gives back with the model. NULL when the system refuses. */
 void *nc_model_alloc(nc_model *m, size_t bytes);
-void nc_model_adopt(nc_model *m, struct nc_gemm_b *packed);
 
 bool nc_site_is_packed(const nc_site *s, const nc_weights_options *o);   /* how it will be held in such a run */
 bool nc_site_trains_packed(const nc_site *s, const nc_weights_options *o);

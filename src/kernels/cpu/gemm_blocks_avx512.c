@@ -8,7 +8,7 @@
 #include "kernels/cpu/gemm_blocks_avx512.h"
 #include "kernels/ref/gemm.h"
 
-enum { ROWS = 8, NEAR = 4096, FAR = 12288 }; /* rows of a group; bytes ahead of a panel's reading that are fetched into L1 and into L2 */
+enum { ROWS = 8, NEAR = 6144, FAR = 16384 }; /* rows of a group; bytes ahead of a panel's reading that are fetched into L1 and into L2 */
 
 /* 32 values of bf16 to a block of integers. */
 NC_INLINE void block_of(__m512i a, int8_t *q, float *step, int32_t *offset, int bias)
