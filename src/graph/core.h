@@ -59,6 +59,8 @@ struct nc_plan {
     double *flops, *moved;           /* by step, summed over runs */
 };
 void nc_node_cost(const nc_node *n, const int64_t *counts, double *flops, double *bytes);
+/* parts.c: place[v], by value id, is the unslice whose input v is to be made in its place; NULL elsewhere. Such an unslice has nothing to do. */
+void nc_parts_assign(nc_graph *g, const bool *live, nc_node **place);
 /* Lays spans of time [first, last] of given bytes into one arena; at[i] is each one's place. Returns the arena's bytes. */
 typedef struct nc_lifetime { size_t bytes; int first, last; } nc_lifetime;
 size_t nc_layout(const nc_lifetime *life, int count, size_t *at);

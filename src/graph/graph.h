@@ -59,6 +59,7 @@ typedef enum nc_op_flags {
     NC_OP_ACCUMULATE = 16,           /* has an optional LAST input that it adds to: out[accumulated] = acc + f; the two share their memory */
     NC_OP_BATCHY = 32,               /* result depends on what else is in the batch by definition (weight gradients, batch norm) */
     NC_OP_GIVES = 64,                /* outputs from 1 on are gradients of this op's own inputs, made for its grad to hand out */
+    NC_OP_PLACES = 256,              /* writes outputs whose rows the plan has put further apart (stride[0]); else contiguous as all are */
     NC_OP_SQUARES = 128,             /* counts the squares of output `accumulated` where node->squares is set */
 } nc_op_flags;
 

@@ -101,4 +101,5 @@ static inline int64_t nc_grain(int64_t cost) { int64_t g = 32768 / (cost > 0 ? c
 nc_value *nc_accumulate(nc_graph *g, nc_value *x, nc_value *acc);                  /* acc + x, in acc's memory and dtype */
 /* The adjoint of nc_slice: zeros of shape s with x at [start, start + x's length) of axis; s counted as x is. */
 nc_value *nc_unslice(nc_graph *g, nc_value *x, int axis, int64_t start, int64_t size);
+int64_t nc_unslice_start(const nc_node *n);                                        /* the first column of its rows where axis is 1, else -1 */
 #endif

@@ -3,6 +3,7 @@
  * 1. Dead nodes: a node runs if it has an effect (NC_OP_EFFECT, or it accumulates into a state), or if a kept value or a running node reads it.
  * 2. Buffers: a view shares its base's, an accumulating node's output its accumulator's, an in-place node's output its input 0's when that ends there.
  *    Where an accumulator is still read later the output gets its own buffer and the runner copies (copy_acc).
+ *    Parts of a whole whose maker can leave gaps between rows are made in the whole's memory (parts.c).
  * 3. Lifetimes by order of emission; kept values live to the end; a node's workspace lives for that node. nc_layout places them.
  */
 #include "graph/core.h"
@@ -23,6 +24,7 @@ typedef struct planner {
     buffer *buffers;
     int buffer_count;
     int *workspace;                  /* by node: its buffer or -1 */
+    nc_node **place;                 /* by value: the unslice it is made into (parts.c), or NULL */
 } planner;
 
 static bool makes_view(const nc_node *n) { return n->op->flags & NC_OP_VIEW; }
@@ -150,6 +152,27 @@ static bool can_run_in_place(const planner *k, const nc_node *n)
            k->buffers[k->buffer[v->id]].bytes == value_bytes(v);
 }
 
+/* Nothing is left of this unslice: its input is made in its place. */
+static bool is_placed(const planner *k, const nc_node *n)
+{
+    const nc_value *x = n->inputs ? n->in[0] : NULL;
+    return x && k->place[(x->base ? x->base : x)->id] == n;
+}
+
+/* v, made by node n, becomes columns of the unslice's memory, which begins here if no other part has begun it. */
+static void give_place(planner *k, const nc_node *n, nc_value *v)
+{
+    const nc_node *u = k->place[v->id], *first = u;
+
+    while (first->in[1])
+        first = first->in[1]->node;
+    nc_value *whole = first->out[0];
+    if (k->buffer[whole->id] < 0)
+        k->buffer[whole->id] = new_buffer(k, value_bytes(whole), n->order, k->last[whole->id]);
+    share(k, v, whole, nc_unslice_start(u) * nc_dtype_get(v->dtype)->bytes);
+    v->stride[0] = whole->shape.dim[1];
+}
+
 static void give_memory(planner *k, nc_node *n)
 {
     nc_value *acc = accumulator(n), *sum = acc ? n->out[n->op->accumulated] : NULL;
@@ -159,8 +182,14 @@ static void give_memory(planner *k, nc_node *n)
         nc_value *v = n->out[o];
         if (o > 0 && k->last[v->id] == NEVER && v != sum)
             continue;
+        if (n->op->flags & NC_OP_PLACES)
+            nc_row_major(v);
         if (v->base)
             share(k, v, v->base, v->offset * nc_dtype_get(v->dtype)->bytes);
+        else if (k->place[v->id])
+            give_place(k, n, v);
+        else if (is_placed(k, n))
+            share(k, v, acc ? acc : v, 0);
         else if (v == sum && (k->root[acc->id] ? k->root[acc->id]->kind == NC_VALUE_STATE : ends_here(k, n, n->inputs - 1)))
             share(k, v, acc, 0);
         else if (o == 0 && !acc && can_run_in_place(k, n))
@@ -207,7 +236,7 @@ static void write_down(planner *k, const size_t *at)
         for (int j = 0; j < n->inputs; j++)
             if (n->in[j] && !n->in[j]->node)
                 read[n->in[j]->id] = true;
-        if (!makes_view(n))
+        if (!makes_view(n) && !is_placed(k, n))
             p->step[p->steps++] = (nc_step){ n, n->op->run, k->workspace[i] >= 0 ? at[k->workspace[i]] : 0 };
     }
     for (int v = 0; v < g->values; v++) {
@@ -266,10 +295,11 @@ int nc_plan_new(nc_graph *g, int threads, nc_plan **out, nc_error *e)
                   .live = NC_NEW_ARRAY(scratch, bool, g->nodes + 1), .last = NC_NEW_ARRAY(scratch, int, g->values + 1),
                   .buffer = NC_NEW_ARRAY(scratch, int, g->values + 1), .root = NC_NEW_ARRAY(scratch, const nc_value *, g->values + 1),
                   .shift = NC_NEW_ARRAY(scratch, int64_t, g->values + 1), .buffers = NC_NEW_ARRAY(scratch, buffer, g->values + g->nodes + 1),
-                  .workspace = NC_NEW_ARRAY(scratch, int, g->nodes + 1) };
+                  .workspace = NC_NEW_ARRAY(scratch, int, g->nodes + 1), .place = NC_NEW_ARRAY(scratch, nc_node *, g->values + 1) };
     mark_live(&k);
     int rc = check_runnable(&k, e);
     if (rc == 0) {
+        nc_parts_assign(g, k.live, k.place);
         mark_squares(&k);
         mark_last(&k);
         assign_buffers(&k);

@@ -74,7 +74,8 @@ typedef struct nc_attention_args {
     int spans;
     const nc_attention_pages *pages; /* NULL: keys are rows of k and v. Else these rows are first appended and attention reads the pages. */
     const void *dout, *dlse;         /* backward: [N,H,Av] contiguous of the dtype; dlse [N,H] like lse, may be NULL */
-    void *dq, *dk, *dv;              /* backward, contiguous, of the dtype; every live row is written (0 where nothing reaches); dk, dv may be NULL */
+    void *dq, *dk, *dv;              /* backward, of the dtype, heads dense; every live row is written (0 where nothing reaches); dk, dv may be NULL */
+    int64_t dq_row, dk_row, dv_row;  /* elements from row to row of these; 0: contiguous */
     void *dbias;                     /* like bias; may be NULL */
 } nc_attention_args;
 
@@ -89,6 +90,10 @@ struct nc_attention_kernels {
      * q [H,A], keys [A][64], h and A upward in one accumulator each. F32, F64. */
     void (*index_scores[NC_SLOTS])(void *out, const void *q, const void *w, const void *keys, int heads, int head, double scale);
 };
+
+static inline int64_t nc_attention_dq_row(const nc_attention_args *a) { return a->dq_row ? a->dq_row : (int64_t)a->shape.heads * a->shape.head; }
+static inline int64_t nc_attention_dk_row(const nc_attention_args *a) { return a->dk_row ? a->dk_row : (int64_t)a->shape.kv_heads * a->shape.head; }
+static inline int64_t nc_attention_dv_row(const nc_attention_args *a) { return a->dv_row ? a->dv_row : (int64_t)a->shape.kv_heads * a->shape.value_head; }
 
 /* Spans lie within the live rows a->shape.rows, .keys, no row of q twice, prefixes are whole; the message names the span. Call before a kernel. */
 int nc_attention_check(const nc_attention_args *a, nc_error *e);

@@ -419,6 +419,42 @@ static void test_batch(void **state)
         }
 }
 
+/* Gradients whose rows lie apart: the same bits, and nothing between them is touched. Keys 7 and 8 and rows 3 and 4 belong to no span. */
+static void test_rows_apart(void **state)
+{
+    enum { N = 90, H = 4, G = 2, A = 16, V = 24, APART = 200 };
+
+    (void)state;
+    for (int t = 0; t < 2; t++)
+        for (int isa = 0; isa <= (int)nc_isa_of_cpu(); isa++) {
+            data *d = make(t ? NC_BF16 : NC_F32, N, N, H, G, A, V), *apart = make(t ? NC_BF16 : NC_F32, N, N, H, G, A, V);
+            const size_t size = size_of(d), width[3] = { H * A, G * A, G * V };
+            d->span[0] = (nc_attention_span){ .q_rows = 3, .k_rows = 7 };
+            d->span[1] = (nc_attention_span){ .q_row = 5, .q_rows = N - 5, .k_row = 9, .k_rows = N - 9, .q_index = 2 };
+            d->a.spans = 2;
+            memcpy(apart->span, d->span, sizeof d->span);
+            apart->a.spans = 2;
+            char *whole = nc_xmalloc(N * APART * 4), *rows[3] = { whole, whole + H * A * size, whole + (H + G) * A * size };
+            memset(whole, 0x5a, N * APART * 4);
+            apart->a.dq = rows[0], apart->a.dk = rows[1], apart->a.dv = rows[2];
+            apart->a.dq_row = apart->a.dk_row = apart->a.dv_row = APART;
+            forward(d, (nc_isa)isa, 2);
+            forward(apart, (nc_isa)isa, 2);
+            backward(d, (nc_isa)isa, 2);
+            backward(apart, (nc_isa)isa, 2);
+            char *want[3] = { d->dq, d->dk, d->dv };
+            const size_t used = (width[0] + width[1] + width[2]) * size;
+            for (size_t r = 0; r < N; r++) {
+                for (int i = 0; i < 3; i++)
+                    assert_memory_equal(rows[i] + r * APART * size, want[i] + r * width[i] * size, width[i] * size);
+                for (size_t b = used; b < APART * size; b++)
+                    assert_int_equal((uint8_t)whole[r * APART * size + b], 0x5a);
+            }
+            free(whole);
+            discard(d), discard(apart);
+        }
+}
+
 static void test_check(void **state)
 {
     data *d = make(NC_F32, 10, 10, 1, 1, 4, 4);
@@ -443,6 +479,6 @@ static void test_check(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_sizes), cmocka_unit_test(test_sight), cmocka_unit_test(test_climbing), cmocka_unit_test(test_chunks), cmocka_unit_test(test_batch),
-                                        cmocka_unit_test(test_check) };
+                                        cmocka_unit_test(test_rows_apart), cmocka_unit_test(test_check) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -243,6 +243,7 @@ static int run_grad(const nc_node *n, const nc_run *r)
         a.dq = n->out[0]->data;
         a.dk = n->out[1]->data;                              /* NULL where nobody reads it */
         a.dv = n->out[2]->data;
+        a.dq_row = n->out[0]->stride[0], a.dk_row = n->out[1]->stride[0], a.dv_row = n->out[2]->stride[0];
         a.dbias = n->outputs > 3 ? n->out[3]->data : NULL;
         a.out = n->in[OUT]->data;
         a.lse = n->in[LSE]->data;
@@ -268,7 +269,7 @@ static size_t workspace_grad(const nc_node *n, int threads)
 
 static void cost_grad(const nc_node *n, const int64_t *counts, double *flops, double *bytes) { cost_of(n, counts, 2.5, flops, bytes); }
 
-const nc_op nc_op_attention_grad = { .name = "attention_grad", .flags = NC_OP_STRIDED, .infer = infer_grad, .run = run_grad, .workspace = workspace_grad,
+const nc_op nc_op_attention_grad = { .name = "attention_grad", .flags = NC_OP_STRIDED | NC_OP_PLACES, .infer = infer_grad, .run = run_grad, .workspace = workspace_grad,
                                      .cost = cost_grad };
 
 static void grad(nc_graph *g, nc_node *n, nc_value *const *dy, nc_value **dx)

@@ -241,6 +241,12 @@ static int unslice_run(const nc_node *n, const nc_run *r)
 
 const nc_op nc_op_unslice = { .name = "unslice", .flags = NC_OP_ACCUMULATE, .infer = unslice_infer, .grad = unslice_grad, .run = unslice_run };
 
+int64_t nc_unslice_start(const nc_node *n)
+{
+    const range *r = NC_ATTR(n, range);
+    return r->axis == 1 ? r->start : -1;
+}
+
 nc_value *nc_unslice(nc_graph *g, nc_value *x, int axis, int64_t start, int64_t size)
 {
     range r = { nc_axis(x, axis), start, size };

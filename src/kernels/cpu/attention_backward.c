@@ -239,7 +239,7 @@ static void store_dq(const job *j, scratch *w)
         int n = A - c < NC_TILE ? A - c : NC_TILE;
         j->t->lanes((uint32_t *)turned, w->dq + (int64_t)c * NC_TILE, NC_TILE * 4, n, NC_TILE);
         for (int r = 0; r < w->tile.rows; r++)
-            j->t->store((char *)j->a->dq + (nc_tile_row(&w->tile, r, d->heads, 1) * A + c) * size, turned + r * NC_TILE, 1, n);
+            j->t->store((char *)j->a->dq + (nc_tile_row(&w->tile, r, nc_attention_dq_row(j->a), A) + c) * size, turned + r * NC_TILE, 1, n);
     }
 }
 
@@ -282,9 +282,9 @@ static void cluster_of(const job *j, const cluster *c, int g, scratch *w)
     }
     for (int64_t k = c->low; k < c->high; k++) {
         if (a->dk)
-            j->t->store((char *)a->dk + (k * d->kv_heads + g) * A * size, w->dk + (k - c->low) * A, 1, A);
+            j->t->store((char *)a->dk + (k * nc_attention_dk_row(a) + g * A) * size, w->dk + (k - c->low) * A, 1, A);
         if (a->dv)
-            j->t->store((char *)a->dv + (k * d->kv_heads + g) * V * size, w->dv + (k - c->low) * V, 1, V);
+            j->t->store((char *)a->dv + (k * nc_attention_dv_row(a) + g * V) * size, w->dv + (k - c->low) * V, 1, V);
     }
 }
 
@@ -350,13 +350,13 @@ static int clusters_of(const nc_attention_args *a, cluster *c)
     return n;
 }
 
-static void clear_gaps(void *x, const cluster *c, int n, int64_t rows, size_t row_bytes)
+static void clear_gaps(void *x, const cluster *c, int n, int64_t rows, int64_t row_bytes, int64_t stride)
 {
     int64_t row = 0;
 
     for (int i = 0; x && i <= n; i++) {
         int64_t until = i < n ? c[i].low : rows;
-        memset((char *)x + (size_t)row * row_bytes, 0, (size_t)(until - row) * row_bytes);
+        nc_clear_rows(x, row, until, row_bytes, stride);
         row = i < n ? c[i].high : row;
     }
 }
@@ -365,7 +365,7 @@ void nc_attention_tiled_backward(const nc_attention_tiles *t, const nc_attention
 {
     const nc_attention_shape *d = &a->shape;
     const int threads = nc_pool_threads(pool);
-    const size_t size = t->per == 2 ? 2 : 4;
+    const int64_t size = t->per == 2 ? 2 : 4, row_bytes = (int64_t)d->heads * d->head * size, dq_stride = nc_attention_dq_row(a) * size;
     char *at = workspace;
     job j = { .t = t, .a = a, .score = nc_attention_score_of(a) };
 
@@ -375,12 +375,12 @@ void nc_attention_tiled_backward(const nc_attention_tiles *t, const nc_attention
     for (int i = 0; i < threads; i++)
         j.scratch[i] = scratch_new(&at, d);
     const int n = j.clusters = clusters_of(a, j.cluster);
-    nc_attention_gaps(a, a->dq, (int64_t)d->heads * d->head * (int64_t)size, NULL);
+    nc_attention_gaps(a, a->dq, row_bytes, dq_stride, NULL);
     for (int i = 0; i < a->spans; i++)
         if (a->span[i].k_rows == 0)
-            memset((char *)a->dq + (size_t)(a->span[i].q_row * d->heads * d->head) * size, 0, (size_t)(a->span[i].q_rows * d->heads * d->head) * size);
-    clear_gaps(a->dk, j.cluster, n, d->keys, (size_t)d->kv_heads * (size_t)d->head * size);
-    clear_gaps(a->dv, j.cluster, n, d->keys, (size_t)d->kv_heads * (size_t)d->value_head * size);
+            nc_clear_rows(a->dq, a->span[i].q_row, a->span[i].q_row + a->span[i].q_rows, row_bytes, dq_stride);
+    clear_gaps(a->dk, j.cluster, n, d->keys, (int64_t)d->kv_heads * d->head * size, nc_attention_dk_row(a) * size);
+    clear_gaps(a->dv, j.cluster, n, d->keys, (int64_t)d->kv_heads * d->value_head * size, nc_attention_dv_row(a) * size);
     if (!a->bias) {
         nc_pool_run(pool, (int64_t)n * d->kv_heads, cluster_part, &j);
         return;

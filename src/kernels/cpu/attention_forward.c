@@ -66,14 +66,13 @@ static scratch *scratch_new(char **at, const nc_attention_shape *s)
     return w;
 }
 
-void nc_attention_gaps(const nc_attention_args *a, void *out, int64_t row_bytes, float *lse)
+void nc_attention_gaps(const nc_attention_args *a, void *out, int64_t row_bytes, int64_t stride, float *lse)
 {
     int64_t row = 0;
 
     for (int i = 0; i <= a->spans; i++) {
         int64_t until = i < a->spans ? a->span[i].q_row : a->shape.rows;
-        if (until > row)
-            memset((char *)out + row * row_bytes, 0, (size_t)((until - row) * row_bytes));
+        nc_clear_rows(out, row, until, row_bytes, stride);
         for (int64_t k = row * a->shape.heads; lse && k < until * a->shape.heads; k++)
             lse[k] = -INFINITY;
         row = i < a->spans ? a->span[i].q_row + a->span[i].q_rows : row;
@@ -496,7 +495,8 @@ void nc_attention_tiled_forward(const nc_attention_tiles *t, const nc_attention_
     j.partial = nc_carve(&at, PARTIAL_BYTES);
     j.keys = nc_carve(&at, (size_t)page_room(d) * j.key_bytes);
     j.values = nc_carve(&at, (size_t)page_room(d) * j.value_bytes);
-    nc_attention_gaps(a, a->out, (int64_t)d->heads * d->value_head * (t->per == 2 ? 2 : 4), a->lse);
+    const int64_t row_bytes = (int64_t)d->heads * d->value_head * (t->per == 2 ? 2 : 4);
+    nc_attention_gaps(a, a->out, row_bytes, row_bytes, a->lse);
     if (a->pages)
         nc_pool_run(pool, d->kv_heads, append_part, &j);
     for (int i = 0; i < a->spans;) {

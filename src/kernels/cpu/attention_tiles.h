@@ -143,6 +143,11 @@ static inline uint64_t nc_tile_listed(const nc_attention_tile *t, const nc_atten
 {
     return a->list ? nc_attention_listed(a->list + t->row[r] * a->listed, a->listed, start) : ~(uint64_t)0;
 }
-/* Rows of no span: out 0 (and lse -inf); spans are in order of rows. */
-void nc_attention_gaps(const nc_attention_args *a, void *out, int64_t row_bytes, float *lse);
+/* Rows of no span: out 0 (and lse -inf), row_bytes of every `stride` bytes; spans are in order of rows. */
+void nc_attention_gaps(const nc_attention_args *a, void *out, int64_t row_bytes, int64_t stride, float *lse);
+static inline void nc_clear_rows(void *x, int64_t row, int64_t until, int64_t row_bytes, int64_t stride)
+{
+    for (; row < until; row++)
+        memset((char *)x + row * stride, 0, (size_t)row_bytes);
+}
 #endif

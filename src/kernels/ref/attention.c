@@ -214,7 +214,7 @@ static void backward_row(const nc_attention_args *a, const nc_attention_span *s,
         }
     }
     for (int c = 0; c < d->head; c++)
-        store(d->dtype, a->dq, at * d->head + c, dq[c]);
+        store(d->dtype, a->dq, row * nc_attention_dq_row(a) + h * d->head + c, dq[c]);
 }
 
 static void backward_part(void *context, int64_t g, int64_t parts, int worker)
@@ -235,9 +235,9 @@ static void backward_part(void *context, int64_t g, int64_t parts, int worker)
         store(wide(d->dtype), a->dbias, g * n * d->bias_rows + i, dbias[i]);
     for (int64_t j = 0; j < d->keys; j++) {
         for (int c = 0; a->dk && c < A; c++)
-            store(d->dtype, a->dk, (j * d->kv_heads + g) * A + c, dk[j * A + c]);
+            store(d->dtype, a->dk, j * nc_attention_dk_row(a) + g * A + c, dk[j * A + c]);
         for (int c = 0; a->dv && c < V; c++)
-            store(d->dtype, a->dv, (j * d->kv_heads + g) * V + c, dv[j * V + c]);
+            store(d->dtype, a->dv, j * nc_attention_dv_row(a) + g * V + c, dv[j * V + c]);
     }
 }
 
