@@ -2,10 +2,11 @@
  *
  *   s = q k^T (32 x 64, depth in steps of 16 words)     p = 2^(unit s - m)     l += p     acc += p v (depth 2 x 32 keys)
  *
- * Three blocks are under way at once: while the powers of one are taken, the products q.k of the next and p.v of the one before are issued, a piece of 32 powers
+ * Several blocks are under way at once: while the powers of one are taken, the products q.k of the next and p.v of those before are issued, a piece of 32 powers
  * after each tile instruction (fill). That is what tile instructions ask for where the core's other hyperthread holds tiles (amx_tiles.h): bunched together they wait
  * for each other, ten instructions apart they hardly do. And what one unit stored is read by the other a block later, when it has long reached the cache: a tile
  * cannot be loaded from a store that is still pending. 32 rows keep q, acc, s and p in the first cache beside a block's keys and values, for heads of 64.
+ * A wide acc (more than 64 columns) is read and written once for two blocks, half of its columns beside each of the next two: the same sums as block by block.
  *
  * The maximum is lazy (attention.h): as long as no row rises above its limit, which one vector of differences tells for all 32, nothing is moved and nothing
  * rescaled. l is kept as 16 partial sums, lane c of keys c, c + 16, ..., added at the end. Columns that no row sees are left out by 32, which adds exactly
@@ -15,7 +16,7 @@
 #include "kernels/cpu/amx_tiles.h"
 #include "kernels/cpu/attention_vec.h"
 
-enum { ROWS = 32, HALF = NC_TILE / 2 };
+enum { ROWS = 32, HALF = NC_TILE / 2, RING = 4 };
 
 typedef struct step {                            /* the rows before one block */
     const uint32_t *keys, *values;
@@ -24,13 +25,16 @@ typedef struct step {                            /* the rows before one block */
     bool edge;                                   /* some row does not see them all */
 } step;
 
+typedef struct share { int from, to, low, high; } share;                     /* of acc += p v: steps [from, to), columns [low, high) */
+
 typedef struct walk {
     float s[2][ROWS * NC_TILE];
-    uint32_t p[2][ROWS * HALF];
-    float lanes[ROWS * 16], base[ROWS], limit[ROWS], alpha[2][ROWS];         /* base: m, or 0 before any key; limit: in raw products */
-    uint32_t key_rest[16 * NC_TILE], value_rest[HALF * 16];
-    bool moved[2], begun;
-    int row, rows, steps;                        /* rows row.. of the tile */
+    uint32_t p[RING][ROWS * HALF];
+    float lanes[ROWS * 16], base[ROWS], limit[ROWS], alpha[RING][ROWS];      /* base: m, or 0 before any key; limit: in raw products */
+    uint32_t key_rest[16 * NC_TILE], value_rest[2][HALF * 16];
+    bool moved[RING], begun;                     /* begun: acc holds something */
+    int row, rows, steps, ring;                  /* rows row.. of the tile; slots of p in use */
+    share left;                                  /* the other columns of what was begun; high 0: none */
     step step[NC_ATTENTION_GROUP];
 } walk;
 
@@ -173,34 +177,64 @@ INLINE void scores(const nc_attention_walk *w, walk *x, const step *t, float *s,
     }
 }
 
-/* 32 keys and 16 columns of a block's values. */
-INLINE operand columns(const nc_attention_walk *w, const walk *x, const step *t, int c, int key)
+/* 32 keys and 16 columns of the values of step i. */
+INLINE operand columns(const nc_attention_walk *w, const walk *x, int i, int c, int key)
 {
     const int V = w->a->shape.value_head;
 
-    return c + 16 <= V ? (operand){ t->values + key / 2 * V + c, V * 4 } : (operand){ x->value_rest + key / 2 * 16, 64 };
+    return c + 16 <= V ? (operand){ x->step[i].values + key / 2 * V + c, V * 4 } : (operand){ x->value_rest[i % 2] + key / 2 * 16, 64 };
 }
 
-/* acc += p v of a step, 32 columns at a time. */
-INLINE void weigh(const nc_attention_walk *w, walk *x, const step *t, int slot, filling *f)
+/* What is due beside the powers of step i: where acc is wide blocks two by two, unless m moved between them. */
+static int shares_of(walk *x, int W, int i, share due[3])
 {
-    const int V = w->a->shape.value_head, W = (int)w->width;
+    int n = 0;
+
+    if (x->ring == 2) {
+        due[0] = (share){ i - 1, i, 0, W };
+        return i > 0;
+    }
+    if (x->left.high)
+        due[n++] = x->left;
+    x->left.high = 0;
+    if (i <= 0 || (i % 2 && i < x->steps))
+        return n;
+    int from = (i - 1) / 2 * 2, middle = i < x->steps ? (W / 2 + 31) / 32 * 32 : W;
+    if (from < i - 1 && x->moved[(i - 1) & (x->ring - 1)])
+        due[n++] = (share){ from, from + 1, 0, W }, from++;
+    due[n++] = (share){ from, i, 0, middle < W ? middle : W };
+    if (middle < W)
+        x->left = (share){ from, i, middle, W };
+    return n;
+}
+
+/* acc as its steps want to find it, and values that end inside a tile. */
+static void prepare(const nc_attention_walk *w, walk *x, const share *d)
+{
+    const int V = w->a->shape.value_head;
+
+    if (x->moved[d->from & (x->ring - 1)] && x->begun)
+        rescale(w->acc + x->row * w->width, w->width, x->alpha[d->from & (x->ring - 1)], x->rows);
+    for (int i = d->from; i < d->to; i++)
+        for (int r = 0; V % 16 && r < HALF; r++)
+            _mm512_store_si512(x->value_rest[i % 2] + r * 16, _mm512_maskz_loadu_epi32(mask_first(V % 16), x->step[i].values + r * V + V / 16 * 16));
+}
+
+INLINE void weigh(const nc_attention_walk *w, walk *x, const share *d, filling *f)
+{
+    const int W = (int)w->width;
     const bool lower = x->rows > 16;
     float *acc = w->acc + x->row * W;
 
-    for (int r = 0; V % 16 && r < HALF; r++)
-        _mm512_store_si512(x->value_rest + r * 16, _mm512_maskz_loadu_epi32(mask_first(V % 16), t->values + r * V + V / 16 * 16));
-    if (x->moved[slot] && x->begun)
-        rescale(acc, W, x->alpha[slot], x->rows);
-    for (int c = 0; c < W; c += 32) {
+    for (int c = d->low; c < d->high; c += 32) {
         const bool right = c + 16 < W;
         if (x->begun)
             load_sums(acc + c, W, lower, right, f);
-        for (int key = t->low; key < t->high; key += 32)
-            multiply(x->p[slot] + key / 2, HALF, columns(w, x, t, c, key), columns(w, x, t, c + 16, key), lower, right, f);
+        for (int i = d->from; i < d->to; i++)
+            for (int key = x->step[i].low; key < x->step[i].high; key += 32)
+                multiply(x->p[i & (x->ring - 1)] + key / 2, HALF, columns(w, x, i, c, key), columns(w, x, i, c + 16, key), lower, right, f);
         store_sums(acc + c, W, lower, right);
     }
-    x->begun = true;
 }
 
 /* ---- the running softmax ---- */
@@ -242,10 +276,10 @@ static bool rises(const walk *x, const step *t, const float *s)
 }
 
 /* Rows that rose above their limit have their greatest score as m from now on; l follows at once, acc before the product with these p. */
-static void move(const nc_attention_walk *w, walk *x, const step *t, const float *s, float unit, int slot)
+static void move(const nc_attention_walk *w, walk *x, const step *t, const float *s, float unit, float *alphas)
 {
     for (int begin = 0; begin < x->rows; begin += 16) {
-        float *m = w->m + x->row + begin, *lanes = x->lanes + begin * 16, *alpha = x->alpha[slot] + begin;
+        float *m = w->m + x->row + begin, *lanes = x->lanes + begin * 16, *alpha = alphas + begin;
         vf most[16];
         for (int i = 0; i < 16; i++) {
             most[i] = vset(-INFINITY);
@@ -269,6 +303,8 @@ static void begin(const nc_attention_walk *w, walk *x, int row)
     x->row = row;
     x->rows = w->tile->rows - row < ROWS ? w->tile->rows - row : ROWS;
     x->begun = false;
+    x->left.high = 0;
+    x->ring = w->width > 64 ? RING : 2;
     list_steps(w, x);
     for (int i = 0; i < ROWS; i += 16) {
         vstore(w->m + row + i, vset(-INFINITY));
@@ -298,19 +334,25 @@ static void pipeline(const nc_attention_walk *w, walk *x)
 
     for (int i = -1; i <= x->steps; i++) {
         const step *now = &x->step[i];
-        const int slot = i & 1;
+        float *s = x->s[i & 1];
+        const int slot = i & (x->ring - 1);
         filling f = { 0 };
+        share due[3];
         if (i >= 0 && i < x->steps) {
             if (dressed || now->edge)
-                dress(w, x, now, x->s[slot]);
-            if ((x->moved[slot] = rises(x, now, x->s[slot])))
-                move(w, x, now, x->s[slot], unit, slot);
-            f = (filling){ now->low / 32, x->rows * 2, now->high - now->low == NC_TILE ? 1 : 2, vset(unit), vset(0), x->s[slot], x->base, x->p[slot], x->lanes };
+                dress(w, x, now, s);
+            if ((x->moved[slot] = rises(x, now, s)))
+                move(w, x, now, s, unit, x->alpha[slot]);
+            f = (filling){ now->low / 32, x->rows * 2, now->high - now->low == NC_TILE ? 1 : 2, vset(unit), vset(0), s, x->base, x->p[slot], x->lanes };
         }
         if (i + 1 < x->steps)
-            scores(w, x, now + 1, x->s[!slot], &f);
-        if (i > 0)
-            weigh(w, x, now - 1, !slot, &f);
+            scores(w, x, now + 1, x->s[(i + 1) & 1], &f);
+        for (int k = 0, n = shares_of(x, (int)w->width, i, due); k < n; k++) {
+            if (due[k].low == 0)
+                prepare(w, x, &due[k]);
+            weigh(w, x, &due[k], &f);
+            x->begun |= due[k].high == w->width;
+        }
         while (f.i < f.end)
             fill(&f);
     }
