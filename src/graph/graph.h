@@ -68,6 +68,7 @@ typedef struct nc_run {              /* what a node sees while it runs */
     const nc_kernels *kernels;
     const int64_t *counts;           /* live numbers, by count index */
     void *workspace;                 /* node->workspace bytes, 64-byte aligned */
+    const struct nc_node *before;    /* the node that ran just before in the same workspace, as large as this one's; or NULL */
     uint64_t seed, step;             /* for dropout and noise; keyed further by site, sample, row */
     bool training, fresh;            /* fresh: gradients begin with this run; see nc_adds in op.h */
     nc_error *error;                 /* a failing run fills it */

@@ -27,6 +27,7 @@ static int run_step(nc_plan *p, int i, nc_run *r)
     const nc_node *n = s->node;
 
     r->workspace = (char *)p->memory + s->workspace_at;
+    r->before = i > 0 && s[-1].workspace_at == s->workspace_at && s[-1].node->workspace == n->workspace ? s[-1].node : NULL;
     if (n->copy_acc) {
         const nc_value *acc = n->in[n->inputs - 1];
         memcpy(n->out[n->op->accumulated]->data, acc->data, nc_dtype_bytes(acc->dtype, nc_live_count(acc, r->counts)));

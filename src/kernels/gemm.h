@@ -87,6 +87,7 @@ typedef struct nc_gemm_call {
     void *c; nc_dtype c_dtype; int64_t ldc;                             /* F32 or BF16 */
     const void *bias; nc_dtype bias_dtype;                              /* n values of F32 or BF16, or NULL */
     bool accumulate;
+    bool again;                                                         /* the call before with this workspace had this A and a BF16 weight too, and A is unchanged: it may be packed still */
     bool near;                                                          /* C is small memory used again and again and read at once: a large one stays in the cache too */
     float *squares;                                                     /* sums of the squares of C's tiles of 32 x 32, [ceil(m/32)][ceil(n/32)], or NULL; see below */
 } nc_gemm_call;

@@ -25,9 +25,9 @@ typedef struct job {
     bool by_rows, stream, few, stored;
     size_t a_bytes, worker_bytes;
     char *workers;
-    _Atomic int64_t *next;                               /* of each lane, NEXT apart: the first claim nobody has taken */
+    _Atomic int64_t *next;                               /* of each lane, NEXT apart: the first claim nobody has taken; beside it HELD of a worker */
 } job;
-enum { NEXT = 8 };
+enum { NEXT = 8, HELD = 1 };                             /* HELD: the first row of the block that the worker has packed, from call to call; -1: none */
 
 static int64_t up(int64_t v, int64_t to) { return (v + to - 1) / to * to; }
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -126,8 +126,8 @@ static void work(void *context, int64_t part, int64_t parts, int worker)
     const job *j = context;
     const nc_gemm_call *c = j->call;
     char *room = j->workers + (size_t)worker * j->worker_bytes;
-    (void)parts;
-    hand w = { .packed = -1, .a = (uint16_t *)room,
+    (void)part, (void)parts;
+    hand w = { .packed = atomic_load_explicit(&j->next[worker * NEXT + HELD], memory_order_relaxed), .a = (uint16_t *)room,
                .slab = { .o = { .ldc = c->ldc, .c_dtype = c->c_dtype, .bias_dtype = c->bias_dtype, .accumulate = c->accumulate },
                          .k = j->b->k, .stream = j->stream, .a = (uint16_t *)room,
                          .sums = { (float *)(room + j->a_bytes), (float *)(room + j->a_bytes) + NC_GEMM_SLAB_SUMS(j->block) } } };
@@ -137,11 +137,12 @@ static void work(void *context, int64_t part, int64_t parts, int worker)
         j->t->slab_begin();
     w.slab.narrow = j->block > 32 && j->t->slab_narrow();
     for (int64_t i = 0; i < j->lanes; i++) {
-        int64_t lane = (part + i) % j->lanes, claim;
+        int64_t lane = (worker + i) % j->lanes, claim;
         while ((claim = atomic_fetch_add_explicit(&j->next[lane * NEXT], 1, memory_order_relaxed)) < j->blocks * j->groups)
             do_claim(j, &w, lane, claim);
     }
     j->t->slab_end(&w.rest);
+    atomic_store_explicit(&j->next[worker * NEXT + HELD], j->few ? -1 : w.packed, memory_order_relaxed);
 }
 
 void nc_gemm_slabs(const struct nc_gemm_kernels *t, nc_pool *pool, const nc_gemm_call *call, const nc_gemm_b *b, void *workspace)
@@ -154,6 +155,8 @@ void nc_gemm_slabs(const struct nc_gemm_kernels *t, nc_pool *pool, const nc_gemm
     int64_t size = call->c_dtype == NC_F32 ? 4 : 2;
     j.stream = !call->accumulate && !call->near && call->m * b->n * size > STREAM_BYTES && b->n * size % 64 == 0 && call->ldc * size % 64 == 0 && (uintptr_t)call->c % 64 == 0;
     for (int64_t i = 0; i < j.lanes; i++)
-        atomic_init(&j.next[i * NEXT], 0);
+        atomic_store_explicit(&j.next[i * NEXT], 0, memory_order_relaxed);
+    for (int64_t i = 0; i < threads && !(call->again && !j.few); i++)
+        atomic_store_explicit(&j.next[i * NEXT + HELD], -1, memory_order_relaxed);
     nc_pool_run(pool, j.by_rows ? threads : least(threads, j.tiles), work, &j);
 }

@@ -414,6 +414,41 @@ static void stored_rows(void **unused)
     }
 }
 
+/* Several weights by one A, as queries, keys and values are made: what the first product packed is taken again; another A with the same rows is not. */
+static void packed_again(void **unused)
+{
+    enum { N = 200, K = 352, MOST = 800 };
+    static const int64_t rows[] = { 1, 5, 40, 67, 400, MOST };
+    (void)unused;
+    for (int isa = 0; isa <= (int)nc_isa_of_cpu(); isa++)
+        for (int threads = 1; threads <= 3; threads++)
+            for (int i = 0; i < NC_COUNT(rows); i++) {
+                const nc_kernels *kernels = nc_kernels_for((nc_isa)isa);
+                const int64_t m = rows[i];
+                nc_pool *pool = nc_pool_new(threads);
+                void *a[2] = { fill(NC_BF16, m * K), fill(NC_BF16, m * K) }, *w = fill(NC_BF16, N * K);
+                float *want = block((size_t)(m * N * 4)), *got = block((size_t)(m * N * 4));
+                void *fresh = block(nc_gemm_workspace(kernels, NC_GEMM_BF16, m, N, K, NC_BF16, threads, false));
+                void *kept = block(nc_gemm_workspace(kernels, NC_GEMM_BF16, m, N, K, NC_BF16, threads, false));
+                for (int64_t n = N; n > 0; n -= 65)
+                    for (int same = 0; same < 2; same++) {
+                        nc_gemm_source source = { NC_BF16, (char *)w + (N - n) * K * 2, K, false };
+                        nc_gemm_b b;
+                        assert_int_equal(nc_gemm_b_new(&b, NC_GEMM_BF16, n, K, NULL), 0);
+                        assert_int_equal(nc_gemm_pack(kernels, NULL, &b, &source, false, NULL), 0);
+                        nc_gemm_call call = { .m = m, .a = a[n % 2], .a_dtype = NC_BF16, .lda = K, .c = want, .c_dtype = NC_F32, .ldc = n };
+                        nc_gemm(kernels, pool, &call, &b, fresh);
+                        call.c = got;
+                        call.again = same;
+                        nc_gemm(kernels, pool, &call, &b, kept);
+                        assert_memory_equal(want, got, (size_t)(m * n * 4));
+                        nc_gemm_b_free(&b);
+                    }
+                nc_pool_free(pool);
+                free(a[0]), free(a[1]), free(w), free(want), free(got), free(fresh), free(kept);
+            }
+}
+
 static void packs_there_and_back(void **unused)
 {
     static const nc_dtype stored[] = { NC_F32, NC_BF16, NC_Q8_0, NC_Q4_0 };
@@ -494,7 +529,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(matches_definition), cmocka_unit_test(same_bits), cmocka_unit_test(same_bits_at_every_level), cmocka_unit_test(same_bits_of_ranges), cmocka_unit_test(backward_of_packed),
-        cmocka_unit_test(packed_and_turned), cmocka_unit_test(stored_rows),
+        cmocka_unit_test(packed_and_turned), cmocka_unit_test(stored_rows), cmocka_unit_test(packed_again),
         cmocka_unit_test(packs_there_and_back), cmocka_unit_test(refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -96,6 +96,13 @@ static nc_gemm_call call_of(const nc_node *n, const nc_run *r)
                            .c = y->data, .c_dtype = y->dtype, .ldc = nc_shape_last(&y->shape) };
 }
 
+/* x was the input of the node before as well (queries, keys and values; gate and up), and its product left it packed. */
+static bool again(const nc_node *n, const nc_run *r)
+{
+    const nc_node *b = r->before;
+    return b && b->op == n->op && b->in[0] == n->in[0] && b->in[1]->packed && b->in[1]->packed->kind == NC_GEMM_BF16 && n->in[1]->packed->kind == NC_GEMM_BF16;
+}
+
 static int run(const nc_node *n, const nc_run *r)
 {
     const nc_value *x = n->in[0], *w = n->in[1], *b = n->in[2];
@@ -107,6 +114,7 @@ static int run(const nc_node *n, const nc_run *r)
     if (x->dtype == NC_F64) {
         nc_ref_gemm_f64(c.c, c.ldc, c.a, c.lda, 1, w->data, w->stride[0], 1, c.m, M, K, c.bias, false);
     } else if (w->packed) {
+        c.again = again(n, r);
         nc_gemm(r->kernels, r->pool, &c, w->packed, r->workspace);
     } else {
         nc_gemm_source s = { .dtype = w->dtype, .data = w->data, .stride = w->stride[0] };
