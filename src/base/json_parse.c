@@ -27,8 +27,10 @@ static int fail_at(struct parser *s, int code, const char *what)
     return nc_fail(s->e, code, "%s:%d:%d: %s", s->file, s->line, (int)(s->p - s->line_start) + 1, what);
 }
 
-static void skip_space(struct parser *s)
+static inline void skip_space(struct parser *s)
 {
+    if (s->p < s->end && (unsigned char)*s->p > ' ')
+        return;
     for (; s->p < s->end; s->p++) {
         if (*s->p == '\n') {
             s->line++;
@@ -153,7 +155,7 @@ static int read_number(struct parser *s, nc_json **out)
 {
     static const char *const words[] = { "NaN", "Infinity", "-Infinity" };
     *out = new_node(s, NC_JSON_NUMBER);
-    for (int i = 0; i < NC_COUNT(words); i++)
+    for (int i = 0; (*s->p < '0' || *s->p > '9') && i < NC_COUNT(words); i++)
         if (word_at(s, words[i])) {
             (*out)->text = nc_str_of(words[i]);
             s->p += strlen(words[i]);
@@ -274,6 +276,12 @@ static int read_value(struct parser *s, nc_json **out)
     case '"':
         *out = new_node(s, NC_JSON_STRING);
         return read_string(s, &(*out)->text);
+    case 't':
+    case 'f':
+    case 'n':
+        break;
+    default:
+        return read_number(s, out);
     }
     if (word_at(s, "true") || word_at(s, "false")) {
         *out = new_node(s, NC_JSON_BOOL);

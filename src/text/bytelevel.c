@@ -32,18 +32,18 @@ int nc_char_byte(uint32_t c)
 
 bool nc_bytelevel_decode(nc_str token, nc_buf *out)
 {
-    size_t n = out->n;
+    nc_buf_reserve(out, token.n + 1);
+    char *to = out->p + out->n;
     for (size_t i = 0; i < token.n;) {
-        uint32_t c;
-        int length = nc_utf8_decode(token.p + i, token.n - i, &c);
-        int byte = length > 0 ? nc_char_byte(c) : -1;
-        if (byte < 0) {
-            out->n = n;
+        uint32_t c = (unsigned char)token.p[i];
+        int length = c < 0x80 ? 1 : nc_utf8_decode(token.p + i, token.n - i, &c), byte = length > 0 ? nc_char_byte(c) : -1;
+        if (byte < 0)
             return false;
-        }
-        nc_buf_addc(out, (char)byte);
+        *to++ = (char)byte;
         i += (size_t)length;
     }
+    out->n = (size_t)(to - out->p);
+    *to = 0;
     return true;
 }
 
