@@ -1,7 +1,7 @@
 /* reduce_body.h - sums and accumulation of reduce.h over vectors, in the order reduce.h states; included by reduce_avx2.c, reduce_avx512.c and
  * reduce_avx512bf16.c, which define ISA(name). Maxima and running sums stay with the reference.
  *
- * Columns are summed in strips of some vectors: rows may be pages apart, where only a run of lines makes the hardware fetch ahead.
+ * Columns are summed in strips of some vectors: rows may be pages apart, and what the hardware does not see coming in so short a run of lines is fetched.
  */
 #include "kernels/cpu/simd.h"
 #include "kernels/reduce.h"
@@ -37,6 +37,13 @@ NC_INLINE float sum_vector(bool h, const void *x, int64_t n)
     return fold(lane);
 }
 
+enum { AHEAD = 12 };                                 /* rows: their runs of lines are fetched before the hardware sees them coming */
+NC_INLINE void fetch(const char *p, const int64_t bytes)
+{
+    for (int64_t i = 0; i < bytes; i += 64)
+        __builtin_prefetch(p + i);
+}
+
 /* vectors * NC_VL columns, all rows: blocks of 32 rows, then the blocks' sums. */
 NC_INLINE void sum_strip(bool h, const int vectors, float *y, const void *x, int64_t n, int64_t stride)
 {
@@ -48,9 +55,12 @@ NC_INLINE void sum_strip(bool h, const int vectors, float *y, const void *x, int
         int64_t end = j + ROWS < n ? j + ROWS : n;
         EACH(v, vectors)
             block[v] = v_zero();
-        for (int64_t k = j; k < end; k++)
+        for (int64_t k = j; k < end; k++) {
+            if (vectors > 1)
+                fetch((const char *)x + (k + AHEAD) * stride * (h ? 2 : 4), vectors * NC_VL * (h ? 2 : 4));
             EACH(v, vectors)
                 block[v] = v_add(block[v], v_get(h, x, k * stride + NC_VL * v));
+        }
         EACH(v, vectors)
             total[v] = v_add(total[v], block[v]);
     }
