@@ -133,12 +133,14 @@ static nc_gemm_source plain_chunk(const job *j, bool transposed)
     return (nc_gemm_source){ j->w->dtype, nc_at(j->w, j->c0 * j->w->stride[0]), j->w->stride[0], transposed };
 }
 
-static void chunk_logits(const job *j)
+/* again: the product before was the last chunk's. */
+static void chunk_logits(const job *j, bool again)
 {
     nc_gemm_call c = { .m = j->rows, .a = nc_at(j->h, j->row0 * j->D), .a_dtype = j->h->dtype, .lda = j->D, .c = j->logits, .c_dtype = NC_F32, .ldc = j->cn, .near = true,
                        .bias = j->b ? nc_at(j->b, j->c0) : NULL, .bias_dtype = j->b ? j->b->dtype : NC_F32 };
     if (j->w->packed) {
         nc_gemm_b b = packed_chunk(j);
+        c.again = again && b.kind == NC_GEMM_BF16;
         nc_gemm(j->r->kernels, j->r->pool, &c, &b, j->gemm);
     } else {
         nc_gemm_source s = plain_chunk(j, false);
@@ -278,7 +280,7 @@ static void first_pass(job *j)
         j->state[i] = NC_HEAD_START;
     for (int64_t c = 0; c < j->chunks; c++) {
         next_chunk(j, c);
-        chunk_logits(j);
+        chunk_logits(j, c > 0);
         nc_parallel_rows(j->r, j->rows, ROWS_A_PIECE, soften, j);
     }
 }
@@ -288,7 +290,7 @@ static void second_pass(job *j, bool again, nc_rows_fn *dl)
     for (int64_t c = 0; c < j->chunks; c++) {
         next_chunk(j, c);
         if (again)
-            chunk_logits(j);
+            chunk_logits(j, false);
         nc_parallel_rows(j->r, j->rows, ROWS_A_PIECE, dl, j);
         chunk_gradients(j);
     }

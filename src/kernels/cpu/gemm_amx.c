@@ -91,18 +91,19 @@ static void finish_row(nc_gemm_rest *d, int row)
         add_squares(d, row, low, high);
 }
 
-static void fetch_row(const nc_gemm_out *o, int row)
+NC_INLINE void fetch_lines(const char *c, int bytes)
 {
-    size_t size = o->c_dtype == NC_F32 ? 4 : 2;
-    const char *c = (const char *)o->c + (size_t)(row * o->ldc) * size;
     __asm__ volatile("prefetchw %0" :: "m"(c[0]));
-    if ((size_t)o->columns * size > 64)
+    if (bytes > 64)
         __asm__ volatile("prefetchw %0" :: "m"(c[64]));
 }
 
+static int c_size(const nc_gemm_out *o) { return o->c_dtype == NC_F32 ? 4 : 2; }
+static void fetch_row(const nc_gemm_out *o, int row) { fetch_lines((const char *)o->c + row * o->ldc * c_size(o), o->columns * c_size(o)); }
+
 static void next_block(nc_gemm_rest *d)
 {
-    d->o.c = (char *)d->o.c + (size_t)(32 * d->o.ldc) * (d->o.c_dtype == NC_F32 ? 4 : 2);
+    d->o.c = (char *)d->o.c + 32 * d->o.ldc * c_size(&d->o);
     d->o.squares = d->o.squares ? d->o.squares + d->o.squares_step : NULL;
     d->sums += 1024;
     d->row = 0;
@@ -149,6 +150,7 @@ typedef struct block {
     int64_t steps;                           /* whole steps; the last one comes on top */
     const char *ahead[2]; int64_t ahead_lines;   /* of each panel of W's next piece: where, and lines to fetch at each step */
     nc_gemm_rest *rest; int64_t each;        /* the last slab's sums; rows to finish at each step */
+    const char *old; int64_t old_step; int old_rows, old_bytes;   /* rows of C that the next block begins with, to be fetched */
 } block;
 
 /* What the vector units and the fetcher do beside a step's products. */
@@ -158,6 +160,8 @@ NC_INLINE void beside(block *k)
         _mm_prefetch(k->ahead[0], _MM_HINT_T1);
         _mm_prefetch(k->ahead[1], _MM_HINT_T1);
     }
+    for (int i = 0; i < 2 && k->old_rows > 0; i++, k->old_rows--, k->old += k->old_step)
+        fetch_lines(k->old, k->old_bytes);
     if (unfinished(k->rest))
         finish_rows(k->rest, k->each);
 }
@@ -220,15 +224,19 @@ static void zero_sums(void)
     tile_zero(3);
 }
 
-static void load_sums(const float *sums, bool both, bool two)
+/* Floats from a row of sums to the next, to the second panel, to the 16th row: as they lie in the scratch, or as C's. */
+typedef struct begun { const float *at; int64_t row, right, lower; } begun;
+
+NC_INLINE void load_sums(const begun b, int half, bool both, bool two)
 {
-    tile_load(0, sums, 64);
+    const float *upper = b.at + half * b.lower, *lower = upper + b.lower;
+    tile_load(0, upper, 4 * b.row);
     if (two)
-        tile_load(1, sums + 256, 64);
+        tile_load(1, upper + b.right, 4 * b.row);
     if (both) {
-        tile_load(2, sums + 512, 64);
+        tile_load(2, lower, 4 * b.row);
         if (two)
-            tile_load(3, sums + 768, 64);
+            tile_load(3, lower + b.right, 4 * b.row);
     }
 }
 
@@ -278,10 +286,30 @@ static ahead ahead_of(const nc_gemm_slab *s, const pieces *p, int64_t i)
     return (ahead){ { from, from ? from + (two ? panel : 0) : NULL }, from ? (16 + times - 1) / times : 0 };
 }
 
+/* C's old values of the block at row: where they lie, if whole tiles of f32 do, else gathered in `room`. */
+static begun old_sums(const nc_gemm_slab *s, int64_t row, int rows, float *room)
+{
+    const nc_gemm_out *o = &s->o;
+    if (o->c_dtype == NC_F32 && rows % 16 == 0 && o->columns == 16 * s->panels)
+        return (begun){ (const float *)o->c + row * o->ldc, o->ldc, 16, 16 * o->ldc };
+    gather(room, o, rows, row);
+    return (begun){ room, 16, 256, 512 };
+}
+
+/* Has C's rows fetched that the next block begins with: those below, or the next slab's first. */
+static void fetch_old(block *k, const nc_gemm_slab *s, int64_t row)
+{
+    const bool below = row + 32 < s->rows;
+    const int size = c_size(&s->o);
+    k->old = (const char *)s->o.c + (below ? (row + 32) * s->o.ldc : s->o.columns) * size;
+    k->old_step = s->o.ldc * size;
+    k->old_bytes = s->o.columns * size;
+    k->old_rows = below && s->rows - row - 32 < 32 ? (int)(s->rows - row - 32) : 32;
+}
+
 /* Rows [row, row + 32) of the slab by piece i of k. */
 static void one_block(const nc_gemm_slab *s, const pieces *p, int64_t i, int64_t row, nc_gemm_rest *rest, ahead *next)
 {
-    const nc_gemm_out *o = &s->o;
     int rows = (int)(s->rows - row < 32 ? s->rows - row : 32);
     bool both = rows > 16, halves = both && s->narrow, final = i + 1 == p->count;
     int64_t from = i * p->each, to = from + p->each < p->whole ? from + p->each : p->whole;
@@ -291,11 +319,16 @@ static void one_block(const nc_gemm_slab *s, const pieces *p, int64_t i, int64_t
                 .last0 = final && p->tail ? p->last[0] : NULL, .last1 = p->last[1],
                 .steps = to - from, .ahead = { next->at[0], next->at[1] }, .ahead_lines = next->lines, .rest = rest, .each = p->finish };
 
-    if (i == 0 && o->accumulate)
-        gather(sums, o, rows, row);
+    begun old = { 0 };
+    if (i == 0 && s->o.accumulate) {
+        old = old_sums(s, row, rows, sums);
+        fetch_old(&k, s, row);
+    }
     for (int half = 0; half <= halves; half++) {
-        if (i > 0 || o->accumulate)
-            load_sums(sums + 512 * half, both && !halves, s->panels > 1);
+        if (i > 0)
+            load_sums((begun){ sums, 16, 256, 512 }, half, both && !halves, s->panels > 1);
+        else if (old.at)
+            load_sums(old, half, both && !halves, s->panels > 1);
         else
             zero_sums();
         run_steps(&k, half, both && !halves);
