@@ -15,7 +15,9 @@ NC_INLINE vf phi(vf x) { return v_mul(v_set(0.5f), v_add(v_set(1.0f), v_erf(v_mu
 NC_INLINE vf softplus(vf x) { return v_add(v_max(v_zero(), x), v_log1p01(v_exp(v_neg(v_abs(x))))); }
 NC_INLINE vf sign(vf x) { return v_select(v_lt(v_zero(), x), v_set(1.0f), v_select(v_lt(x, v_zero()), v_set(-1.0f), x)); }
 
-NC_INLINE vf value(nc_unary kind, vf x, const vf *p)
+NC_INLINE vf sigmoid(bool h, vf x) { return h ? v_sigmoid_bf16(x) : v_sigmoid(x); }
+
+NC_INLINE vf value(bool h, nc_unary kind, vf x, const vf *p)
 {
     vf s, c;
 
@@ -32,13 +34,13 @@ NC_INLINE vf value(nc_unary kind, vf x, const vf *p)
     case NC_SIN: return v_sincos(x, &s, &c), s;
     case NC_COS: return v_sincos(x, &s, &c), c;
     case NC_TANH: return v_tanh(x);
-    case NC_SIGMOID: return v_sigmoid(x);
+    case NC_SIGMOID: return sigmoid(h, x);
     case NC_SOFTPLUS: return softplus(x);
     case NC_RELU: return v_max(v_zero(), x);
     case NC_GELU: return v_mul(x, phi(x));
-    case NC_GELU_TANH: return v_mul(x, v_sigmoid(gelu_u2(x)));
-    case NC_QUICK_GELU: return v_mul(x, v_sigmoid(v_mul(v_set(1.702f), x)));
-    case NC_SILU: return v_mul(x, v_sigmoid(x));
+    case NC_GELU_TANH: return v_mul(x, sigmoid(h, gelu_u2(x)));
+    case NC_QUICK_GELU: return v_mul(x, sigmoid(h, v_mul(v_set(1.702f), x)));
+    case NC_SILU: return v_mul(x, sigmoid(h, x));
     case NC_STEP: return v_select(v_lt(v_zero(), x), v_set(1.0f), v_zero());
     case NC_ERF: return v_erf(x);
     case NC_AFFINE: return v_fma(x, p[0], p[1]);
@@ -94,10 +96,12 @@ NC_INLINE void unary_loop(bool h, nc_unary kind, void *y, const void *x, int64_t
 {
     int64_t i = 0;
 
+    for (; i + 2 * NC_VL <= n; i += 2 * NC_VL)
+        v_put2(h, y, i, value(h, kind, v_get(h, x, i), p), value(h, kind, v_get(h, x, i + NC_VL), p));
     for (; i + NC_VL <= n; i += NC_VL)
-        v_put(h, y, i, value(kind, v_get(h, x, i), p));
+        v_put(h, y, i, value(h, kind, v_get(h, x, i), p));
     if (i < n)
-        v_put_n(h, y, i, value(kind, v_get_n(h, x, i, n - i), p), n - i);
+        v_put_n(h, y, i, value(h, kind, v_get_n(h, x, i, n - i), p), n - i);
 }
 
 NC_INLINE void unary_grad_loop(bool h, nc_unary kind, void *dx, const void *x, const void *dy, int64_t n, const vf *p)
@@ -127,6 +131,9 @@ NC_INLINE void binary_loop(bool h, nc_binary kind, void *y, const void *a, int a
     vf one_a = as || n <= 0 ? v_zero() : v_set(v_get1(h, a, 0)), one_b = bs || n <= 0 ? v_zero() : v_set(v_get1(h, b, 0));
     int64_t i = 0;
 
+    for (; i + 2 * NC_VL <= n; i += 2 * NC_VL)
+        v_put2(h, y, i, binary_value(kind, as ? v_get(h, a, i) : one_a, bs ? v_get(h, b, i) : one_b),
+               binary_value(kind, as ? v_get(h, a, i + NC_VL) : one_a, bs ? v_get(h, b, i + NC_VL) : one_b));
     for (; i + NC_VL <= n; i += NC_VL)
         v_put(h, y, i, binary_value(kind, as ? v_get(h, a, i) : one_a, bs ? v_get(h, b, i) : one_b));
     if (i < n)
@@ -137,10 +144,13 @@ NC_INLINE void gated_loop(bool h, nc_unary kind, void *y, const void *gate, cons
 {
     int64_t i = 0;
 
+    for (; i + 2 * NC_VL <= n; i += 2 * NC_VL)
+        v_put2(h, y, i, v_mul(value(h, kind, v_get(h, gate, i), NULL), v_get(h, up, i)),
+               v_mul(value(h, kind, v_get(h, gate, i + NC_VL), NULL), v_get(h, up, i + NC_VL)));
     for (; i + NC_VL <= n; i += NC_VL)
-        v_put(h, y, i, v_mul(value(kind, v_get(h, gate, i), NULL), v_get(h, up, i)));
+        v_put(h, y, i, v_mul(value(h, kind, v_get(h, gate, i), NULL), v_get(h, up, i)));
     if (i < n)
-        v_put_n(h, y, i, v_mul(value(kind, v_get_n(h, gate, i, n - i), NULL), v_get_n(h, up, i, n - i)), n - i);
+        v_put_n(h, y, i, v_mul(value(h, kind, v_get_n(h, gate, i, n - i), NULL), v_get_n(h, up, i, n - i)), n - i);
 }
 
 NC_INLINE void gated_grad_loop(bool h, nc_unary kind, void *dgate, void *dup, const void *gate, const void *up, const void *dy, int64_t n)
@@ -152,7 +162,7 @@ NC_INLINE void gated_grad_loop(bool h, nc_unary kind, void *dgate, void *dup, co
             x = v_get(h, gate, i), u = v_get(h, up, i), d = v_get(h, dy, i);
         else
             x = v_get_n(h, gate, i, m), u = v_get_n(h, up, i, m), d = v_get_n(h, dy, i, m);
-        vf dg = v_mul(v_mul(d, u), slope(kind, x, NULL)), du = v_mul(d, value(kind, x, NULL));
+        vf dg = v_mul(v_mul(d, u), slope(kind, x, NULL)), du = v_mul(d, value(h, kind, x, NULL));
         if (dgate && m == NC_VL)
             v_put(h, dgate, i, dg);
         else if (dgate)

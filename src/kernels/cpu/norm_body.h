@@ -1,6 +1,6 @@
 /* norm_body.h - norm.h over vectors; included by norm_avx2.c and norm_avx512.c, which define ISA(name).
  *
- * A row is read once for each sum and once for the output; it stays in the first cache between. Two accumulators run through the row.
+ * A row is read once for each sum and once for the output; it stays in the first cache between. Four accumulators run through the row.
  * The tail goes through the first accumulator, its lanes beyond n set to what changes nothing.
  */
 #include <math.h>
@@ -34,36 +34,57 @@ NC_INLINE void row_set(bool whole, bool h, void *p, int64_t i, int64_t n, vf v)
 NC_INLINE const void *shift(bool h, const void *p, int64_t elements) { return (const char *)p + elements * (h ? 2 : 4); }
 NC_INLINE void *shift_out(bool h, void *p, int64_t elements) { return (char *)p + elements * (h ? 2 : 4); }
 
-NC_INLINE void statistics(bool h, const void *x, const nc_norm_shape *k, float *mean, float *r)
+/* Sum of x, of x^2, or of (x - m)^2. */
+NC_INLINE float sum_row(bool h, const void *x, int64_t n, const bool squares, const bool shifted, vf m)
 {
-    const int64_t n = k->n;
-    vf a = v_zero(), b = v_zero(), m = v_zero();
+    vf s[4] = { v_zero(), v_zero(), v_zero(), v_zero() };
     int64_t j = 0;
 
-    *mean = 0;
-    if (k->centered) {
-        for (; j + 2 * NC_VL <= n; j += 2 * NC_VL) {
-            a = v_add(a, v_get(h, x, j));
-            b = v_add(b, v_get(h, x, j + NC_VL));
+    for (; j + 4 * NC_VL <= n; j += 4 * NC_VL)
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) {
+            vf u = shifted ? v_sub(v_get(h, x, j + i * NC_VL), m) : v_get(h, x, j + i * NC_VL);
+            s[i] = squares ? v_fma(u, u, s[i]) : v_add(s[i], u);
         }
-        for (; j < n; j += NC_VL)
-            a = v_add(a, row_at(h, x, j, n));
-        *mean = v_sum(v_add(a, b)) / (float)n;
-        m = v_set(*mean);
-    }
-    a = b = v_zero();
-    for (j = 0; j + 2 * NC_VL <= n; j += 2 * NC_VL) {
-        vf u = v_sub(v_get(h, x, j), m), v = v_sub(v_get(h, x, j + NC_VL), m);
-        a = v_fma(u, u, a);
-        b = v_fma(v, v, b);
-    }
     for (; j < n; j += NC_VL) {
-        vf u = v_sub(row_at(h, x, j, n), m);
-        if (j + NC_VL > n)
+        vf u = shifted ? v_sub(row_at(h, x, j, n), m) : row_at(h, x, j, n);
+        if (shifted && j + NC_VL > n)
             u = v_select(v_head(n - j), u, v_zero());
-        a = v_fma(u, u, a);
+        s[0] = squares ? v_fma(u, u, s[0]) : v_add(s[0], u);
     }
-    *r = 1.0f / sqrtf(v_sum(v_add(a, b)) * (float)k->scale + (float)k->eps);
+    return v_sum(v_add(v_add(s[0], s[1]), v_add(s[2], s[3])));
+}
+
+NC_INLINE void statistics(bool h, const void *x, const nc_norm_shape *k, float *mean, float *r)
+{
+    float squares;
+
+    *mean = k->centered ? sum_row(h, x, k->n, false, false, v_zero()) / (float)k->n : 0;
+    squares = k->centered ? sum_row(h, x, k->n, true, true, v_set(*mean)) : sum_row(h, x, k->n, true, false, v_zero());
+    *r = 1.0f / sqrtf(squares * (float)k->scale + (float)k->eps);
+}
+
+/* Element j on of a normalized row; w and b are there or not for all of them. */
+NC_INLINE vf norm_value(bool whole, bool h, const void *x, const float *w, const float *b, int64_t j, int64_t n, vf m, vf r, vf offset)
+{
+    vf v = v_mul(v_sub(row_get(whole, h, x, j, n), m), r), g = w ? v_add(row_get(whole, false, w, j, n), offset) : v;
+
+    if (w && b)
+        return v_fma(v, g, row_get(whole, false, b, j, n));
+    v = w ? v_mul(v, g) : v;
+    return b ? v_add(v, row_get(whole, false, b, j, n)) : v;
+}
+
+NC_INLINE void norm_row(bool h, void *y, const void *x, const float *w, const float *b, int64_t n, vf m, vf r, vf offset)
+{
+    int64_t j = 0;
+
+    for (; j + 2 * NC_VL <= n; j += 2 * NC_VL)
+        v_put2(h, y, j, norm_value(true, h, x, w, b, j, n, m, r, offset), norm_value(true, h, x, w, b, j + NC_VL, n, m, r, offset));
+    for (; j + NC_VL <= n; j += NC_VL)
+        v_put(h, y, j, norm_value(true, h, x, w, b, j, n, m, r, offset));
+    if (j < n)
+        v_put_n(h, y, j, norm_value(false, h, x, w, b, j, n, m, r, offset), n - j);
 }
 
 NC_INLINE void norm_rows(bool h, void *y, int64_t ys, const void *x, int64_t xs, const float *w, const float *b, int64_t rows, const nc_norm_shape *k)
@@ -73,18 +94,12 @@ NC_INLINE void norm_rows(bool h, void *y, int64_t ys, const void *x, int64_t xs,
     for (int64_t i = 0; i < rows; i++, x = shift(h, x, xs), y = shift_out(h, y, ys)) {
         float mean, r;
         statistics(h, x, k, &mean, &r);
-        const vf m = v_set(mean), rv = v_set(r);
         if (w && b)
-            EACH_VECTOR(k->n, {
-                vf v = v_mul(v_sub(row_get(whole, h, x, j, k->n), m), rv);
-                row_set(whole, h, y, j, k->n, v_fma(v, v_add(row_get(whole, false, w, j, k->n), offset), row_get(whole, false, b, j, k->n)));
-            });
+            norm_row(h, y, x, w, b, k->n, v_set(mean), v_set(r), offset);
+        else if (w)
+            norm_row(h, y, x, w, NULL, k->n, v_set(mean), v_set(r), offset);
         else
-            EACH_VECTOR(k->n, {
-                vf v = v_mul(v_sub(row_get(whole, h, x, j, k->n), m), rv);
-                v = w ? v_mul(v, v_add(row_get(whole, false, w, j, k->n), offset)) : v;
-                row_set(whole, h, y, j, k->n, b ? v_add(v, row_get(whole, false, b, j, k->n)) : v);
-            });
+            norm_row(h, y, x, NULL, b, k->n, v_set(mean), v_set(r), offset);
     }
 }
 

@@ -235,6 +235,18 @@ NC_INLINE void v_put(bool h, void *p, int64_t i, vf a)
     else
         v_store((float *)p + i, a);
 }
+/* a and the vector behind it, b. */
+NC_INLINE void v_put2(bool h, void *p, int64_t i, vf a, vf b)
+{
+#if defined(__AVX512BF16__)
+    if (h && __builtin_expect((_mm512_fpclass_ps_mask(a, 0x20) | _mm512_fpclass_ps_mask(b, 0x20)) == 0, 1)) {        /* as v_narrow */
+        _mm512_storeu_si512((uint16_t *)p + i, (__m512i)_mm512_cvtne2ps_pbh(b, a));
+        return;
+    }
+#endif
+    v_put(h, p, i, a);
+    v_put(h, p, i + NC_VL, b);
+}
 NC_INLINE void v_put_n(bool h, void *p, int64_t i, vf a, int64_t n)
 {
     if (h)

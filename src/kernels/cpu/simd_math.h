@@ -146,4 +146,20 @@ NC_INLINE void v_sincos(vf x, vf *sine, vf *cosine)
 }
 
 NC_INLINE vf v_sigmoid(vf x) { return v_div(v_set(1.0f), v_add(v_set(1.0f), v_exp(v_neg(x)))); }
+/* For results stored in bf16, relative error below 3e-6: 2^t of degree 4 with the least relative error, and a reciprocal of 14 bits improved once, where a division
+ * alone takes as long as all of this. Below -87 it stays at 2^-126, whose inverse must not become infinite. */
+NC_INLINE vf v_sigmoid_bf16(vf x)
+{
+#if defined(__AVX512F__)
+    vf t = v_min(v_set(126.0f), v_mul(x, v_set(-1.44269504f)));      /* in this order NaN stays NaN */
+    vf f = _mm512_reduce_ps(t, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+    vf q = v_fma(f, v_set(1.3534168e-02f), v_set(5.2011460e-02f));
+    q = v_fma(f, q, v_set(2.4144275e-01f));
+    q = v_fma(f, q, v_set(6.9300383e-01f));
+    vf d = v_add(v_set(1.0f), _mm512_scalef_ps(v_fma(f, q, v_set(1.0000026f)), t)), r = _mm512_rcp14_ps(d);
+    return v_fma(r, v_fnma(d, r, v_set(1.0f)), r);
+#else
+    return v_sigmoid(x);
+#endif
+}
 #endif
