@@ -117,6 +117,18 @@ INLINE vf vexp2(vf x)
     return vpow2(vfma(f, q, vset(1)), n);
 }
 
+#if defined(__AVX512F__)
+/* For p stored in bf16: 2^floor(x) q(x - floor(x)), q of degree 4 with the least relative error, 2.7e-6. */
+INLINE vf vexp2_bf16(vf x)
+{
+    vf f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+    vf q = vfma(f, vset(1.3534168e-02f), vset(5.2011460e-02f));
+    q = vfma(f, q, vset(2.4144275e-01f));
+    q = vfma(f, q, vset(6.9300383e-01f));
+    return vpow2(vfma(f, q, vset(1.0000026f)), x);
+}
+#endif
+
 /* The bf16 nearest to x, ties to even, in the low half of each lane; NaN stays NaN. */
 #if defined(__AVX512BF16__)
 INLINE vi vround_bf16(vf x) { return _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(x)); }
@@ -309,7 +321,7 @@ INLINE vf across(vf x[16], const bool add)
     return vfloat(y[0]);
 }
 
-/* 16 rows at a time, their maxima and sums found for all at once: no row waits for its own. */
+/* 16 rows at a time, their maxima and sums found for all at once: no row waits for its own. The maximum is lazy (attention.h): most rows need no rescaling. */
 INLINE void softmax_rows(const bool bf16, int rows, const float *s, const uint64_t *seen, const nc_attention_score *f, float *m, float *l, float *alpha, uint32_t *p)
 {
     for (int begin = 0; begin < rows; begin += 16) {
@@ -326,8 +338,10 @@ INLINE void softmax_rows(const bool bf16, int rows, const float *s, const uint64
                 most = vmax(vwhere(mask_bits(seen[r] >> (v * LANES)), score_of(f, vload(s + r * NC_TILE + v * LANES), &t), vset(-INFINITY)), most);
             x[i] = most;
         }
-        const vf old = _mm512_mask_loadu_ps(vset(-INFINITY), some, m + begin), top = across(x, false), now = vwhere(_mm512_cmp_ps_mask(top, old, _CMP_GT_OQ), top, old);
-        const vf from = vwhere(_mm512_cmp_ps_mask(now, vset(-INFINITY), _CMP_GT_OQ), now, vset(0)), a = vexp2(vsub(old, from));
+        const vf old = _mm512_mask_loadu_ps(vset(-INFINITY), some, m + begin), top = across(x, false);
+        const vm rises = _mm512_cmp_ps_mask(top, vadd(old, vset(NC_ATTENTION_RISE)), _CMP_GT_OQ);
+        const vf now = vwhere(rises, top, old), from = vwhere(_mm512_cmp_ps_mask(now, vset(-INFINITY), _CMP_GT_OQ), now, vset(0));
+        const vf a = vwhere(rises, vexp2(vsub(old, from)), vset(1));
         _Alignas(64) float base[16];
         vstore(base, from);
         for (int i = 0; i < live; i++) {
@@ -335,7 +349,7 @@ INLINE void softmax_rows(const bool bf16, int rows, const float *s, const uint64
             vf sum = vset(0);
 #pragma GCC unroll 8
             for (int v = 0; v < VECTORS; v++) {
-                vf y = vkeep(mask_bits(seen[r] >> (v * LANES)), vexp2(vsub(score_of(f, vload(s + r * NC_TILE + v * LANES), &t), vset(base[i]))));
+                vf e = vsub(score_of(f, vload(s + r * NC_TILE + v * LANES), &t), vset(base[i])), y = vkeep(mask_bits(seen[r] >> (v * LANES)), bf16 ? vexp2_bf16(e) : vexp2(e));
                 sum = vadd(sum, y);
                 if (bf16)
                     vstore_bf16((uint16_t *)p + r * NC_TILE + v * LANES, y);

@@ -11,7 +11,6 @@
  * The maximum is lazy (attention.h): as long as no row rises above its limit, which one vector of differences tells for all 32, nothing is moved and nothing
  * rescaled. l is kept as 16 partial sums, lane c of keys c, c + 16, ..., added at the end. Columns that no row sees are left out by 32, which adds exactly
  * nothing; heads that end inside a tile are finished by copies with zeros (key_rest, value_rest).
- * 2^x = 2^floor(x) q(x - floor(x)), q of degree 4 with the least relative error, 2.7e-6: p is stored in bf16.
  */
 #include "kernels/cpu/amx_tiles.h"
 #include "kernels/cpu/attention_vec.h"
@@ -55,15 +54,6 @@ static void list_steps(const nc_attention_walk *w, walk *x)
 }
 
 /* ---- powers, a piece at a time ---- */
-INLINE vf power(vf x)
-{
-    vf f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-    vf q = vfma(f, vset(1.3534168e-02f), vset(5.2011460e-02f));
-    q = vfma(f, q, vset(2.4144275e-01f));
-    q = vfma(f, q, vset(6.9300383e-01f));
-    return vpow2(vfma(f, q, vset(1.0000026f)), x);
-}
-
 typedef struct filling {                         /* pieces i, i + by, ... below `end` are left; piece i: row i / 2, columns 32 (i % 2) on */
     int i, end, by;
     vf unit, sum;                                /* sum: of the row's first piece */
@@ -77,7 +67,7 @@ INLINE void fill(filling *f)
     if (f->i >= f->end)
         return;
     const vf m = vset(f->base[f->i / 2]);
-    const vf y = power(_mm512_fmsub_ps(vload(f->s + f->i * 32), f->unit, m)), z = power(_mm512_fmsub_ps(vload(f->s + f->i * 32 + 16), f->unit, m));
+    const vf y = vexp2_bf16(_mm512_fmsub_ps(vload(f->s + f->i * 32), f->unit, m)), z = vexp2_bf16(_mm512_fmsub_ps(vload(f->s + f->i * 32 + 16), f->unit, m));
     _mm512_store_si512(f->p + f->i * 16, (__m512i)_mm512_cvtne2ps_pbh(z, y));
     f->sum = vadd(f->sum, vadd(y, z));
     if (f->i % 2 || f->by == 2) {
