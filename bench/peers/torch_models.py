@@ -54,7 +54,7 @@ class ViT(nn.Module):
         return x
 
 
-def train(dtype, batch=4, tokens=256, steps=5):
+def train(dtype, batch=4, tokens=256, steps=6):
     model = GPT2()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     ids = torch.randint(0, 50257, (batch, tokens + 1))
@@ -72,7 +72,7 @@ def train(dtype, batch=4, tokens=256, steps=5):
     return {"tokens_per_second": batch * tokens / sorted(times[1:])[len(times[1:]) // 2]}
 
 
-def vision(dtype, steps=4):
+def vision(dtype, steps=6):
     t = torch.bfloat16 if dtype == "bf16" else torch.float32
     model, x = ViT().to(t).eval(), torch.randn(1, 3, 336, 336, dtype=t)
     times = []

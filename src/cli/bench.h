@@ -10,4 +10,6 @@
  * {"m", "n", "k", "dtype", "gbps", "share"} for one to eight rows over weights larger than the caches (share: of the memory's speed measured next to it). */
 int nc_bench_roofline(nc_pool *pool, const nc_kernels *kernels, nc_roofline *limits, nc_buf *table, nc_buf *json, nc_error *e);
 int nc_bench_gemm(nc_pool *pool, const nc_kernels *kernels, const nc_roofline *limits, nc_buf *table, nc_buf *json, nc_error *e);
+/* The middle one of n; v is sorted. */
+double nc_bench_median(double *v, int n);
 #endif

@@ -30,7 +30,7 @@ static int ascending(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static double median(double *v, int n)
+double nc_bench_median(double *v, int n)
 {
     qsort(v, (size_t)n, sizeof *v, ascending);
     return v[n / 2];
@@ -114,7 +114,7 @@ static int large(bench *b, const shape *s, double peak, nc_error *e)
         nc_gemm(b->kernels, b->pool, &p.call, &p.w, p.workspace);
         times[i < 0 ? 0 : i] = nc_now() - start;
     }
-    double gflops = 2e-9 * (double)s->m * (double)s->n * (double)s->k / median(times, runs);
+    double gflops = 2e-9 * (double)s->m * (double)s->n * (double)s->k / nc_bench_median(times, runs);
     report(b, s->m, s->n, s->k, s->bf16 ? "bf16" : "f32", "gflops", gflops, gflops / peak);
     product_free(&p);
     return 0;
@@ -134,7 +134,7 @@ static int stream(bench *b, nc_gemm_kind kind, const char *name, int64_t rows, n
         if (i >= 0)
             speed[i] = gbps, share[i] = 2 * gbps / (limit + again);
     }
-    report(b, rows, STREAM_N, STREAM_K, name, "gbps", median(speed, RUNS), median(share, RUNS));
+    report(b, rows, STREAM_N, STREAM_K, name, "gbps", nc_bench_median(speed, RUNS), nc_bench_median(share, RUNS));
     product_free(&p);
     return 0;
 }

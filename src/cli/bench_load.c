@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "cli/bench_models.h"
+#include "cli/bench_words.h"
 
 extern char **environ;
 
@@ -81,7 +82,7 @@ static int time_child(const char *folder, nc_dtype dtype, double *seconds, nc_er
     return got == 1 && code == 0 ? 0 : nc_fail(e, NC_EIO, "bench load: loading %s failed", folder);
 }
 
-/* A bf16 checkpoint of the config with random weights. */
+/* A bf16 checkpoint of the config with random weights, and a tokenizer. */
 static int write_checkpoint(nc_arena *a, const nc_bench_options *o, const char *folder, nc_error *e)
 {
     nc_json *config = NULL;
@@ -97,6 +98,8 @@ static int write_checkpoint(nc_arena *a, const nc_bench_options *o, const char *
         status = nc_weights_init(m, 1, &w, e);
     if (status == 0)
         status = nc_model_save(m, folder, NC_BF16, 0, e);
+    if (status == 0)
+        status = nc_bench_write_tokenizer(a, folder, m->vocab_size, e);
     nc_model_free(m);
     nc_pool_free(pool);
     return status;
@@ -116,7 +119,7 @@ int nc_bench_load(const char *program, const char *folder, const nc_bench_option
     nc_arena *a = nc_arena_new();
     char made[] = "/tmp/nunchi-bench-XXXXXX";
     const char *at = folder;
-    double best = 0, seconds = 0;
+    double *seconds = NC_NEW_ARRAY(a, double, o->steps + 1);
     int status = 0;
     (void)program;
     if (!folder) {
@@ -126,15 +129,14 @@ int nc_bench_load(const char *program, const char *folder, const nc_bench_option
         if (status == 0)
             status = write_checkpoint(a, o, made, e);
     }
-    for (int i = 0; i < 4 && status == 0; i++) {                   /* the first one warms the page cache */
-        status = time_child(at, o->dtype, &seconds, e);
-        best = i == 1 || (i > 1 && seconds < best) ? seconds : best;
-    }
+    for (int i = 0; i <= o->steps && status == 0; i++)             /* the first one warms the page cache */
+        status = time_child(at, o->dtype, &seconds[i], e);
     if (status == 0) {
         char size[32];
+        const double middle = nc_bench_median(seconds + 1, o->steps);
         uint64_t bytes = bytes_of(at);
-        nc_buf_printf(json, "{\"folder\": \"%s\", \"seconds\": %.4f, \"bytes\": %llu}\n", at, best, (unsigned long long)bytes);
-        nc_buf_printf(table, "load     %9.3f s  %s, %.1f GB/s, from the start of the process to the first logits\n", best, nc_human_bytes((double)bytes, size), (double)bytes / best / 1e9);
+        nc_buf_printf(json, "{\"folder\": \"%s\", \"seconds\": %.4f, \"bytes\": %llu}\n", at, middle, (unsigned long long)bytes);
+        nc_buf_printf(table, "load     %9.3f s  %s, %.1f GB/s, from the start of the process to the first logits\n", middle, nc_human_bytes((double)bytes, size), (double)bytes / middle / 1e9);
     }
     if (!folder && at == made)
         nc_remove_tree(made, NULL);

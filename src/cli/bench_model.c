@@ -83,28 +83,24 @@ static int prepare(run *r, nc_error *e)
     return nc_program_allocate(r->decode, r->memory, e);
 }
 
-static int ascending(const void *a, const void *b) { return (*(const double *)a > *(const double *)b) - (*(const double *)a < *(const double *)b); }
-
 static int measure(run *r, double *prefill, double *decode, nc_error *e)
 {
     const nc_bench_options *o = &r->b->o;
-    double best = 0, *steps = NC_NEW_ARRAY(r->b->arena, double, o->generate + 1);
+    double *prefills = NC_NEW_ARRAY(r->b->arena, double, o->steps + 1), *steps = NC_NEW_ARRAY(r->b->arena, double, o->generate + 1);
     for (int at = 0; at < o->depth; at += o->prompt)               /* the context before, not timed */
         NC_TRY(step(r, r->prefill, at, o->depth - at < o->prompt ? o->depth - at : o->prompt, e));
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i <= o->steps; i++) {                           /* the first one touches memory */
         double begin = nc_now();
         NC_TRY(step(r, r->prefill, o->depth, o->prompt, e));
-        double seconds = nc_now() - begin;
-        best = i == 0 || seconds < best ? seconds : best;
+        prefills[i] = nc_now() - begin;
     }
     for (int i = 0; i < o->generate; i++) {
         double begin = nc_now();
         NC_TRY(step(r, r->decode, o->depth + o->prompt + i, 1, e));
         steps[i] = nc_now() - begin;
     }
-    qsort(steps, (size_t)o->generate, sizeof *steps, ascending);
-    *prefill = best;
-    *decode = steps[o->generate / 2];
+    *prefill = nc_bench_median(prefills + 1, o->steps);
+    *decode = nc_bench_median(steps, o->generate);
     return 0;
 }
 

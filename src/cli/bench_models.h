@@ -6,7 +6,7 @@
  */
 #ifndef NC_CLI_BENCH_MODELS_H
 #define NC_CLI_BENCH_MODELS_H
-#include "kernels/roofline.h"
+#include "cli/bench.h"
 #include "load/load.h"
 
 typedef struct nc_bench_options {
@@ -14,7 +14,7 @@ typedef struct nc_bench_options {
     nc_dtype dtype;                  /* F32, BF16, Q8_0, Q4_0 (the last two compute in bf16) */
     int prompt, generate, batch, depth, tokens;
     int threads;
-    int steps;                       /* train: timed ones; the fastest counts */
+    int steps;                       /* train, vision, model's prefill, load: timed ones, of which the median counts */
     bool profile;                    /* model (its prefill), train, vision: one more step, its time by op and by scope in the table */
     const char *text, *keep;         /* tokenizer: a file to encode, NULL: a made one; where to write it, NULL: nowhere */
 } nc_bench_options;
@@ -43,7 +43,7 @@ size_t nc_bench_reserve(void);                   /* the program's and its librar
 int nc_bench_model(const nc_bench_options *o, nc_buf *table, nc_buf *json, nc_error *e);
 int nc_bench_train(const nc_bench_options *o, nc_buf *table, nc_buf *json, nc_error *e);
 int nc_bench_vision(const nc_bench_options *o, nc_buf *table, nc_buf *json, nc_error *e);
-/* folder NULL: a checkpoint of the config with random weights is written to a temporary folder first. program: argv[0]. */
+/* folder NULL: a checkpoint of the config with random weights and a tokenizer is written to a temporary folder first. program: argv[0]. */
 int nc_bench_load(const char *program, const char *folder, const nc_bench_options *o, nc_buf *table, nc_buf *json, nc_error *e);
 /* where: a folder with a tokenizer or its file. {"tokenizer", "bytes", "load_seconds", "mb_per_second", "tokens_per_second" (one document), "lines_mb_per_second" ...} */
 int nc_bench_tokenizer(const char *where, const nc_bench_options *o, nc_buf *table, nc_buf *json, nc_error *e);

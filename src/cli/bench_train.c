@@ -98,19 +98,18 @@ static void report(run *r, double seconds, nc_buf *table, nc_buf *json)
 int nc_bench_train(const nc_bench_options *o, nc_buf *table, nc_buf *json, nc_error *e)
 {
     nc_bench b;
-    double best = 0;
     int status = nc_bench_open(&b, o, true, e);
     run r = { .b = &b, .batch = nc_batch_new() };
     if (status == 0)
         status = prepare(&r, e);
+    double *seconds = NC_NEW_ARRAY(b.arena, double, o->steps + 1);
     for (int i = 0; i <= o->steps && status == 0; i++) {           /* the first one touches memory */
         double begin = nc_now();
         status = one_step(&r, e);
-        double seconds = nc_now() - begin;
-        best = i == 1 || (i > 1 && seconds < best) ? seconds : best;
+        seconds[i] = nc_now() - begin;
     }
     if (status == 0)
-        report(&r, best, table, json);
+        report(&r, nc_bench_median(seconds + 1, o->steps), table, json);
     if (status == 0 && o->profile)
         status = profile(&r, table, e);
     nc_optim_free(r.optim);

@@ -17,7 +17,7 @@ static const nc_cli_option options[] = {
     { "depth", "N", "model: rows already in the cache; 0" },
     { "tokens", "N", "train: tokens of a sequence; 256" },
     { "threads", "N", "threads, all CPUs by default" },
-    { "steps", "N", "train: timed steps, of which the fastest counts; 3" },
+    { "steps", "N", "train, vision, model's prefill, load: timed runs, of which the median counts; 5" },
     { "profile", NULL, "model (its prefill), train, vision: time by op and by scope beside the limits" },
     { "text", "FILE", "tokenizer: the text it is timed on; 10 MB made of Korean, English and code" },
     { "keep", "FILE", "tokenizer: writes the text there, for other programs to be timed on" },
@@ -37,7 +37,7 @@ static int read_options(nc_cli *c, const char *kind, nc_bench_options *o, nc_err
     NC_TRY(nc_cli_int(c, "depth", 0, 1 << 20, 0, &depth, e));
     NC_TRY(nc_cli_int(c, "tokens", 1, 1 << 20, 256, &tokens, e));
     NC_TRY(nc_cli_int(c, "threads", 1, 1024, 0, &threads, e));
-    NC_TRY(nc_cli_int(c, "steps", 1, 1 << 20, 3, &steps, e));
+    NC_TRY(nc_cli_int(c, "steps", 1, 1 << 20, 5, &steps, e));
     *o = (nc_bench_options){ .config = nc_cli_get(c, "config"), .dtype = NC_DTYPES, .prompt = (int)prompt, .generate = (int)generate, .batch = (int)batch, .depth = (int)depth,
                              .tokens = (int)tokens, .threads = (int)threads, .steps = (int)steps, .profile = nc_cli_has(c, "profile"), .text = nc_cli_get(c, "text"), .keep = nc_cli_get(c, "keep") };
     for (int i = 0; i < NC_COUNT(names); i++)
