@@ -52,7 +52,7 @@ NC_INLINE vf value(bool h, nc_unary kind, vf x, const vf *p)
 
 NC_INLINE vf swish_slope(vf x, vf s, vf k_x) { (void)x; return v_fma(v_mul(k_x, s), v_sub(v_set(1.0f), s), s); }
 
-NC_INLINE vf slope(nc_unary kind, vf x, const vf *p)
+NC_INLINE vf slope(bool h, nc_unary kind, vf x, const vf *p)
 {
     const vf one = v_set(1.0f);
     vf s, c, k;
@@ -70,15 +70,15 @@ NC_INLINE vf slope(nc_unary kind, vf x, const vf *p)
     case NC_COS: return v_sincos(x, &s, &c), v_neg(s);
     case NC_TANH: return s = v_tanh(x), v_fnma(s, s, one);
     case NC_SIGMOID: return s = v_sigmoid(x), v_mul(s, v_sub(one, s));
-    case NC_SOFTPLUS: return v_sigmoid(x);
+    case NC_SOFTPLUS: return sigmoid(h, x);
     case NC_RELU: return v_select(v_lt(v_zero(), x), one, v_zero());
     case NC_GELU: return v_fma(v_mul(x, v_set(0.39894228f)), v_exp(v_mul(v_set(-0.5f), v_mul(x, x))), phi(x));
     case NC_GELU_TANH:
-        s = v_sigmoid(gelu_u2(x));
+        s = sigmoid(h, gelu_u2(x));
         k = v_mul(v_mul(x, v_set(1.5957691216f)), v_fma(v_mul(v_set(0.134145f), x), x, one));
         return swish_slope(x, s, k);
-    case NC_QUICK_GELU: return k = v_mul(v_set(1.702f), x), swish_slope(x, v_sigmoid(k), k);
-    case NC_SILU: return swish_slope(x, v_sigmoid(x), x);
+    case NC_QUICK_GELU: return k = v_mul(v_set(1.702f), x), swish_slope(x, sigmoid(h, k), k);
+    case NC_SILU: return swish_slope(x, sigmoid(h, x), x);
     case NC_ERF: return v_mul(v_set(1.12837917f), v_exp(v_neg(v_mul(x, x))));
     case NC_AFFINE: return p[0];
     case NC_CLAMP: return v_select(v_lt(p[0], x), v_select(v_lt(x, p[1]), one, v_zero()), v_zero());
@@ -108,10 +108,12 @@ NC_INLINE void unary_grad_loop(bool h, nc_unary kind, void *dx, const void *x, c
 {
     int64_t i = 0;
 
+    for (; i + 2 * NC_VL <= n; i += 2 * NC_VL)
+        v_put2(h, dx, i, v_mul(v_get(h, dy, i), slope(h, kind, v_get(h, x, i), p)), v_mul(v_get(h, dy, i + NC_VL), slope(h, kind, v_get(h, x, i + NC_VL), p)));
     for (; i + NC_VL <= n; i += NC_VL)
-        v_put(h, dx, i, v_mul(v_get(h, dy, i), slope(kind, v_get(h, x, i), p)));
+        v_put(h, dx, i, v_mul(v_get(h, dy, i), slope(h, kind, v_get(h, x, i), p)));
     if (i < n)
-        v_put_n(h, dx, i, v_mul(v_get_n(h, dy, i, n - i), slope(kind, v_get_n(h, x, i, n - i), p)), n - i);
+        v_put_n(h, dx, i, v_mul(v_get_n(h, dy, i, n - i), slope(h, kind, v_get_n(h, x, i, n - i), p)), n - i);
 }
 
 NC_INLINE vf binary_value(nc_binary kind, vf a, vf b)
@@ -162,7 +164,7 @@ NC_INLINE void gated_grad_loop(bool h, nc_unary kind, void *dgate, void *dup, co
             x = v_get(h, gate, i), u = v_get(h, up, i), d = v_get(h, dy, i);
         else
             x = v_get_n(h, gate, i, m), u = v_get_n(h, up, i, m), d = v_get_n(h, dy, i, m);
-        vf dg = v_mul(v_mul(d, u), slope(kind, x, NULL)), du = v_mul(d, value(h, kind, x, NULL));
+        vf dg = v_mul(v_mul(d, u), slope(h, kind, x, NULL)), du = v_mul(d, value(h, kind, x, NULL));
         if (dgate && m == NC_VL)
             v_put(h, dgate, i, dg);
         else if (dgate)
