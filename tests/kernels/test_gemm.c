@@ -388,6 +388,62 @@ static void stored_as_packed(const nc_kernels *kernels, nc_pool *pool, const uin
     free(a), free(bias), free(want), free(got), free(workspace);
 }
 
+/* Bytes as a file's mapping: what is dropped of it comes back. */
+static void *mapped(const void *p, size_t bytes)
+{
+    FILE *f = tmpfile();
+    assert_true(f && fwrite(p, 1, bytes, f) == bytes && fflush(f) == 0);
+    void *map = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, fileno(f), 0);
+    assert_true(map != MAP_FAILED && nc_pages_bring(map, bytes));
+    fclose(f);
+    return map;
+}
+
+enum { ASKED_N = 512, ASKED_K = 2048, ASKED_ROWS = 17, ASKERS = 24 };
+struct asking { const nc_kernels *kernels; const nc_gemm_b *b; const uint16_t *a; float *c; char *workspace; size_t workspace_bytes; };
+
+/* Every third asks for many rows. */
+static void ask(void *context, int64_t part, int64_t parts, int worker)
+{
+    const struct asking *s = context;
+    (void)parts, (void)worker;
+    nc_gemm_call c = { .m = part % 3 == 2 ? ASKED_ROWS : 1, .a = s->a, .a_dtype = NC_BF16, .lda = ASKED_K, .c = s->c + part * ASKED_ROWS * ASKED_N, .c_dtype = NC_F32, .ldc = ASKED_N };
+    nc_gemm(s->kernels, NULL, &c, s->b, s->workspace + (size_t)part * s->workspace_bytes);
+}
+
+/* Several threads use one weight while it is packed: each has the bits it would have alone. */
+static void stored_for_several(void **unused)
+{
+    const nc_kernels *kernels = nc_kernels_best();
+    (void)unused;
+    if (!nc_gemm_can_store(kernels, ASKED_N, ASKED_K))
+        return;
+    nc_pool *pool = nc_pool_new(4);
+    uint16_t *w = fill(NC_BF16, ASKED_N * ASKED_K), *a = fill(NC_BF16, ASKED_ROWS * ASKED_K);
+    struct asking s = { .kernels = kernels, .a = a, .workspace_bytes = (nc_gemm_workspace(kernels, NC_GEMM_BF16, ASKED_ROWS, ASKED_N, ASKED_K, NC_BF16, 1, false) + 63) / 64 * 64 };
+    s.c = block(sizeof(float) * ASKERS * ASKED_ROWS * ASKED_N);
+    s.workspace = block(ASKERS * s.workspace_bytes);
+    float *want = block(sizeof(float) * ASKED_ROWS * ASKED_N);
+    for (int round = 0; round < 5; round++) {
+        nc_gemm_b b;
+        nc_gemm_stored shared;
+        size_t bytes = (size_t)ASKED_N * ASKED_K * 2;
+        void *room = nc_pages_alloc(bytes), *map = mapped(w, bytes);
+        assert_int_equal(nc_gemm_b_store(&b, &shared, ASKED_N, ASKED_K, map, room, NULL), 0);
+        s.b = &b;
+        nc_pool_run(pool, ASKERS, ask, &s);
+        assert_false(nc_gemm_is_stored(&b));
+        nc_gemm_call c = { .m = ASKED_ROWS, .a = a, .a_dtype = NC_BF16, .lda = ASKED_K, .c = want, .c_dtype = NC_F32, .ldc = ASKED_N };
+        nc_gemm(kernels, NULL, &c, &b, s.workspace);
+        for (int i = 0; i < ASKERS; i++)
+            assert_memory_equal(s.c + i * ASKED_ROWS * ASKED_N, want, sizeof(float) * ASKED_N * (i % 3 == 2 ? ASKED_ROWS : 1));
+        nc_pages_free(room, bytes);
+        munmap(map, bytes);
+    }
+    free(w), free(a), free(want), free(s.c), free(s.workspace);
+    nc_pool_free(pool);
+}
+
 static void stored_rows(void **unused)
 {
     static const struct { int n, k; } sizes[] = { { 16, 32 }, { 48, 352 }, { 160, 96 }, { 512, 8256 } };
@@ -399,15 +455,11 @@ static void stored_rows(void **unused)
             for (int threads = 1; threads <= 3; threads++) {
                 nc_pool *pool = nc_pool_new(threads);
                 size_t bytes = (size_t)(sizes[i].n * sizes[i].k) * 2;
-                FILE *f = tmpfile();
                 uint16_t *w = fill(NC_BF16, sizes[i].n * sizes[i].k);
-                assert_true(fwrite(w, 1, bytes, f) == bytes && fflush(f) == 0);
-                void *map = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, fileno(f), 0);
-                assert_true(map != MAP_FAILED && nc_pages_bring(map, bytes));
+                void *map = mapped(w, bytes);
                 stored_as_packed(kernels, pool, map, sizes[i].n, sizes[i].k);
                 assert_memory_equal(map, w, bytes);
                 munmap(map, bytes);
-                fclose(f);
                 free(w);
                 nc_pool_free(pool);
             }
@@ -529,7 +581,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(matches_definition), cmocka_unit_test(same_bits), cmocka_unit_test(same_bits_at_every_level), cmocka_unit_test(same_bits_of_ranges), cmocka_unit_test(backward_of_packed),
-        cmocka_unit_test(packed_and_turned), cmocka_unit_test(stored_rows), cmocka_unit_test(packed_again),
+        cmocka_unit_test(packed_and_turned), cmocka_unit_test(stored_rows), cmocka_unit_test(stored_for_several), cmocka_unit_test(packed_again),
         cmocka_unit_test(packs_there_and_back), cmocka_unit_test(refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
