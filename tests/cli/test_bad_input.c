@@ -8,45 +8,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/file.h"
-#include "cli/cli.h"
+#include "run_child.h"
 
 #define LLAVA "tests/golden/models/llava"
 
 static char folder[] = "/tmp/nunchi-bad-XXXXXX";
-static char output[1 << 16];
 
-/* Runs the program in a child; the exit code, a signal as 1000 + its number. A minute is far more than a refusal takes. */
 static int nunchi(const char *const *words)
 {
     char *argv[16] = { "nunchi" };
-    int n = 1, code, ends[2];
-    size_t got = 0;
+    int n = 1;
     while (*words)
         argv[n++] = (char *)(uintptr_t)*words++;
-    assert_int_equal(pipe(ends), 0);
-    fflush(NULL);
-    pid_t child = fork();
-    if (child == 0) {
-        dup2(ends[1], STDOUT_FILENO);
-        dup2(ends[1], STDERR_FILENO);
-        close(ends[0]);
-        setrlimit(RLIMIT_CPU, &(struct rlimit){ 60, 60 });
-        int status = nc_cli_main(n, argv);
-        fflush(NULL);
-        _exit(status);
-    }
-    close(ends[1]);
-    for (ssize_t k; (k = read(ends[0], output + got, sizeof output - 1 - got)) > 0;)
-        got += (size_t)k;
-    output[got] = 0;
-    close(ends[0]);
-    assert_int_equal(waitpid(child, &code, 0), child);
-    return WIFEXITED(code) ? WEXITSTATUS(code) : 1000 + WTERMSIG(code);
+    return run_child(n, argv, true);
 }
 #define NUNCHI(...) nunchi((const char *const[]){ __VA_ARGS__, NULL })
 

@@ -7,44 +7,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <fcntl.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "base/json.h"
-#include "cli/cli.h"
 #include "formats/safetensors.h"
+#include "run_child.h"
 
 static char folder[] = "/tmp/nunchi-unknown-XXXXXX";
-static char output[1 << 20];
 
-/* The program's exit code, a signal as 1000 + its number; stdout and stderr in output. */
 static int inspect(bool json)
 {
     char *argv[] = { "nunchi", "inspect", folder, json ? "--json" : NULL };
-    int code, ends[2];
-    size_t got = 0;
-    assert_int_equal(pipe(ends), 0);
-    fflush(NULL);
-    pid_t child = fork();
-    if (child == 0) {
-        dup2(ends[1], STDOUT_FILENO);
-        dup2(json ? open("/dev/null", O_WRONLY) : ends[1], STDERR_FILENO);
-        close(ends[0]);
-        setrlimit(RLIMIT_CPU, &(struct rlimit){ 60, 60 });
-        int status = nc_cli_main(json ? 4 : 3, argv);
-        fflush(NULL);
-        _exit(status);
-    }
-    close(ends[1]);
-    for (ssize_t k; (k = read(ends[0], output + got, sizeof output - 1 - got)) > 0;)
-        got += (size_t)k;
-    output[got] = 0;
-    close(ends[0]);
-    assert_int_equal(waitpid(child, &code, 0), child);
-    return WIFEXITED(code) ? WEXITSTATUS(code) : 1000 + WTERMSIG(code);
+    return run_child(json ? 4 : 3, argv, !json);
 }
 
 static const char *at(nc_arena *a, const char *name) { return nc_path_join(a, folder, name); }
